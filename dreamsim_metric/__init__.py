@@ -1,0 +1,45 @@
+"""dreamsim_metric: how similar two pictures look to a person.
+
+    >>> from dreamsim_metric import distance
+    >>> distance("examples/cat.jpg", "examples/cat.jpg")
+    0.0
+
+After *DreamSim: Learning New Dimensions of Human Visual Similarity using Synthetic Data* (Fu, Tamir, Sundaram et al.,
+NeurIPS 2023, https://arxiv.org/abs/2306.09344). Names load on first use: importing the package costs little.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .functional import distance as distance
+    from .functional import distance_matrix as distance_matrix
+    from .functional import embed as embed
+    from .metric import PerceptualMetric as PerceptualMetric
+    from .metric import load as load
+    from .models import ModelCard as ModelCard
+    from .models import list_models as list_models
+
+__version__ = "0.1.0"
+_HOME = {
+    "distance": "functional",
+    "distance_matrix": "functional",
+    "embed": "functional",
+    "load": "metric",
+    "PerceptualMetric": "metric",
+    "list_models": "models",
+    "ModelCard": "models",
+}
+__all__ = ["__version__", *_HOME]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(_HOME)}")
+    value = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,66 @@
+"""Low-rank adapters (LoRA, Hu et al. 2021, https://arxiv.org/abs/2106.09685): trained with peft, merged to score."""
+
+from typing import Any
+
+from torch import Tensor
+
+_A, _B = ".lora_A.weight", ".lora_B.weight"
+
+
+def merge_lora(state: dict[str, Tensor], adapter: dict[str, Tensor], config: dict[str, Any]) -> dict[str, Tensor]:
+    """Add `alpha / r · B A` to the weights that the adapter tunes.
+
+    Args:
+        state: weights by name.
+        adapter: `MODULE.lora_A.weight` `(r, in)` and `MODULE.lora_B.weight` `(out, r)`, MODULE as in `state`.
+        config: peft's `adapter_config.json`. The scale is read from it: it differs between released checkpoints.
+
+    Returns:
+        A new state; the tensors that are not tuned are shared with `state`.
+
+    Raises:
+        ValueError: tensors that do not pair, fit or belong, or a kind of adapter other than plain LoRA.
+    """
+    scale = _scale(config)
+    modules = {name.removesuffix(end) for name in adapter for end in (_A, _B) if name.endswith(end)}
+    surplus = sorted(name for name in adapter if not name.endswith((_A, _B)))
+    missing = sorted(
+        {module + end for module in modules for end in (_A, _B)} - adapter.keys()
+        | {module + ".weight" for module in modules} - state.keys()
+    )
+    if surplus or missing or not modules:
+        raise ValueError(
+            f"the adapter does not fit the network: unknown tensors {_few(surplus)}, missing {_few(missing)}; "
+            "expected lora_A and lora_B for modules of the network (adapters of DreamSim v0.1 are not supported)"
+        )
+    merged = dict(state)
+    for module in sorted(modules):
+        a, b, weight = adapter[module + _A].double(), adapter[module + _B].double(), state[module + ".weight"]
+        if (len(b), a.shape[1]) != tuple(weight.shape) or b.shape[1] != len(a) or len(a) != config["r"]:
+            raise ValueError(
+                f"the adapter of {module} has shapes {tuple(b.shape)} and {tuple(a.shape)}; "
+                f"expected B and A of rank {config['r']} for a weight {tuple(weight.shape)}"
+            )
+        merged[module + ".weight"] = (weight.double() + scale * (b @ a)).to(weight.dtype)
+    return merged
+
+
+def _scale(config: dict[str, Any]) -> float:
+    try:
+        rank, alpha = config["r"], config["lora_alpha"]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"adapter_config.json has no {error}; expected peft's LoRA configuration") from error
+    unsupported = {
+        name: config[name]
+        for name in ("use_rslora", "use_dora", "fan_in_fan_out", "rank_pattern", "alpha_pattern", "modules_to_save")
+        if config.get(name)
+    }
+    if config.get("peft_type", "LORA") != "LORA" or config.get("bias", "none") != "none":
+        unsupported |= {name: config.get(name) for name in ("peft_type", "bias")}
+    if unsupported:
+        raise ValueError(f"adapter_config.json asks for {unsupported}; expected plain LoRA without biases")
+    return alpha / rank
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "") if names else "none"

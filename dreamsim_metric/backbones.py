@@ -1,0 +1,212 @@
+"""One vision network and the rule that reads its feature. Only the work that the feature needs is done."""
+
+from typing import Any
+
+import timm
+import torch
+import torch.nn.functional as F
+from timm.layers.attention import Attention
+from timm.models.vision_transformer import Block, VisionTransformer
+from torch import Tensor, nn
+
+from .models import Branch
+
+_VARIANCE_FLOOR = 1e-5  # keeps the gradient of the standard deviation finite on constant feature maps
+
+
+class Backbone(nn.Module):
+    """Pixels to features: normalisation, network, feature rule.
+
+    Args:
+        branch: which network and which rule.
+        image_size: height and width of the pictures it will see; ViTs are built for it.
+
+    The network has the right shape and no weights to speak of: load a state dict before use.
+
+    Raises:
+        ValueError: unknown network, or a feature that this network does not have.
+    """
+
+    network: Any
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, branch: Branch, image_size: int):
+        super().__init__()
+        self.branch = branch
+        self.network = read_only_for(branch, create_network(branch, image_size))
+        self.dtype = torch.float32
+        for name in ("mean", "std"):
+            statistic = torch.tensor(getattr(branch, name), device="cpu").view(3, 1, 1)
+            self.register_buffer(name, statistic, persistent=False)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "Backbone":
+        super()._apply(fn, recurse)
+        # Noted here because nn.DataParallel's replicas have no parameters() to ask.
+        self.dtype = next(self.network.parameters()).dtype
+        # .half() moves the network to half precision, not the constants of its input.
+        for name in ("mean", "std"):
+            statistic = torch.tensor(getattr(self.branch, name), device=getattr(self, name).device)
+            setattr(self, name, statistic.view(3, 1, 1))
+        return self
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """`(N, 3, S, S)` float32 in [0, 1] → float32 features: `(N, D)`, or `(N, 1 + patches, D)` for `cls_patch`."""
+        x = ((pixels - self.mean) / self.std).to(self.dtype)
+        if self.branch.feature == "stages":
+            return self._stages(x)
+        read = _open_clip_feature if self.branch.network.startswith("open_clip:") else _timm_feature
+        return read(self.network, x, self.branch.feature).float()
+
+    def _stages(self, x: Tensor) -> Tensor:
+        stages = {stage for _, stage in self.branch.stages}
+        middle = sorted(stages - {-1})
+        if -1 not in stages:
+            maps = self.network.forward_intermediates(x, indices=middle, stop_early=True, intermediates_only=True)
+        elif middle:
+            final, maps = self.network.forward_intermediates(x, indices=middle)
+            maps = [*maps, final]
+        else:
+            maps = [self.network.forward_features(x)]
+        by_stage = dict(zip([*middle, -1], maps, strict=False))
+        parts = []
+        for statistic, stage in self.branch.stages:
+            values = by_stage[stage].float().flatten(2)  # N x C x HW
+            pooled = values.mean(2)
+            if statistic == "std":
+                pooled = (values.var(2, correction=0) + _VARIANCE_FLOOR).sqrt()
+            parts.append(F.normalize(pooled, dim=1))
+        return torch.cat(parts, dim=1)
+
+
+def create_network(branch: Branch, image_size: int) -> nn.Module:
+    """The network without weights, in evaluation mode."""
+    library, _, name = branch.network.partition(":")
+    if library == "timm":
+        if not timm.is_model(name.partition(".")[0]):
+            near = timm.list_models(f"*{name.partition('.')[0]}*")[:5]
+            raise ValueError(
+                f"timm {timm.__version__} has no model {name!r}" + (f"; near: {', '.join(near)}" if near else "")
+            )
+        options = dict(branch.options)
+        if _fixed_size(name):
+            options["img_size"] = image_size
+        return timm.create_model(name, pretrained=False, **options).eval()
+    if library == "open_clip":
+        import open_clip
+
+        if name not in open_clip.list_models():
+            raise ValueError(
+                f"open_clip {open_clip.__version__} has no architecture {name!r}; see open_clip.list_models()"
+            )
+        model = open_clip.create_model(name, pretrained_text=False, force_image_size=image_size, output_dict=False)
+        return model.visual.eval()
+    raise ValueError(f"got network {branch.network!r}; expected timm:NAME or open_clip:ARCHITECTURE")
+
+
+def _fixed_size(name: str) -> bool:
+    config = timm.get_pretrained_cfg(name)
+    return bool(config and config.fixed_input_size)
+
+
+def read_only_for(branch: Branch, network: nn.Module) -> nn.Module:
+    """Cut what the feature does not need; the names of what stays do not change."""
+    if not isinstance(network, VisionTransformer):
+        return network
+    if any(stage == -1 for _, stage in branch.stages):
+        raise ValueError(
+            f"{branch.network} ends in tokens, not in a feature map; give the stages by their block number"
+        )
+    if branch.feature in ("cls", "cls_patch"):
+        network.norm = nn.Identity()
+    reads_class_token = branch.feature in ("cls", "cls_norm") or (
+        branch.feature in ("pooled", "embedding") and network.global_pool == "token" and network.attn_pool is None
+    )
+    if reads_class_token:
+        if network.cls_token is None:
+            raise ValueError(
+                f"{branch.network} has no class token for feature {branch.feature!r}; use pooled or patch_mean"
+            )
+        if type(network.blocks[-1]) is Block and type(network.blocks[-1].attn) is Attention:
+            network.blocks[-1].__class__ = ClassTokenBlock
+    return network
+
+
+class ClassTokenBlock(Block):
+    """A last transformer block that computes the class token only, which is all that a class-token feature reads."""
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """`(N, T, D)` → `(N, 1, D)`, the same numbers as the full block's first token."""
+        attention: Any = self.attn
+        extras = (attention.q_norm, attention.k_norm, attention.norm)
+        if type(attention.qkv) is not nn.Linear or not all(type(extra) is nn.Identity for extra in extras) or (
+            getattr(attention, "gate", None) is not None
+        ):  # fmt: skip
+            return super().forward(x, *args, **kwargs)[:, :1]
+        normed = self.norm1(x)
+        weight, bias = attention.qkv.weight, attention.qkv.bias
+        n, tokens, _ = normed.shape
+        width = len(weight) // 3
+        bias_q, bias_kv = (None, None) if bias is None else (bias[:width], bias[width:])
+        q = F.linear(normed[:, :1], weight[:width], bias_q).view(n, 1, attention.num_heads, -1).transpose(1, 2)
+        keys_values = F.linear(normed, weight[width:], bias_kv).view(n, tokens, 2, attention.num_heads, -1)
+        k, v = keys_values.permute(2, 0, 3, 1, 4).unbind(0)  # N x heads x T x D/heads
+        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, 1, width)
+        x = x[:, :1] + self.ls1(attention.proj(mixed))
+        return x + self.ls2(self.mlp(self.norm2(x)))
+
+
+def _timm_feature(network: Any, x: Tensor, feature: str) -> Tensor:
+    if feature == "embedding":
+        return network(x)
+    tokens = network.forward_features(x)
+    if feature == "pooled":
+        return network.forward_head(tokens, pre_logits=True)
+    if tokens.ndim != 3:
+        raise ValueError(f"{type(network).__name__} has no tokens for feature {feature!r}; use pooled or stages")
+    if feature in ("cls", "cls_norm"):
+        return tokens[:, 0]
+    patches = tokens[:, getattr(network, "num_prefix_tokens", 0) :]
+    return patches.mean(1) if feature == "patch_mean" else torch.cat([tokens[:, :1], patches], 1)
+
+
+def _open_clip_feature(network: Any, x: Tensor, feature: str) -> Tensor:
+    if feature == "embedding":
+        out = network(x)
+        return out[0] if isinstance(out, tuple) else out
+    if feature == "pooled" or not hasattr(network, "ln_post"):
+        raise ValueError(f"{type(network).__name__} of open_clip has no feature {feature!r}; use embedding")
+    out = network.forward_intermediates(
+        x,
+        indices=1,
+        normalize_intermediates=feature in ("cls_norm", "patch_mean"),
+        intermediates_only=True,
+        output_fmt="NLC",
+        output_extra_tokens=True,
+    )
+    patches, prefix = out["image_intermediates"][0], out["image_intermediates_prefix"][0]
+    if feature in ("cls", "cls_norm"):
+        return prefix[:, 0]
+    return patches.mean(1) if feature == "patch_mean" else torch.cat([prefix[:, :1], patches], 1)
+
+
+def resample_positions(table: Tensor, tokens: int) -> Tensor:
+    """Position embeddings for another grid, as DINO and DINOv2 interpolate them.
+
+    Bicubic without antialiasing, with scale factor (new + 0.1) / old, which moves the sampling grid a little: the
+    0.1 was put there against rounding, and the released models were tuned with it.
+
+    Args:
+        table: `(1, 1 + old², D)`, class position first.
+        tokens: 1 + new².
+
+    Returns:
+        `(1, tokens, D)`.
+    """
+    old, new = (round((length - 1) ** 0.5) for length in (table.shape[1], tokens))
+    if old == new:
+        return table
+    grid = table[:, 1:].reshape(1, old, old, -1).permute(0, 3, 1, 2)
+    scale = (new + 0.1) / old
+    grid = F.interpolate(grid, scale_factor=(scale, scale), mode="bicubic", align_corners=False)
+    return torch.cat([table[:, :1], grid.permute(0, 2, 3, 1).reshape(1, new * new, -1)], 1)

@@ -1,0 +1,148 @@
+"""`distance`, `distance_matrix`, `embed`: one call each, over a model that is loaded once and kept."""
+
+import threading
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from .images import Pictures, batches, count, is_single
+from .metric import PerceptualMetric, all_distances, check_pairs, default_model, load
+
+_lock = threading.Lock()  # a model that several threads ask for is loaded once
+
+Model = str | PerceptualMetric | None
+
+
+def distance(
+    a: Pictures,
+    b: Pictures,
+    *,
+    model: Model = None,
+    device: str | torch.device | None = None,
+    batch_size: int = 32,
+) -> float | Tensor:
+    """How different `a` and `b` look to a person: 0 for the same picture, at most 2.
+
+    Args:
+        a, b: paths, PIL images, arrays, tensors (see `dreamsim_metric.images.to_pixels`), or lists or batches of them:
+            as many in one as in the other, or one against many.
+        model: a name that `load` takes, or a metric; default `$DREAMSIM_METRIC_MODEL`, else `mini`. A name is loaded
+            once in a process and kept.
+        device: default that of the tensors given, else CUDA where there is one, else the CPU.
+        batch_size: pictures embedded at once.
+
+    Returns:
+        A float for two single pictures, else float32 `(N,)` on the device. Gradients flow to float tensors in batches.
+
+    Raises:
+        ValueError, FileNotFoundError: pictures that cannot be read, or unequal numbers of them.
+
+    Example:
+        >>> round(distance("examples/vest_1.jpg", "examples/vest_2.jpg"), 2)
+        0.05
+        >>> distance("examples/cat.jpg", ["examples/cat.jpg", "examples/coffee.jpg"]).shape
+        torch.Size([2])
+    """
+    n, m = count(a), count(b)
+    check_pairs(n, m)
+    metric = _metric(model, device, a, b)
+    if n == m:
+        pairs = zip(batches(a, batch_size), batches(b, batch_size), strict=True)
+        d = torch.cat([metric(x, y) for x, y in pairs])
+    else:
+        one, many = (a, b) if n == 1 else (b, a)
+        reference = metric.preprocess(one)
+        d = torch.cat([metric(reference, some) for some in batches(many, batch_size)])
+    return d.item() if is_single(a) and is_single(b) else d
+
+
+def distance_matrix(
+    a: Pictures,
+    b: Pictures | None = None,
+    *,
+    model: Model = None,
+    device: str | torch.device | None = None,
+    batch_size: int = 32,
+) -> Tensor:
+    """All distances between `a` and `b`, or among `a`. Each picture is embedded once.
+
+    Args:
+        a, b: lists or batches of pictures, as for `distance`.
+        model, device, batch_size: as for `distance`.
+
+    Returns:
+        float32 `(N, M)`; without `b` it is symmetric with a diagonal of exact zeros.
+
+    Example:
+        >>> distance_matrix(["examples/cat.jpg", "examples/coffee.jpg", "examples/rocket.jpg"]).shape
+        torch.Size([3, 3])
+    """
+    metric = _metric(model, device, a, *([] if b is None else [b]))
+    u = embed(a, model=metric, batch_size=batch_size)
+    v = u if b is None or b is a else embed(b, model=metric, batch_size=batch_size)
+    return all_distances(u, v)
+
+
+def embed(
+    pictures: Pictures,
+    *,
+    model: Model = None,
+    device: str | torch.device | None = None,
+    batch_size: int = 32,
+    progress: bool = False,
+) -> Tensor:
+    """Unit embeddings, whose `1 − cos` is the distance.
+
+    Args:
+        pictures: as for `distance`.
+        model, device, batch_size: as for `distance`.
+        progress: show on stderr how far it is.
+
+    Returns:
+        float32 `(N, embedding_size)`, also for a single picture.
+
+    Example:
+        >>> embed("examples/cat.jpg").shape
+        torch.Size([1, 1280])
+    """
+    metric = _metric(model, device, pictures)
+    with tqdm(total=count(pictures), unit="picture", disable=None if progress else True) as bar:
+        parts = []
+        for some in batches(pictures, batch_size):
+            parts.append(metric.embed(some))
+            bar.update(len(parts[-1]))
+    return torch.cat(parts)
+
+
+def _metric(model: Model, device: str | torch.device | None, *pictures: Pictures) -> PerceptualMetric:
+    """The metric itself if one is given, else the one of this name on the device of the tensors."""
+    if isinstance(model, PerceptualMetric):
+        if device is not None and torch.device(device) != model.device:
+            raise ValueError(
+                f"got device={str(device)!r} and a metric on {model.device}; move the metric with .to(device)"
+            )
+        return model
+    if device is None:
+        device = _device_of(*pictures) or ("cuda" if torch.cuda.is_available() else "cpu")
+    with _lock:
+        return _load(model or default_model(), str(torch.device(device)))
+
+
+@lru_cache(maxsize=4)
+def _load(name: str, device: str) -> PerceptualMetric:
+    return load(name, device=device)
+
+
+def _device_of(*pictures: Pictures) -> torch.device | None:
+    devices = {
+        picture.device
+        for some in pictures
+        for picture in (some if isinstance(some, list | tuple) else [some])
+        if isinstance(picture, Tensor)
+    }
+    if len(devices) > 1:
+        names = " and ".join(sorted(map(str, devices)))
+        raise ValueError(f"got tensors on {names}; expected one device: move them with .to(device)")
+    return devices.pop() if devices else None

@@ -1,0 +1,239 @@
+"""Anything image-like in, `(N, 3, H, W)` pixels out; what cannot be read without guessing is an error that says why."""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import PIL.Image
+import PIL.ImageOps
+import torch
+from torch import Tensor
+
+from .resize import resize
+
+Picture = str | os.PathLike[str] | PIL.Image.Image | np.ndarray | Tensor
+Pictures = Picture | Sequence[Picture]
+
+_ACCEPTED = (
+    "a path, a PIL image, a uint8 array or tensor (HWC or CHW, or batches of those), "
+    "a float array or tensor in [0, 1] (CHW or NCHW), or a list of those"
+)
+_CHANNELS = (1, 3, 4)
+_RANGE_TOLERANCE = 1e-5  # rounding of honest arithmetic in float32, far below one 8-bit level (4e-3)
+
+
+def is_single(pictures: Pictures) -> bool:
+    """Whether this is one picture (a path, a PIL image, an array of 2 or 3 dimensions) and not a batch or a list."""
+    if isinstance(pictures, list | tuple):
+        return False
+    return not (isinstance(pictures, np.ndarray | Tensor) and pictures.ndim == 4)
+
+
+def count(pictures: Pictures) -> int:
+    """The number of pictures.
+
+    Raises:
+        ValueError: there are none.
+    """
+    n = 1 if is_single(pictures) else len(pictures)  # type: ignore[arg-type]  # only sequences and 4-d arrays get here
+    if n == 0:
+        raise ValueError("got no pictures (an empty list or batch); expected at least one")
+    return n
+
+
+def batches(pictures: Pictures, batch_size: int) -> Iterator[Pictures]:
+    """The same pictures, at most `batch_size` at a time."""
+    if batch_size < 1:
+        raise ValueError(f"got batch_size={batch_size}; expected 1 or more")
+    n = count(pictures)
+    if is_single(pictures):
+        yield pictures
+    else:
+        for start in range(0, n, batch_size):
+            yield pictures[start : start + batch_size]  # type: ignore[index]
+
+
+def to_pixels(pictures: Pictures, size: tuple[int, int], *, check: bool = True) -> Tensor:
+    """Read, convert to RGB and resize (Pillow's bicubic, aspect ratio ignored, as DreamSim was trained).
+
+    Args:
+        pictures: a path, PIL image, uint8 array or tensor (0…255; HWC/NHWC or CHW/NCHW where that is unambiguous),
+            float array or tensor in [0, 1] (CHW/NCHW), or a list of those with sizes mixed. EXIF rotation is applied;
+            greyscale, palette and CMYK become RGB; transparency is laid over white; 16-bit is scaled to 8-bit.
+        size: height and width of the result.
+        check: look for values outside [0, 1]. This reads the pixels back from a GPU; switch it off inside a loop.
+
+    Returns:
+        `(N, 3, *size)` float32 in [0, 1], on the device of the tensors given (else the CPU), differentiable with
+        respect to float tensors.
+
+    Raises:
+        ValueError: not image-like, ambiguous, outside the value range, or a file that will not decode.
+        FileNotFoundError: no such file.
+    """
+    if isinstance(pictures, list | tuple):
+        count(pictures)
+        stacks = [_one(picture, check) for picture in pictures]
+    else:
+        stacks = [_stack(cast(Picture, pictures), check)]
+    devices = sorted({str(stack.device) for stack in stacks})
+    if len(devices) > 1:
+        raise ValueError(f"got pictures on {' and '.join(devices)}; expected one device: move them with .to(device)")
+    return torch.cat([resize(stack, size) for stack in stacks])
+
+
+def _one(picture: Picture, check: bool) -> Tensor:
+    if isinstance(picture, list | tuple) or not is_single(picture):
+        what = f"shape {tuple(picture.shape)}" if isinstance(picture, np.ndarray | Tensor) else "a list"
+        raise ValueError(f"got {what} inside a list; expected one picture each: pass a batch by itself, or flatten it")
+    return _stack(picture, check)
+
+
+def _stack(pictures: Picture, check: bool) -> Tensor:
+    """`(N, 3, H, W)`, uint8 or float32."""
+    if isinstance(pictures, str | os.PathLike):
+        return _from_file(Path(pictures))
+    if isinstance(pictures, PIL.Image.Image):
+        return _from_pil(pictures, "the PIL image")
+    if isinstance(pictures, np.ndarray):
+        return _from_tensor(_from_numpy(pictures), check)
+    if isinstance(pictures, Tensor):
+        return _from_tensor(pictures, check)
+    raise ValueError(f"got {type(pictures).__name__}; expected {_ACCEPTED}")
+
+
+def _from_file(path: Path) -> Tensor:
+    if not path.exists():
+        hint = "; download it first" if "://" in str(path) or ":/" in str(path) else ""
+        raise FileNotFoundError(f"no such picture: {path}{hint}")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; expected a picture file: pass a list of the files in it")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path} is an empty file (0 bytes); expected a picture")
+    try:
+        with PIL.Image.open(path) as image:
+            # A multi-picture JPEG (MPO, as phones write) holds one photograph and its previews.
+            if getattr(image, "is_animated", False) and image.format != "MPO":
+                raise _UnreadableError(
+                    f"{path} has {getattr(image, 'n_frames', 'several')} frames ({image.format}); expected one picture: "
+                    "choose one with PIL.Image.open(path).seek(i) and pass that image"
+                )
+            image.load()
+            return _from_pil(image, str(path))
+    except _UnreadableError:
+        raise
+    except PIL.UnidentifiedImageError as error:
+        raise ValueError(f"{path} is not a picture that Pillow can read") from error
+    except Exception as error:  # decoders raise OSError, SyntaxError, struct.error and more on damaged files
+        raise ValueError(f"{path} will not decode ({type(error).__name__}: {error}); is it whole?") from error
+
+
+class _UnreadableError(ValueError):
+    """A file that decodes, and whose message is already complete."""
+
+
+def _from_pil(image: PIL.Image.Image, name: str) -> Tensor:
+    format_, mode = image.format, image.mode
+    try:
+        image = PIL.ImageOps.exif_transpose(image)
+        if mode.startswith("I;16") or (mode == "I" and format_ in ("PNG", "PPM")):  # both hold 0…65535
+            levels = (np.array(image).astype(np.int64) * 255 + 32767) // 65535
+            return _from_tensor(torch.from_numpy(levels.astype(np.uint8)), check=False)
+        if mode in ("I", "F"):
+            raise _UnreadableError(
+                f"{name} has mode {mode}, whose value range is not defined; expected 8 or 16 bits: "
+                "scale it to 0…255 and .convert('L') first"
+            )
+        if image.has_transparency_data:
+            image = image.convert("LA") if mode == "La" else image
+            image = image.convert("RGBA")
+        else:
+            image = image.convert("RGB")
+    except _UnreadableError:
+        raise
+    except Exception as error:
+        raise ValueError(f"{name} (mode {mode}) will not convert to RGB ({type(error).__name__}: {error})") from error
+    return _over_white(torch.from_numpy(np.array(image)).permute(2, 0, 1)[None])
+
+
+def _from_numpy(array: np.ndarray) -> Tensor:
+    if array.dtype.kind not in "uifb" or array.dtype.itemsize > 8:
+        raise ValueError(f"got an array of {array.dtype}; expected {_ACCEPTED}")
+    # A copy: PyTorch takes neither negative strides nor foreign byte order, and warns of read-only memory.
+    return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
+
+
+def _from_tensor(tensor: Tensor, check: bool) -> Tensor:
+    shape = tuple(tensor.shape)
+    if tensor.dtype != torch.uint8 and not tensor.is_floating_point():
+        raise ValueError(
+            f"got {tensor.dtype} of shape {shape}; expected uint8 in 0…255 or floating point in [0, 1]: "
+            "convert with .to(torch.uint8) if its values are 8-bit, or divide by its maximum value"
+        )
+    if tensor.ndim == 2:
+        tensor = tensor[None, None]
+    elif tensor.ndim in (3, 4):
+        tensor = _channels_first(tensor)
+        tensor = tensor if tensor.ndim == 4 else tensor[None]
+    else:
+        raise ValueError(f"got {tensor.ndim} dimensions, shape {shape}; expected {_ACCEPTED}")
+    if tensor.numel() == 0:
+        raise ValueError(f"got shape {shape}, which has no pixels; expected at least one picture of at least 1 × 1")
+    if tensor.is_floating_point():
+        # Data-dependent control flow would break the graph of torch.compile, so compiled code is not checked.
+        if check and not torch.compiler.is_compiling():
+            _check_range(tensor)
+        tensor = tensor.float()
+    return _over_white(tensor)
+
+
+def _channels_first(tensor: Tensor) -> Tensor:
+    shape = tuple(tensor.shape)
+    first, last = shape[-3] in _CHANNELS, shape[-1] in _CHANNELS
+    if tensor.is_floating_point():
+        if not first:
+            hint = f"it looks channels-last: use .permute({'0, 3, 1, 2' if len(shape) == 4 else '2, 0, 1'})"
+            raise ValueError(
+                f"got floats of shape {shape}; expected channels first, (3, H, W) or (N, 3, H, W)"
+                + (f": {hint} (np.moveaxis for arrays)" if last else f" with 1, 3 or 4 channels, not {shape[-3]}")
+            )
+        return tensor
+    if first and last:
+        raise ValueError(
+            f"got uint8 of shape {shape}, which reads as channels first and as channels last; "
+            "pass it as floats in [0, 1], which are always channels first, or through PIL.Image.fromarray"
+        )
+    if not first and not last:
+        raise ValueError(f"got uint8 of shape {shape}; expected 1, 3 or 4 channels, first (CHW) or last (HWC)")
+    return tensor if first else tensor.movedim(-1, -3)
+
+
+def _check_range(tensor: Tensor) -> None:
+    low, high = (bound.item() for bound in tensor.detach().aminmax())
+    if low >= -_RANGE_TOLERANCE and high <= 1 + _RANGE_TOLERANCE:
+        return
+    if not (np.isfinite(low) and np.isfinite(high)):
+        hint = "it holds NaN or infinity"
+    elif low >= 0:
+        hint = "if these are 8-bit levels, divide by 255 or pass uint8; otherwise .clamp(0, 1)"
+    elif low >= -1 and high <= 1:
+        hint = "if these are in [-1, 1], use (x + 1) / 2; otherwise .clamp(0, 1)"
+    else:
+        hint = "undo any mean/std normalisation (the metric does its own), then .clamp(0, 1)"
+    raise ValueError(f"got float values from {low:.4g} to {high:.4g}; expected [0, 1]: {hint}")
+
+
+def _over_white(tensor: Tensor) -> Tensor:
+    """`(N, 1 | 3 | 4, H, W)` → `(N, 3, H, W)`: grey repeated, alpha composited on white as Pillow rounds it."""
+    if tensor.shape[1] == 1:
+        return tensor.expand(-1, 3, -1, -1)
+    if tensor.shape[1] == 3:
+        return tensor
+    colour, alpha = tensor[:, :3], tensor[:, 3:]
+    if tensor.dtype != torch.uint8:
+        return colour * alpha + (1 - alpha)
+    colour, alpha = colour.int(), alpha.int()
+    blend = (colour * alpha + 255 * (255 - alpha) + 128) << 7  # AlphaComposite.c, 7 extra bits of precision
+    return ((((blend >> 8) + blend) >> 8) >> 7).to(torch.uint8)

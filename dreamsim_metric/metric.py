@@ -1,0 +1,303 @@
+"""The metric: branches → one unit embedding → distance; and `load`, which makes one from a name."""
+
+import os
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .backbones import Backbone, resample_positions
+from .images import Pictures, to_pixels
+from .models import MODELS, ModelCard, unknown_model
+from .weights import cache_dir, fetch, locked, model_dir, read_folder, write_folder
+
+# Two embeddings of one picture may differ by float32 rounding (about 3e-7) when its batches differ; the square of that
+# is far below any distance between pictures, and is taken for what it is: nothing.
+_ROUNDING = 1e-12
+_ROWS = 1024  # of a distance matrix at a time: bounds what is held beside the result
+MINI = Path(__file__).parent / "assets" / "mini"
+
+
+class PerceptualMetric(nn.Module):
+    """How different two pictures look to a person: 0 for the same picture, at most 2.
+
+    The distance is `1 − cos` of the pictures' embeddings (DreamSim, section 4.1). It is differentiable with respect to
+    float tensors; the weights are frozen and the module stays in evaluation mode.
+
+    Args:
+        card: what to build.
+        state: its weights, as `state_dict()` gives them.
+
+    Raises:
+        ValueError: weights missing, surplus or of the wrong shape.
+
+    Example:
+        >>> import torch
+        >>> metric = load("mini")
+        >>> a, b = torch.rand(2, 4, 3, 100, 120)
+        >>> metric(a, b).shape
+        torch.Size([4])
+    """
+
+    def __init__(self, card: ModelCard, state: dict[str, Tensor]):
+        super().__init__()
+        self.card = card
+        with torch.device("meta"):  # no time and memory for weights that are about to be replaced
+            self.branches = nn.ModuleList(Backbone(branch, card.image_size) for branch in card.branches)
+        self.load_state_dict(self._fitted(state), assign=True)
+        self.requires_grad_(False)
+        self.eval()
+
+    def _fitted(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        wanted = self.state_dict()
+        state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+        for name, tensor in state.items():
+            if name.endswith(".pos_embed") and name in wanted and tensor.ndim == 3 and tensor.shape[1] > 1:
+                state[name] = resample_positions(tensor, wanted[name].shape[1])
+        problems = {
+            "missing": sorted(wanted.keys() - state.keys()),
+            "surplus": sorted(state.keys() - wanted.keys()),
+            "misshapen": [
+                f"{name} {tuple(state[name].shape)} instead of {tuple(wanted[name].shape)}"
+                for name in sorted(wanted.keys() & state.keys())
+                if wanted[name].shape != state[name].shape
+            ],
+        }
+        said = "; ".join(
+            f"{kind}: {', '.join(names[:5])}" + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+            for kind, names in problems.items()
+            if names
+        )
+        if said:
+            raise ValueError(f"these weights are not those of {self.card.name!r}: {said}")
+        return state
+
+    def train(self, mode: bool = True) -> "PerceptualMetric":
+        """Stays in evaluation mode: a distance must not depend on dropout or on the batch."""
+        return super().train(False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return cast(
+            Backbone, self.branches[0]
+        ).mean.device  # a buffer, since nn.DataParallel's replicas have no parameters
+
+    def preprocess(self, pictures: Pictures, *, check: bool = True) -> Tensor:
+        """Anything image-like → `(N, 3, S, S)` float32 in [0, 1] on the metric's device.
+
+        See `dreamsim_metric.images.to_pixels` for what is accepted and what is raised. Mean and standard deviation
+        are not applied here: each branch has its own.
+        """
+        if isinstance(pictures, Tensor) and pictures.device != self.device:
+            raise ValueError(
+                f"got a tensor on {pictures.device}, the metric is on {self.device}; move one with .to(device)"
+            )
+        size = self.card.image_size
+        return to_pixels(pictures, (size, size), check=check).to(self.device)
+
+    def embed(self, pictures: Pictures, *, normalize: bool = True, check: bool = True) -> Tensor:
+        """One embedding a picture.
+
+        Args:
+            pictures: anything image-like, one or many; all at once, so mind the memory (`dreamsim_metric.embed`
+                works in batches).
+            normalize: scale to unit length (after centring, where the card says so). Without it: the raw features,
+                as the released package gives them with `normalize_embeds=False`.
+            check: look for values outside [0, 1]; see `preprocess`.
+
+        Returns:
+            `(N, embedding_size)` float32, always with a batch dimension.
+        """
+        pixels = self.preprocess(pictures, check=check)
+        features = torch.cat([branch(pixels) for branch in self.branches], dim=-1)
+        return self._unit(features) if normalize else self._pool(features)
+
+    def _unit(self, features: Tensor) -> Tensor:
+        if self.card.center:
+            features = features - features.mean(-1, keepdim=True)
+            if features.ndim == 3:  # each token by itself, before they are averaged
+                features = F.normalize(features, dim=-1)
+        return F.normalize(self._pool(features), dim=-1)
+
+    @staticmethod
+    def _pool(features: Tensor) -> Tensor:
+        """`(N, 1 + patches, D)` tokens of `cls_patch` → `(N, 2 D)`; anything else as it is."""
+        return features if features.ndim == 2 else torch.cat([features[:, 0], features[:, 1:].mean(1)], dim=-1)
+
+    def forward(
+        self, a: Pictures, b: Pictures, reduction: Literal["none", "mean", "sum"] = "none", *, check: bool = True
+    ) -> Tensor:
+        """Distances between `a[i]` and `b[i]`.
+
+        Args:
+            a, b: anything image-like; as many in one as in the other, or one against many.
+            reduction: `none` for `(N,)`, `mean` or `sum` for a scalar.
+            check: look for values outside [0, 1]; see `preprocess`.
+
+        Returns:
+            float32 in [0, 2], whatever the dtype of the weights.
+
+        Raises:
+            ValueError: unequal numbers, or pictures that cannot be read (see `preprocess`).
+        """
+        if reduction not in ("none", "mean", "sum"):
+            raise ValueError(f"got reduction={reduction!r}; expected 'none', 'mean' or 'sum'")
+        a, b = self.preprocess(a, check=check), self.preprocess(b, check=check)
+        check_pairs(len(a), len(b))
+        u, v = self.embed(torch.cat([a, b]), check=False).split([len(a), len(b)])
+        d = pair_distances(u, v)
+        return d if reduction == "none" else d.mean() if reduction == "mean" else d.sum()
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write a folder that `load` takes: `card.json` and `model.safetensors`.
+
+        Raises:
+            FileExistsError: the folder is there already.
+            OSError: the disk is full or not writable.
+        """
+        write_folder(Path(folder), self.card, {name: tensor.cpu() for name, tensor in self.state_dict().items()})
+
+
+def check_pairs(n: int, m: int) -> None:
+    """Raises `ValueError` unless `n` pictures pair up with `m`."""
+    if n != m and 1 not in (n, m):
+        raise ValueError(
+            f"got {n} and {m} pictures; expected as many in both, or one against many (distance_matrix: all)"
+        )
+
+
+def pair_distances(u: Tensor, v: Tensor) -> Tensor:
+    """`1 − cos` of unit vectors `(N, D)` and `(N, D)` (or one of them `(1, D)`) → `(N,)`.
+
+    As half the squared difference, which unlike `1 − u·v` is exactly 0 for equal vectors, never negative, and keeps its
+    precision and its gradient for near ones.
+    """
+    d = (u - v).square().sum(-1) / 2
+    return torch.where(d > _ROUNDING, d, 0.0)
+
+
+def all_distances(u: Tensor, v: Tensor) -> Tensor:
+    """`1 − cos` of all pairs of unit vectors `(N, D)` and `(M, D)` → `(N, M)`, a block of rows at a time."""
+    blocks = []
+    for rows in u.split(_ROWS):
+        d = torch.cdist(rows, v, compute_mode="donot_use_mm_for_euclid_dist").square() / 2
+        blocks.append(torch.where(d > _ROUNDING, d, 0.0))
+    return torch.cat(blocks)
+
+
+def default_model() -> str:
+    """`$DREAMSIM_METRIC_MODEL`, else `mini`."""
+    return os.environ.get("DREAMSIM_METRIC_MODEL") or "mini"
+
+
+def load(
+    model: str | os.PathLike[str] | None = None,
+    *,
+    source: str | os.PathLike[str] | None = None,
+    device: str | torch.device | None = None,
+    center: bool | None = None,
+    image_size: int | None = None,
+) -> PerceptualMetric:
+    """Make a metric from a name.
+
+    Args:
+        model: a named model (`list_models()`), `timm:NAME`, `open_clip:ARCH/TAG`, `hf:OWNER/REPO` (`@REVISION`), or a
+            folder that `save_pretrained` wrote. timm and open_clip names may end in `#FEATURE` (`models.Feature`).
+            Default: `$DREAMSIM_METRIC_MODEL`, else `mini`.
+        source: weights already on disk, read instead of downloading: the archive of a DreamSim release or the folder
+            it was unpacked in; for timm and open_clip, a checkpoint file.
+        device: where to put it; default the CPU.
+        center: override the card's centring of embeddings (`normalize_embeds` of the released package).
+        image_size: override the card's input size. Position embeddings are interpolated as the released models do.
+
+    Returns:
+        A frozen metric in float32, new at each call.
+
+    Raises:
+        ValueError: unknown name, or weights that are damaged or another model's.
+        FileNotFoundError: no such source.
+        ConnectionError: the weights are not at hand and cannot be downloaded; the message says which file goes where.
+        OSError: the cache is full or not writable.
+    """
+    from dataclasses import replace
+
+    card, state = _card_and_state(str(model or default_model()), None if source is None else Path(source), image_size)
+    if center is not None:
+        card = replace(card, center=center)
+    if image_size is not None:
+        card = replace(card, image_size=image_size)
+    metric = PerceptualMetric(card, state)
+    return metric if device is None else metric.to(device)
+
+
+def _card_and_state(name: str, source: Path | None, image_size: int | None) -> tuple[ModelCard, dict[str, Tensor]]:
+    if name in MODELS:
+        return MODELS[name], _official_state(MODELS[name], source)
+    if name.startswith(("timm:", "open_clip:")):
+        from .pretrained import read_pretrained
+
+        return read_pretrained(name, source, image_size)
+    if source is not None:
+        raise ValueError(
+            f"got source={str(source)!r} with {name!r}; source is for DreamSim releases, timm: and open_clip:"
+        )
+    if name == "mini":
+        return read_folder(MINI)
+    if name.startswith("hf:"):
+        return read_folder(_from_hub(name.removeprefix("hf:")))
+    if Path(name).is_dir():
+        return read_folder(Path(name))
+    raise unknown_model(name)
+
+
+def _official_state(card: ModelCard, source: Path | None) -> dict[str, Tensor]:
+    from .official import read_release
+
+    if source is not None:
+        return read_release(card, source)
+    folder = model_dir(card.name)
+    if not folder.is_dir():
+        install(card, None)
+    return read_folder(folder)[1]
+
+
+def install(card: ModelCard, source: Path | None) -> Path:
+    """Put a released model in the cache, merged and in our own format: from `source`, or downloaded.
+
+    Returns:
+        The folder, which was there already or is complete now. The archive is removed when it was downloaded here.
+    """
+    from .official import read_release
+
+    folder = model_dir(card.name)
+    if folder.is_dir():
+        return folder
+    with locked(card.name):
+        if folder.is_dir():  # another process was quicker
+            return folder
+        archive = source or fetch(card.weights[0], cache_dir() / "downloads")
+        state = read_release(card, archive)
+        PerceptualMetric(card, state)  # refuses what does not fit, before it is kept
+        write_folder(folder, card, state)
+        if source is None:
+            archive.unlink()
+    return folder
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    repository, _, revision = name.partition("@")
+    files: Any = ["card.json", "model.safetensors"]
+    try:
+        return Path(
+            snapshot_download(
+                repository, revision=revision or None, allow_patterns=files, library_name="dreamsim_metric"
+            )
+        )
+    except (HfHubHTTPError, LocalEntryNotFoundError, ConnectionError) as error:
+        raise ConnectionError(f"cannot get {repository} from the Hugging Face hub ({error})") from error

@@ -1,0 +1,208 @@
+"""The checkpoints released with DreamSim (https://github.com/ssundaram21/dreamsim, v0.2) as a state dict of ours.
+
+A release is a zip, or the folder it was unpacked in: one adapter folder, and base weights under the names of the DINO
+vision transformer. The DINO and DINOv2 base weights come from their own authors' files (the released package gets them
+through torch.hub); the archive's `dino_vitb16_pretrain.pth` only holds a head that no distance uses.
+"""
+
+import io
+import json
+import pickle
+import zipfile
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from .adapters import merge_lora
+from .models import OFFICIAL_TYPES, ModelCard
+from .weights import cache_dir, fetch
+
+_ADAPTER_PREFIX = "base_model.model.extractor_list."
+
+
+def adapter_folder(name: str) -> str:
+    """Name of the folder that holds the adapter of a released type."""
+    if name == "ensemble":
+        return "ensemble_lora"
+    return f"{name}_lora" if name.endswith("_patch") else f"{name}_single_lora"
+
+
+def read_release(card: ModelCard, source: Path) -> dict[str, Tensor]:
+    """The merged weights of a released type.
+
+    Args:
+        card: of one of the released types.
+        source: the release archive, the folder it was unpacked in (`cache_dir` of the released package), or a folder
+            that holds the archive under its released name.
+
+    Returns:
+        State dict of `PerceptualMetric(card)` in float32, LoRA merged; position embeddings at their released size.
+
+    Raises:
+        FileNotFoundError: no such source.
+        ValueError: another type's archive, files or tensors missing, surplus or misshapen, or unsafe contents.
+        ConnectionError: the DINO or DINOv2 base weights are neither at hand nor to be downloaded.
+    """
+    release = _open_release(card, source)
+    folder = adapter_folder(card.name)
+    branches = OFFICIAL_TYPES[card.name]
+    needed = [f"{folder}/adapter_config.json", f"{folder}/adapter_model.safetensors"]
+    needed += [_BASE_FILES[branch] for branch in branches if branch in _BASE_FILES]
+    missing = [name for name in needed if not release.has(name)]
+    if missing:
+        kinds = [name for name in OFFICIAL_TYPES if release.has(f"{adapter_folder(name)}/adapter_config.json")]
+        hint = f"; it looks like the release of {', '.join(kinds)}" if kinds and card.name not in kinds else ""
+        raise ValueError(f"{source} is not a release of {card.name}: it has no {', '.join(missing)}{hint}")
+
+    state: dict[str, Tensor] = {}
+    for index, branch in enumerate(branches):
+        if branch in _BASE_FILES:
+            name = _BASE_FILES[branch]
+            base = _unwrap(branch, _unpickle(release.read(name), f"{name} in {source}"))
+        else:
+            path = _hub_file(card, source)
+            base = _unpickle(path, str(path))
+        for key, tensor in _to_timm(branch, base).items():
+            state[f"branches.{index}.network.{key}"] = tensor
+    adapter = {_our_key(key): tensor for key, tensor in _read_adapter(release, folder).items()}
+    untuned = [index for index in range(len(branches)) if not any(f"branches.{index}." in key for key in adapter)]
+    if untuned:
+        raise ValueError(f"{source}: the adapter has nothing for {', '.join(branches[index] for index in untuned)}")
+    return merge_lora(state, adapter, _read_config(release, folder))
+
+
+# Base weights inside the archive; those of dino_vitb16 and dinov2_vitb14 are `card.weights[1]`.
+_BASE_FILES = {
+    "clip_vitb16": "clip_vitb16_pretrain.pth.tar",
+    "clip_vitb32": "clip_vitb32_pretrain.pth.tar",
+    "open_clip_vitb16": "open_clip_vitb16_pretrain.pth.tar",
+    "open_clip_vitb32": "open_clip_vitb32_pretrain.pth.tar",
+    "synclr_vitb16": "synclr_vit_b_16.pth",
+}
+
+
+class _Release(Protocol):
+    def has(self, name: str) -> bool: ...
+    def read(self, name: str) -> Path | io.BytesIO: ...
+
+
+class _Folder:
+    def __init__(self, path: Path):
+        self.path = path
+
+    def has(self, name: str) -> bool:
+        return (self.path / name).is_file()
+
+    def read(self, name: str) -> Path:
+        return self.path / name
+
+
+class _Archive:
+    """A zip whose members are read in memory: nothing is unpacked to disk."""
+
+    def __init__(self, path: Path):
+        try:
+            self.zip = zipfile.ZipFile(path)
+        except zipfile.BadZipFile as error:
+            raise ValueError(f"{path} is not a whole zip archive ({error}); download it again") from error
+        unsafe = [name for name in self.zip.namelist() if _leaves_folder(name)]
+        if unsafe:
+            raise ValueError(f"{path} has members that would leave its folder: {', '.join(unsafe[:5])}; refused")
+
+    def has(self, name: str) -> bool:
+        return name in self.zip.namelist()
+
+    def read(self, name: str) -> io.BytesIO:
+        try:
+            return io.BytesIO(self.zip.read(name))
+        except zipfile.BadZipFile as error:  # a wrong checksum
+            raise ValueError(f"{name} in {self.zip.filename} is damaged ({error}); download it again") from error
+
+
+def _leaves_folder(name: str) -> bool:
+    path = PurePosixPath(name.replace("\\", "/"))
+    return path.is_absolute() or ".." in path.parts or ":" in path.parts[0]
+
+
+def _open_release(card: ModelCard, source: Path) -> _Release:
+    if source.is_dir():
+        archive = source / card.weights[0].path
+        return _Archive(archive) if archive.is_file() else _Folder(source)
+    if source.is_file():
+        return _Archive(source)
+    raise FileNotFoundError(
+        f"no such file or folder: {source}; expected {card.weights[0].path} (from {card.weights[0].url}), "
+        "or the folder it was unpacked in"
+    )
+
+
+def _hub_file(card: ModelCard, source: Path) -> Path:
+    download = card.weights[1]
+    folder = source if source.is_dir() else source.parent
+    name = Path(download.path).name
+    places = [folder / download.path, folder / name, Path(torch.hub.get_dir()) / "checkpoints" / name]
+    return next((place for place in places if place.is_file()), None) or fetch(download, cache_dir() / "downloads")
+
+
+def _unpickle(file: Path | io.BytesIO, name: str) -> Any:
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(f"{name} holds more than tensors, which could run code when loaded; refused") from error
+    except (RuntimeError, EOFError, OSError) as error:
+        raise ValueError(f"{name} is damaged or not a PyTorch checkpoint ({error}); download it again") from error
+
+
+def _unwrap(branch: str, checkpoint: Any) -> dict[str, Tensor]:
+    key, prefix = ("model", "module.visual.") if branch == "synclr_vitb16" else ("state_dict", "")
+    if not isinstance(checkpoint, dict) or key not in checkpoint:
+        raise ValueError(f"the base weights of {branch} have no entry {key!r}; expected the released format")
+    return {name.removeprefix(prefix): tensor for name, tensor in checkpoint[key].items()}
+
+
+def _to_timm(branch: str, base: dict[str, Tensor]) -> dict[str, Tensor]:
+    """DINO's names to timm's, without what the feature does not read; surplus and missing names show when loading."""
+    state = {name: tensor.float() for name, tensor in base.items()}
+    if "clip" not in branch:
+        # These features are read before the final norm; the mask token only serves DINOv2's own training.
+        unread = ("norm.weight", "norm.bias", "mask_token")
+        return {name: tensor for name, tensor in state.items() if name not in unread}
+    for part in ("weight", "bias"):
+        if f"pos_drop.{part}" in state:
+            state[f"norm_pre.{part}"] = state.pop(f"pos_drop.{part}")  # CLIP's ln_pre, kept in the place of a dropout
+    bias = state.pop("patch_embed.proj.bias", torch.zeros(()))  # CLIP has none: the released format stores zeros
+    if bias.any():
+        raise ValueError(f"the base weights of {branch} have a non-zero patch_embed.proj.bias; expected zeros")
+    if "proj" in state:
+        state["head.weight"] = state.pop("proj").T
+        state["head.bias"] = torch.zeros(len(state["head.weight"]))
+    return state
+
+
+def _read_config(release: _Release, folder: str) -> dict[str, Any]:
+    file = release.read(f"{folder}/adapter_config.json")
+    try:
+        return json.loads(file.read_text(encoding="utf-8") if isinstance(file, Path) else file.getvalue())
+    except ValueError as error:
+        raise ValueError(f"{folder}/adapter_config.json is not JSON ({error}); download the release again") from error
+
+
+def _read_adapter(release: _Release, folder: str) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    file = release.read(f"{folder}/adapter_model.safetensors")
+    try:
+        return load(file.read_bytes() if isinstance(file, Path) else file.getvalue())
+    except SafetensorError as error:
+        raise ValueError(
+            f"{folder}/adapter_model.safetensors is damaged ({error}); download the release again"
+        ) from error
+
+
+def _our_key(key: str) -> str:
+    """`base_model.model.extractor_list.{branch}.model.X` → `branches.{branch}.network.X`."""
+    branch, _, rest = key.removeprefix(_ADAPTER_PREFIX).partition(".model.")
+    return f"branches.{branch}.network.{rest}"

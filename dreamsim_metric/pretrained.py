@@ -1,0 +1,113 @@
+"""Networks that timm and open_clip publish, untuned, as metrics: `timm:NAME#FEATURE`, `open_clip:ARCH/TAG#FEATURE`."""
+
+from pathlib import Path
+from typing import Any, get_args
+
+from torch import Tensor, nn
+
+from .models import OPENAI_CLIP, Branch, Feature, ModelCard, unknown_model
+
+State = dict[str, Tensor]
+
+
+def read_pretrained(name: str, source: Path | None, image_size: int | None) -> tuple[ModelCard, State]:
+    """Card and weights of an untuned network.
+
+    Args:
+        name: `timm:NAME` or `open_clip:ARCH/TAG`, then `#FEATURE` where the default (`pooled`, `embedding`) is not
+            wanted.
+        source: a checkpoint file to read instead of downloading.
+        image_size: in place of the network's own.
+
+    Raises:
+        ValueError: unknown network or feature, or a checkpoint that does not fit.
+        ConnectionError: the weights cannot be downloaded.
+        FileNotFoundError: no such checkpoint.
+    """
+    network, _, feature = name.partition("#")
+    library, _, architecture = network.partition(":")
+    if not architecture:
+        raise unknown_model(name)
+    feature = feature or ("pooled" if library == "timm" else "embedding")
+    if feature not in get_args(Feature) or feature == "stages":
+        raise ValueError(f"got feature {feature!r} in {name!r}; expected one of {', '.join(get_args(Feature)[:-1])}")
+    if source is not None and not source.is_file():
+        raise FileNotFoundError(f"no such checkpoint: {source}")
+    read = _read_timm if library == "timm" else _read_open_clip
+    return read(name, architecture, feature, source, image_size)
+
+
+def _read_timm(
+    name: str, architecture: str, feature: Any, source: Path | None, image_size: int | None
+) -> tuple[ModelCard, State]:
+    import timm
+
+    from .backbones import create_network
+
+    options: dict[str, Any] = {} if feature == "embedding" else {"num_classes": 0}
+    probe = Branch(f"timm:{architecture}", feature, *OPENAI_CLIP, options)
+    config: Any = timm.get_pretrained_cfg(architecture)
+    size = image_size or (config.input_size[-1] if config else 224)
+    create_network(probe, size)  # raises for names that timm does not have
+    if config is None or not (config.has_weights or source):
+        raise ValueError(f"timm has no pretrained weights for {architecture}; name one with weights, or give source=")
+    sized: dict[str, Any] = {"img_size": size} if config.fixed_input_size else {}
+    overlay: dict[str, Any] = {"pretrained_cfg_overlay": {"file": str(source)}} if source else {}
+    try:
+        made: Any = timm.create_model(architecture, pretrained=True, **options, **sized, **overlay)
+    except Exception as error:
+        raise _cannot_read(name, source, error) from error
+    branch = Branch(f"timm:{architecture}", feature, tuple(config.mean), tuple(config.std), options)
+    width = made.num_classes if feature == "embedding" else made.head_hidden_size
+    return _card(name, branch, size, width, config.license or "unknown"), _state(branch, made)
+
+
+def _read_open_clip(
+    name: str, tagged: str, feature: Any, source: Path | None, image_size: int | None
+) -> tuple[ModelCard, State]:
+    import open_clip
+
+    architecture, _, tag = tagged.partition("/")
+    tags = open_clip.list_pretrained_tags_by_model(architecture)
+    if source is None and tag not in tags:
+        raise ValueError(f"open_clip has no weights {tag!r} for {architecture!r}; it has {', '.join(tags) or 'none'}")
+    try:
+        made: Any = open_clip.create_model(
+            architecture, pretrained=str(source or tag), force_image_size=image_size, require_pretrained=True
+        ).visual
+    except Exception as error:
+        raise _cannot_read(name, source, error) from error
+    size = made.image_size[0] if isinstance(made.image_size, tuple) else made.image_size
+    branch = Branch(f"open_clip:{architecture}", feature, tuple(made.image_mean), tuple(made.image_std))
+    width = open_clip.get_model_config(architecture)["embed_dim"]
+    if feature != "embedding":
+        width = made.ln_post.normalized_shape[0]
+    return _card(name, branch, size, width, "see open_clip"), _state(branch, made)
+
+
+def _card(name: str, branch: Branch, size: int, width: int, licence: str) -> ModelCard:
+    return ModelCard(
+        name=name,
+        description=f"untuned {branch.network}, feature {branch.feature}",
+        branches=(branch,),
+        image_size=size,
+        embedding_size=2 * width if branch.feature == "cls_patch" else width,
+        center=False,
+        licence=licence,
+    )
+
+
+def _state(branch: Branch, network: nn.Module) -> State:
+    from .backbones import read_only_for
+
+    return {f"branches.0.network.{key}": value for key, value in read_only_for(branch, network).state_dict().items()}
+
+
+def _cannot_read(name: str, source: Path | None, error: Exception) -> Exception:
+    """The libraries raise many kinds of errors here; what matters is where the weights were to come from."""
+    if source is not None:
+        return ValueError(f"{source} does not hold the weights of {name} ({type(error).__name__}: {error})")
+    return ConnectionError(
+        f"cannot get the weights of {name} ({type(error).__name__}: {error}); "
+        "without network, give source= (command line: a folder made by save_pretrained)"
+    )

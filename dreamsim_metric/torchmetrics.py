@@ -1,0 +1,70 @@
+"""The metric as a `torchmetrics.Metric`: accumulates over batches and over processes."""
+
+from typing import Any, Literal
+
+import torch
+import torchmetrics
+from torch import Tensor
+from torchmetrics.utilities import dim_zero_cat
+
+from .images import Pictures
+from .metric import PerceptualMetric, load
+
+
+class PerceptualDistance(torchmetrics.Metric):
+    """Distance between pairs of pictures, accumulated.
+
+    Args:
+        model: a name that `dreamsim_metric.load` takes, or a metric.
+        reduction: `mean` or `sum` over all pairs, or `none` for all distances `(N,)`.
+        kwargs: of `torchmetrics.Metric`.
+
+    Example:
+        >>> import torch
+        >>> metric = PerceptualDistance("mini")
+        >>> metric.update(torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64))
+        >>> metric.compute().shape
+        torch.Size([])
+    """
+
+    is_differentiable = True
+    higher_is_better = False
+    full_state_update = False
+    plot_lower_bound = 0.0
+
+    distances: list[Tensor]
+    total: Tensor
+    pairs: Tensor
+
+    def __init__(
+        self,
+        model: str | PerceptualMetric | None = None,
+        reduction: Literal["mean", "sum", "none"] = "mean",
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        if reduction not in ("mean", "sum", "none"):
+            raise ValueError(f"got reduction={reduction!r}; expected 'mean', 'sum' or 'none'")
+        self.metric = model if isinstance(model, PerceptualMetric) else load(model)
+        self.reduction = reduction
+        if reduction == "none":
+            self.add_state("distances", default=[], dist_reduce_fx="cat")
+        else:
+            # float64: a sum over millions of pairs must not lose the last ones
+            self.add_state("total", default=torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+            self.add_state("pairs", default=torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, a: Pictures, b: Pictures) -> None:
+        """Add pairs; anything that `PerceptualMetric.forward` takes."""
+        d = self.metric(a, b)
+        if self.reduction == "none":
+            self.distances.append(d)
+        else:
+            self.total = self.total + d.sum()
+            self.pairs = self.pairs + len(d)
+
+    def compute(self) -> Tensor:
+        """float32: a scalar, or `(N,)` for `none`."""
+        if self.reduction == "none":
+            return dim_zero_cat(self.distances)
+        return (self.total if self.reduction == "sum" else self.total / self.pairs).float()

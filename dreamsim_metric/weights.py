@@ -1,0 +1,205 @@
+"""Find, fetch, verify and keep files of weights. Nothing here knows what is inside them but for the final format."""
+
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import platformdirs
+from filelock import FileLock
+from tqdm import tqdm
+
+from .models import Download, ModelCard
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_CHUNK = 1 << 20
+_TIMEOUT = 60  # seconds without a byte
+_FORMAT = "v1"  # a new folder in the cache whenever what we keep there changes meaning
+CARD, WEIGHTS = "card.json", "model.safetensors"
+
+
+def cache_dir() -> Path:
+    """Where weights are kept: `$DREAMSIM_METRIC_CACHE`, else the user's cache folder of this system."""
+    return Path(os.environ.get("DREAMSIM_METRIC_CACHE") or platformdirs.user_cache_dir("dreamsim_metric"))
+
+
+def model_dir(name: str) -> Path:
+    """Where a named model is kept once converted."""
+    return cache_dir() / _FORMAT / name
+
+
+@contextmanager
+def locked(name: str) -> Iterator[None]:
+    """One process at a time may make this model; the others wait and find it made.
+
+    Raises:
+        OSError: the cache cannot be written.
+    """
+    folder = cache_dir() / _FORMAT
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / f"{name}.lock")
+        lock.acquire()
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"cannot write in the cache folder {folder} ({error.strerror}); "
+            "make it writable or set DREAMSIM_METRIC_CACHE to a folder that is",
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def fetch(download: Download, folder: Path) -> Path:
+    """Download a file, resuming what an earlier try left; it gets its name only when it is whole and verified.
+
+    Args:
+        download: what to fetch; size and sha256 are checked where they are known, the server's own length always.
+        folder: where to put it, under the base name of `download.path`.
+
+    Returns:
+        The file.
+
+    Raises:
+        ConnectionError: no network, an answer other than the file, or a transfer that broke off.
+        ValueError: whole, but of the wrong size or digest. The partial file is removed.
+        OSError: the disk is full or not writable.
+    """
+    target = folder / Path(download.path).name
+    if target.exists():
+        return target
+    folder.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(target.name + ".part")
+    try:
+        _transfer(download, part)
+    except urllib.error.HTTPError as error:
+        raise ConnectionError(f"{download.url} answered {error.code} {error.reason}") from error
+    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        reason = getattr(error, "reason", error)
+        raise ConnectionError(
+            f"no connection to {download.url} ({reason}). Without network: put the file at {target}, "
+            f"or name a copy with source=… (command line: download --from …). "
+            f"A broken download goes on where it stopped when tried again."
+        ) from error
+    _verify(download, part)
+    part.replace(target)
+    return target
+
+
+def _transfer(download: Download, part: Path) -> None:
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+        raise ConnectionError("HF_HUB_OFFLINE is set")
+    have = part.stat().st_size if part.exists() else 0
+    if have and have == download.size:
+        return
+    headers = {"User-Agent": "dreamsim_metric"} | ({"Range": f"bytes={have}-"} if have else {})
+    try:
+        response = urllib.request.urlopen(urllib.request.Request(download.url, headers=headers), timeout=_TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if error.code != 416 or not have:
+            raise
+        part.unlink()  # longer than the file on the server: not the beginning of it
+        return _transfer(download, part)
+    with response:
+        if have and response.status != 206:  # the server does not resume: from the start
+            have = 0
+        left = response.headers.get("Content-Length")
+        total = have + int(left) if left else None
+        if download.size and total and total != download.size:
+            raise ValueError(
+                f"{download.url} has {total:,} bytes; expected {download.size:,}: it is not the known file"
+            )
+        _check_space(part, (total or download.size or 0) - have)
+        with (
+            open(part, "ab" if have else "wb") as file,
+            tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=part.stem, disable=None) as bar,
+        ):
+            while chunk := response.read(_CHUNK):
+                file.write(chunk)
+                bar.update(len(chunk))
+    if total and (got := part.stat().st_size) < total:
+        raise ConnectionError(f"the transfer broke off at {got:,} of {total:,} bytes")
+
+
+def _check_space(part: Path, needed: int) -> None:
+    free = shutil.disk_usage(part.parent).free
+    if free < needed:
+        raise OSError(
+            errno.ENOSPC,
+            f"{part.parent} has {free / 1e9:.2f} GB free and {needed / 1e9:.2f} GB are needed; "
+            "make room or set DREAMSIM_METRIC_CACHE to a larger disk",
+        )
+
+
+def _verify(download: Download, part: Path) -> None:
+    size = part.stat().st_size
+    problem = f"{size:,} bytes, not {download.size:,}" if download.size not in (None, size) else ""
+    if not problem and download.sha256:
+        with open(part, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if not digest.startswith(download.sha256):
+            problem = f"sha256 {digest}, not {download.sha256}"
+    if problem:
+        part.unlink()
+        raise ValueError(
+            f"{download.url} gave {problem}: the file is damaged or not the known one, and was removed; try again"
+        )
+
+
+def read_folder(folder: Path) -> tuple[ModelCard, dict[str, "Tensor"]]:
+    """A model in our own format: `card.json` and `model.safetensors`.
+
+    Raises:
+        FileNotFoundError: one of the two is missing.
+        ValueError: a damaged file.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    for name in (CARD, WEIGHTS):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder} has no {name}; expected a model folder with {CARD} and {WEIGHTS}")
+    card = ModelCard.from_json((folder / CARD).read_text(encoding="utf-8"))
+    try:
+        return card, load_file(folder / WEIGHTS)
+    except SafetensorError as error:
+        raise ValueError(
+            f"{folder / WEIGHTS} is damaged or half-written ({error}); remove {folder} and load the model again"
+        ) from error
+
+
+def write_folder(folder: Path, card: ModelCard, state: dict[str, "Tensor"]) -> None:
+    """Write `read_folder`'s format: whole or not at all.
+
+    Raises:
+        FileExistsError: the folder is there already.
+        OSError: the disk is full or not writable.
+    """
+    from safetensors.torch import save_file
+
+    if folder.exists():
+        raise FileExistsError(f"{folder} exists already; remove it or choose another name")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _check_space(folder, sum(tensor.nbytes for tensor in state.values()))
+    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        beside.chmod(0o755)  # mkdtemp's 0700 would shut other users out of a shared cache
+        (beside / CARD).write_text(card.to_json(), encoding="utf-8")
+        try:
+            save_file({name: tensor.contiguous() for name, tensor in state.items()}, beside / WEIGHTS)
+        except Exception as error:  # safetensors reports a full disk as its own error
+            raise OSError(errno.EIO, f"cannot write {folder} ({error})") from error
+        beside.replace(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
