@@ -117,7 +117,7 @@ def _from_file(path: Path) -> Tensor:
             # A multi-picture JPEG (MPO, as phones write) holds one photograph and its previews.
             if getattr(image, "is_animated", False) and image.format != "MPO":
                 raise _UnreadableError(
-                    f"{path} has {getattr(image, 'n_frames', 'several')} frames ({image.format}); expected one picture: "
+                    f"{path} has several frames ({image.format}); expected one picture: "
                     "choose one with PIL.Image.open(path).seek(i) and pass that image"
                 )
             image.load()

@@ -1,0 +1,100 @@
+"""The released checkpoints, held to the released package `dreamsim==0.2.1` on the same files."""
+
+import dataclasses
+import itertools
+
+import pytest
+import torch
+
+from dreamsim_metric import load
+from dreamsim_metric.images import to_pixels
+from dreamsim_metric.models import MODELS, OFFICIAL_TYPES
+
+from .pictures import natural_and_noise
+from .releases import write_release
+
+TOLERANCE = 1e-6
+# peft, about the way the released package loads its adapter
+pytestmark = pytest.mark.filterwarnings("ignore:Already found a `peft_config`:UserWarning")
+IN_EVERY_RUN = "clip_vitb32"
+TYPES = [
+    pytest.param(name, marks=() if name == IN_EVERY_RUN else pytest.mark.slow, id=name) for name in OFFICIAL_TYPES
+]
+
+
+@pytest.fixture(params=TYPES)
+def release(request, tmp_path, monkeypatch):
+    """A release folder, its type, and the released package's model and preprocessing on it."""
+    import dreamsim
+
+    name = request.param
+    folder = write_release(tmp_path / "models", name)
+    # The released package asks GitHub for the default branch of DINOv2 even when the files are there.
+    monkeypatch.setattr(torch.hub, "_parse_repo_info", lambda github: (*github.split(":")[0].split("/"), "main"))
+    hub = torch.hub.get_dir()
+    try:
+        model, preprocess = dreamsim.dreamsim(
+            device="cpu",
+            cache_dir=str(folder),
+            dreamsim_type=name.removesuffix("_patch"),
+            use_patch_model=name.endswith("_patch"),
+        )
+    finally:
+        torch.hub.set_dir(hub)
+    return name, folder, model, preprocess
+
+
+def test_embeddings_and_distances_are_those_of_the_released_package(release):
+    name, folder, released, preprocess = release
+    ours = load(name, source=folder)
+    pictures = natural_and_noise()
+    pixels = torch.cat([preprocess(picture) for picture in pictures])
+    assert torch.equal(pixels, to_pixels(pictures, (224, 224)))
+    pairs = list(itertools.combinations(range(len(pictures)), 2))
+    left, right = (list(side) for side in zip(*pairs, strict=True))
+
+    for center in (True, False):
+        released.base_model.model.normalize_embeds = center
+        ours.card = dataclasses.replace(ours.card, center=center)
+        with torch.no_grad():
+            theirs = released.embed(pixels)
+            batch = torch.cat([released(pixels[left][i : i + 8], pixels[right][i : i + 8]) for i in range(0, 28, 8)])
+            single = torch.cat([released(pixels[i : i + 1], pixels[j : j + 1]) for i, j in pairs[::9]])
+        if name.endswith("_patch"):  # theirs are tokens, which their forward pools
+            theirs = torch.cat([theirs[:, 0], theirs[:, 1:].mean(1)], dim=1)
+        assert theirs.shape[1] == MODELS[name].embedding_size
+        if center:
+            _close(ours.embed(pictures), torch.nn.functional.normalize(theirs, dim=1))
+            if not name.endswith("_patch"):
+                _close(ours.embed(pictures), theirs)
+        else:  # raw features have no unit length: relative to theirs
+            lengths = theirs.norm(dim=1, keepdim=True)
+            _close(ours.embed(pictures, normalize=False) / lengths, theirs / lengths)
+        assert batch.min() > 1e-3, "the distances are too small for the comparison to say anything"
+        _close(ours(pixels[left], pixels[right]), batch)
+        _close(torch.cat([ours(pictures[i], pictures[j]) for i, j in pairs[::9]]), single)
+
+
+def _close(ours, theirs):
+    error = (ours - theirs).abs().max().item()
+    print(f"max |difference| {error:.1e}")
+    assert error <= TOLERANCE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [336, 448])
+@pytest.mark.parametrize("name", ["dino_vitb16", "dinov2_vitb14", "clip_vitb32"])
+def test_other_sizes_interpolate_positions_as_released(name, size, tmp_path, monkeypatch):
+    import dreamsim
+
+    monkeypatch.setattr(torch.hub, "_parse_repo_info", lambda github: (*github.split(":")[0].split("/"), "main"))
+    folder = write_release(tmp_path, name)
+    hub = torch.hub.get_dir()
+    try:
+        released, _ = dreamsim.dreamsim(device="cpu", cache_dir=str(folder), dreamsim_type=name)
+    finally:
+        torch.hub.set_dir(hub)
+    pixels = to_pixels(natural_and_noise()[:3], (size, size))
+    with torch.no_grad():
+        theirs = released.embed(pixels)
+    assert (load(name, source=folder, image_size=size).embed(pixels) - theirs).abs().max() <= TOLERANCE
