@@ -1,5 +1,6 @@
 """One vision network and the rule that reads its feature. Only the work that the feature needs is done."""
 
+import difflib
 from typing import Any
 
 import timm
@@ -84,7 +85,7 @@ def create_network(branch: Branch, image_size: int) -> nn.Module:
     library, _, name = branch.network.partition(":")
     if library == "timm":
         if not timm.is_model(name.partition(".")[0]):
-            near = timm.list_models(f"*{name.partition('.')[0]}*")[:5]
+            near = difflib.get_close_matches(name.partition(".")[0], timm.list_models(), n=3)
             raise ValueError(
                 f"timm {timm.__version__} has no model {name!r}" + (f"; near: {', '.join(near)}" if near else "")
             )
@@ -94,13 +95,16 @@ def create_network(branch: Branch, image_size: int) -> nn.Module:
         return timm.create_model(name, pretrained=False, **options).eval()
     if library == "open_clip":
         import open_clip
+        from open_clip.model import _build_vision_tower
 
         if name not in open_clip.list_models():
             raise ValueError(
                 f"open_clip {open_clip.__version__} has no architecture {name!r}; see open_clip.list_models()"
             )
-        model = open_clip.create_model(name, pretrained_text=False, force_image_size=image_size, output_dict=False)
-        return model.visual.eval()
+        # create_model would make the text tower too, and for some architectures fetch its tokenizer.
+        config = open_clip.get_model_config(name)
+        vision = {**config["vision_cfg"], "image_size": image_size, "timm_model_pretrained": False}
+        return _build_vision_tower(config["embed_dim"], vision, config.get("quick_gelu", False)).eval()
     raise ValueError(f"got network {branch.network!r}; expected timm:NAME or open_clip:ARCHITECTURE")
 
 
@@ -122,11 +126,11 @@ def read_only_for(branch: Branch, network: nn.Module) -> nn.Module:
     reads_class_token = branch.feature in ("cls", "cls_norm") or (
         branch.feature in ("pooled", "embedding") and network.global_pool == "token" and network.attn_pool is None
     )
+    if (reads_class_token or branch.feature == "cls_patch") and network.cls_token is None:
+        raise ValueError(
+            f"{branch.network} has no class token for feature {branch.feature!r}; use pooled or patch_mean"
+        )
     if reads_class_token:
-        if network.cls_token is None:
-            raise ValueError(
-                f"{branch.network} has no class token for feature {branch.feature!r}; use pooled or patch_mean"
-            )
         if type(network.blocks[-1]) is Block and type(network.blocks[-1].attn) is Attention:
             network.blocks[-1].__class__ = ClassTokenBlock
     return network

@@ -41,22 +41,29 @@ def _read_timm(
     name: str, architecture: str, feature: Any, source: Path | None, image_size: int | None
 ) -> tuple[ModelCard, State]:
     import timm
+    import torch
 
-    from .backbones import create_network
+    from .backbones import Backbone
 
     options: dict[str, Any] = {} if feature == "embedding" else {"num_classes": 0}
     probe = Branch(f"timm:{architecture}", feature, *OPENAI_CLIP, options)
     config: Any = timm.get_pretrained_cfg(architecture)
     size = image_size or (config.input_size[-1] if config else 224)
-    create_network(probe, size)  # raises for names that timm does not have
+    with torch.device("meta"):
+        Backbone(probe, size)  # raises for names and features that timm does not have, before anything is downloaded
     if config is None or not (config.has_weights or source):
         raise ValueError(f"timm has no pretrained weights for {architecture}; name one with weights, or give source=")
     sized: dict[str, Any] = {"img_size": size} if config.fixed_input_size else {}
     overlay: dict[str, Any] = {"pretrained_cfg_overlay": {"file": str(source)}} if source else {}
     try:
-        made: Any = timm.create_model(architecture, pretrained=True, **options, **sized, **overlay)
+        # With its classifier, though it is dropped: without, timm loads leniently, and what a file lacks stays random.
+        made: Any = timm.create_model(architecture, pretrained=True, **sized, **overlay)
     except Exception as error:
         raise _cannot_read(name, source, error) from error
+    if feature != "embedding":
+        made.reset_classifier(0)
+    elif not made.num_classes:
+        raise ValueError(f"{architecture} has no projection for feature 'embedding'; use pooled")
     branch = Branch(f"timm:{architecture}", feature, tuple(config.mean), tuple(config.std), options)
     width = made.num_classes if feature == "embedding" else made.head_hidden_size
     return _card(name, branch, size, width, config.license or "unknown"), _state(branch, made)
@@ -71,6 +78,12 @@ def _read_open_clip(
     tags = open_clip.list_pretrained_tags_by_model(architecture)
     if source is None and tag not in tags:
         raise ValueError(f"open_clip has no weights {tag!r} for {architecture!r}; it has {', '.join(tags) or 'none'}")
+    wants_quick_gelu = bool(open_clip.get_pretrained_cfg(architecture, tag).get("quick_gelu")) if tag else False
+    if wants_quick_gelu and not open_clip.get_model_config(architecture).get("quick_gelu"):
+        raise ValueError(
+            f"the weights {tag!r} were trained with QuickGELU and {architecture} runs GELU, which gives wrong features "
+            f"without an error; use open_clip:{architecture}-quickgelu/{tag}"
+        )
     try:
         made: Any = open_clip.create_model(
             architecture, pretrained=str(source or tag), force_image_size=image_size, require_pretrained=True

@@ -18,11 +18,11 @@ ADAPTERS = {name: (4 + 2 * i, 3.0 + 5 * i) for i, name in enumerate(OFFICIAL_TYP
 HUBCONF = """
 import os
 import torch
-from tests.releases import {network}
+import tests.releases
 dependencies = ["torch"]
 
 def {name}(pretrained=True):
-    network = {network}()
+    network = tests.releases.{name}()
     path = os.path.join(torch.hub.get_dir(), "checkpoints", "{file}")
     network.load_state_dict(torch.load(path, weights_only=True), strict=True)
     return network
@@ -95,7 +95,7 @@ def _write_base(folder: Path, branch: str, random: torch.Generator) -> None:
         file = {"dino": "dino_vitbase16_pretrain.pth", "dinov2": "dinov2_vitb14_pretrain.pth"}[repository]
         code = folder / f"facebookresearch_{repository}_main"
         code.mkdir(exist_ok=True)
-        (code / "hubconf.py").write_text(HUBCONF.format(network=branch, name=branch, file=file))
+        (code / "hubconf.py").write_text(HUBCONF.format(name=branch, file=file))
         network = dino_vitb16() if repository == "dino" else dinov2_vitb14()
         torch.save(_randomised(network.state_dict(), random), folder / "checkpoints" / file)
     if branch == "dino_vitb16":

@@ -8,7 +8,8 @@ import torch
 
 from dreamsim_metric import load
 from dreamsim_metric.images import to_pixels
-from dreamsim_metric.models import MODELS, OFFICIAL_TYPES
+from dreamsim_metric.models import MODELS, OFFICIAL_TYPES, Download
+from dreamsim_metric.weights import fetch
 
 from .pictures import natural_and_noise
 from .releases import write_release
@@ -17,35 +18,33 @@ TOLERANCE = 1e-6
 # peft, about the way the released package loads its adapter
 pytestmark = pytest.mark.filterwarnings("ignore:Already found a `peft_config`:UserWarning")
 IN_EVERY_RUN = "clip_vitb32"
-TYPES = [
-    pytest.param(name, marks=() if name == IN_EVERY_RUN else pytest.mark.slow, id=name) for name in OFFICIAL_TYPES
-]
+TYPES = [pytest.param(name, marks=() if name == IN_EVERY_RUN else pytest.mark.slow, id=name) for name in OFFICIAL_TYPES]
 
 
-@pytest.fixture(params=TYPES)
-def release(request, tmp_path, monkeypatch):
-    """A release folder, its type, and the released package's model and preprocessing on it."""
+@pytest.fixture
+def released(monkeypatch):
+    """The released package's model and preprocessing on a folder in the released format."""
     import dreamsim
 
-    name = request.param
-    folder = write_release(tmp_path / "models", name)
-    # The released package asks GitHub for the default branch of DINOv2 even when the files are there.
+    # It asks GitHub for the default branch of DINOv2 even when the files are there, and moves torch.hub's folder.
     monkeypatch.setattr(torch.hub, "_parse_repo_info", lambda github: (*github.split(":")[0].split("/"), "main"))
-    hub = torch.hub.get_dir()
-    try:
-        model, preprocess = dreamsim.dreamsim(
+    monkeypatch.setattr(torch.hub, "_hub_dir", torch.hub._hub_dir)
+
+    def load_released(name, folder):
+        return dreamsim.dreamsim(
             device="cpu",
             cache_dir=str(folder),
             dreamsim_type=name.removesuffix("_patch"),
             use_patch_model=name.endswith("_patch"),
         )
-    finally:
-        torch.hub.set_dir(hub)
-    return name, folder, model, preprocess
+
+    return load_released
 
 
-def test_embeddings_and_distances_are_those_of_the_released_package(release):
-    name, folder, released, preprocess = release
+@pytest.mark.parametrize("name", TYPES)
+def test_embeddings_and_distances_are_those_of_the_released_package(name, released, tmp_path):
+    folder = write_release(tmp_path / "models", name)
+    theirs_model, preprocess = released(name, folder)
     ours = load(name, source=folder)
     pictures = natural_and_noise()
     pixels = torch.cat([preprocess(picture) for picture in pictures])
@@ -54,12 +53,14 @@ def test_embeddings_and_distances_are_those_of_the_released_package(release):
     left, right = (list(side) for side in zip(*pairs, strict=True))
 
     for center in (True, False):
-        released.base_model.model.normalize_embeds = center
+        theirs_model.base_model.model.normalize_embeds = center
         ours.card = dataclasses.replace(ours.card, center=center)
         with torch.no_grad():
-            theirs = released.embed(pixels)
-            batch = torch.cat([released(pixels[left][i : i + 8], pixels[right][i : i + 8]) for i in range(0, 28, 8)])
-            single = torch.cat([released(pixels[i : i + 1], pixels[j : j + 1]) for i, j in pairs[::9]])
+            theirs = theirs_model.embed(pixels)
+            batch = torch.cat(
+                [theirs_model(pixels[left][i : i + 8], pixels[right][i : i + 8]) for i in range(0, 28, 8)]
+            )
+            single = torch.cat([theirs_model(pixels[i : i + 1], pixels[j : j + 1]) for i, j in pairs[::9]])
         if name.endswith("_patch"):  # theirs are tokens, which their forward pools
             theirs = torch.cat([theirs[:, 0], theirs[:, 1:].mean(1)], dim=1)
         assert theirs.shape[1] == MODELS[name].embedding_size
@@ -84,17 +85,19 @@ def _close(ours, theirs):
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [336, 448])
 @pytest.mark.parametrize("name", ["dino_vitb16", "dinov2_vitb14", "clip_vitb32"])
-def test_other_sizes_interpolate_positions_as_released(name, size, tmp_path, monkeypatch):
-    import dreamsim
-
-    monkeypatch.setattr(torch.hub, "_parse_repo_info", lambda github: (*github.split(":")[0].split("/"), "main"))
+def test_other_sizes_interpolate_positions_as_released(name, size, released, tmp_path):
     folder = write_release(tmp_path, name)
-    hub = torch.hub.get_dir()
-    try:
-        released, _ = dreamsim.dreamsim(device="cpu", cache_dir=str(folder), dreamsim_type=name)
-    finally:
-        torch.hub.set_dir(hub)
+    theirs_model, _ = released(name, folder)
     pixels = to_pixels(natural_and_noise()[:3], (size, size))
     with torch.no_grad():
-        theirs = released.embed(pixels)
-    assert (load(name, source=folder, image_size=size).embed(pixels) - theirs).abs().max() <= TOLERANCE
+        theirs = theirs_model.embed(pixels)
+    _close(load(name, source=folder, image_size=size).embed(pixels), theirs)
+
+
+@pytest.mark.weights
+def test_the_released_ensemble_gives_the_distances_of_its_own_demo(tmp_path):
+    """README of the released package, v0.2: images/ref_1 against img_a_1 and img_b_1."""
+    base = "https://raw.githubusercontent.com/ssundaram21/dreamsim/v0.2.1/images/"
+    files = [fetch(Download(f"{base}{name}.png", f"{name}.png"), tmp_path) for name in ("ref_1", "img_a_1", "img_b_1")]
+    d = load("ensemble")(files[0], files[1:])
+    assert d.tolist() == pytest.approx([0.4453, 0.2756], abs=1e-3)
