@@ -132,7 +132,8 @@ def _metric(model: Model, device: str | torch.device | None, *pictures: Pictures
 
 @lru_cache(maxsize=4)
 def _load(name: str, device: str) -> PerceptualMetric:
-    return load(name, device=device)
+    with torch.inference_mode(False):  # the next caller may need gradients
+        return load(name, device=device)
 
 
 def _device_of(*pictures: Pictures) -> torch.device | None:

@@ -75,12 +75,14 @@ def to_pixels(pictures: Pictures, size: tuple[int, int], *, check: bool = True) 
     """
     if isinstance(pictures, list | tuple):
         count(pictures)
+        devices = sorted({str(picture.device) if isinstance(picture, Tensor) else "cpu" for picture in pictures})
+        if len(devices) > 1:
+            raise ValueError(
+                f"got pictures on {' and '.join(devices)}; expected one device: move them with .to(device)"
+            )
         stacks = [_one(picture, check) for picture in pictures]
     else:
         stacks = [_stack(cast(Picture, pictures), check)]
-    devices = sorted({str(stack.device) for stack in stacks})
-    if len(devices) > 1:
-        raise ValueError(f"got pictures on {' and '.join(devices)}; expected one device: move them with .to(device)")
     return torch.cat([resize(stack, size) for stack in stacks])
 
 
@@ -126,6 +128,10 @@ def _from_file(path: Path) -> Tensor:
         raise
     except PIL.UnidentifiedImageError as error:
         raise ValueError(f"{path} is not a picture that Pillow can read") from error
+    except PIL.Image.DecompressionBombError as error:
+        raise ValueError(
+            f"{path} is larger than Pillow allows ({error}); if you trust it, raise PIL.Image.MAX_IMAGE_PIXELS"
+        ) from error
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error and more on damaged files
         raise ValueError(f"{path} will not decode ({type(error).__name__}: {error}); is it whole?") from error
 
@@ -136,10 +142,14 @@ class _UnreadableError(ValueError):
 
 def _from_pil(image: PIL.Image.Image, name: str) -> Tensor:
     format_, mode = image.format, image.mode
+    if 0 in image.size:
+        raise _UnreadableError(f"{name} has no pixels (size {image.size}); expected at least 1 × 1")
     try:
         image = PIL.ImageOps.exif_transpose(image)
         if mode.startswith("I;16") or (mode == "I" and format_ in ("PNG", "PPM")):  # both hold 0…65535
-            levels = (np.array(image).astype(np.int64) * 255 + 32767) // 65535
+            values = np.array(image).astype(np.int64)
+            levels = (values * 255 + 32767) // 65535
+            levels[values == image.info.get("transparency", -1)] = 255
             return _from_tensor(torch.from_numpy(levels.astype(np.uint8)), check=False)
         if mode in ("I", "F"):
             raise _UnreadableError(
@@ -222,7 +232,7 @@ def _check_range(tensor: Tensor) -> None:
         hint = "if these are in [-1, 1], use (x + 1) / 2; otherwise .clamp(0, 1)"
     else:
         hint = "undo any mean/std normalisation (the metric does its own), then .clamp(0, 1)"
-    raise ValueError(f"got float values from {low:.4g} to {high:.4g}; expected [0, 1]: {hint}")
+    raise ValueError(f"got float values from {low:.6g} to {high:.6g}; expected [0, 1]: {hint}")
 
 
 def _over_white(tensor: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ fit float64 exactly, so a float64 matrix product gives Pillow's sums without any
 """
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import PIL
@@ -17,6 +18,7 @@ from torch import Tensor
 _PILLOW = tuple(int(part) for part in PIL.__version__.split(".")[:2])
 _FIXED_POINT = 1 << 22  # Pillow's PRECISION_BITS for 8-bit channels: 32 - 8 - 2
 _ON_GRID = 1e-4  # in levels of 1/255; float32 rounding of k/255 is below 2e-5
+_CLIP_TOLERANCE = 1e-2  # in levels; fixed-point weights sum to 1 ± 1e-5, which takes white 255e-5 past the end
 
 
 def resize(pictures: Tensor, size: tuple[int, int]) -> Tensor:
@@ -34,25 +36,30 @@ def resize(pictures: Tensor, size: tuple[int, int]) -> Tensor:
     Returns:
         `(N, 3, *size)` float32 in [0, 1] on the same device.
     """
-    if pictures.dtype == torch.uint8:
-        if tuple(pictures.shape[-2:]) != tuple(size) and pictures.device.type in ("cpu", "mps"):
-            # Pillow's own loop is several times faster than a dense product, and MPS has no float64.
-            pictures = torch.stack([_pillow(picture, size) for picture in pictures.cpu()]).to(pictures.device)
-        if tuple(pictures.shape[-2:]) == tuple(size):
-            return pictures.float() / 255
-    elif tuple(pictures.shape[-2:]) == tuple(size):
-        return pictures.float()
+    if tuple(pictures.shape[-2:]) == tuple(size):
+        return pictures.float() / 255 if pictures.dtype == torch.uint8 else pictures.float()
+    if pictures.dtype == torch.uint8 and pictures.device.type in ("cpu", "mps"):
+        # Pillow's own loop is several times faster than a dense product, and MPS has no float64.
+        levels = torch.stack([_pillow(picture, size) for picture in pictures.cpu()])
+        return levels.to(pictures.device).float() / 255
     if pictures.device.type == "mps":
-        return resize(pictures.cpu(), size).to(pictures.device)
+        return _product(pictures.cpu(), size).to(pictures.device)
+    return _product(pictures, size)
 
+
+def _product(pictures: Tensor, size: tuple[int, int]) -> Tensor:
+    """`resize` as matrix products in float64, along each axis whose length changes."""
     levels = pictures.double() if pictures.dtype == torch.uint8 else pictures.double() * 255
     on_grid = (levels - levels.round()).abs().amax(dim=(1, 2, 3), keepdim=True) < _ON_GRID
     levels = _round_where(levels, on_grid)
     for axis in (2, 3) if _rows_first(levels.shape[2], levels.shape[3], *size) else (3, 2):
         if levels.shape[axis] != size[axis - 2]:
-            weights = _weights(levels.shape[axis], size[axis - 2]).to(levels.device)
+            length = levels.shape[axis], size[axis - 2]
+            # The compiler looks through caches, and says so with a warning.
+            compiling = torch.compiler.is_compiling()
+            weights = _weights(*length).to(levels.device) if compiling else _kept_weights(*length, levels.device)
             levels = weights @ levels if axis == 2 else levels @ weights.T
-            levels = _round_where(levels.clamp(0, 255), on_grid)
+            levels = _round_where(_clip(levels), on_grid)
     return (levels / 255).float()
 
 
@@ -82,26 +89,39 @@ def _round_where(levels: Tensor, on_grid: Tensor) -> Tensor:
     return levels + torch.where(on_grid, (levels + 0.5).floor() - levels, 0.0).detach()
 
 
+def _clip(levels: Tensor) -> Tensor:
+    """Clip to 0…255; the gradient stops where that clips something, not where a region just is black or white.
+
+    The gradient of `clamp` at its very bounds is 1 or 0, depending on the version of PyTorch.
+    """
+    clipped = levels.detach().clamp(0, 255)
+    excess = levels.detach() - clipped
+    return torch.where(excess.abs() < _CLIP_TOLERANCE, levels - excess, clipped)
+
+
 @lru_cache(maxsize=32)
+def _kept_weights(n_in: int, n_out: int, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):  # the next caller may need gradients
+        return _weights(n_in, n_out).to(device)
+
+
 def _weights(n_in: int, n_out: int) -> Tensor:
     """Pillow's `(n_out, n_in)` filter: float64 multiples of 2^-22 (Resample.c, `precompute_coeffs`)."""
     scale = n_in / n_out
     stretch = max(scale, 1.0)
     support = 2.0 * stretch
-    weights = np.zeros((n_out, n_in))
-    for i in range(n_out):
-        centre = (i + 0.5) * scale
-        first = max(int(centre - support + 0.5), 0)
-        last = min(int(centre + support + 0.5), n_in)
-        taps = _cubic((np.arange(first, last) - centre + 0.5) / stretch)
-        fixed = taps / taps.sum() * _FIXED_POINT
-        weights[i, first:last] = np.trunc(fixed + np.copysign(0.5, fixed))
-    return torch.from_numpy(weights / _FIXED_POINT)
+    options: dict[str, Any] = {"dtype": torch.float64, "device": "cpu"}  # a GPU's fused operations round otherwise
+    centre = (torch.arange(n_out, **options)[:, None] + 0.5) * scale
+    x = torch.arange(n_in, **options)
+    reached = (x >= (centre - support + 0.5).trunc()) & (x < (centre + support + 0.5).trunc())
+    taps = torch.where(reached, _cubic((x - centre + 0.5) * (1 / stretch)), 0.0)
+    fixed = taps / taps.sum(1, keepdim=True) * _FIXED_POINT
+    return (fixed + torch.copysign(torch.tensor(0.5, **options), fixed)).trunc() / _FIXED_POINT
 
 
-def _cubic(x: np.ndarray) -> np.ndarray:
+def _cubic(x: Tensor) -> Tensor:
     """Keys' cubic convolution kernel with a = -0.5 (Keys 1981, eq. 15)."""
-    a, x = -0.5, np.abs(x)
+    a, x = -0.5, x.abs()
     near = ((a + 2) * x - (a + 3)) * x * x + 1
     far = (((x - 5) * x + 8) * x - 4) * a
-    return np.where(x < 1, near, np.where(x < 2, far, 0.0))
+    return torch.where(x < 1, near, torch.where(x < 2, far, 0.0))

@@ -15,8 +15,10 @@ from .pictures import natural_and_noise
 from .releases import write_release
 
 TOLERANCE = 1e-6
-# peft, about the way the released package loads its adapter
-pytestmark = pytest.mark.filterwarnings("ignore:Already found a `peft_config`:UserWarning")
+pytestmark = [  # both about code of the released package
+    pytest.mark.filterwarnings("ignore:Already found a `peft_config`:UserWarning"),
+    pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated:FutureWarning"),
+]
 IN_EVERY_RUN = "clip_vitb32"
 TYPES = [pytest.param(name, marks=() if name == IN_EVERY_RUN else pytest.mark.slow, id=name) for name in OFFICIAL_TYPES]
 

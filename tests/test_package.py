@@ -1,0 +1,69 @@
+"""The package as a whole: what it imports, and which way."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+import dreamsim_metric
+from dreamsim_metric.models import MODELS, Branch, ModelCard
+
+ROOT = Path(__file__).parents[1]
+ORDER = ["dreamsim_metric", "data_tools", "benchmarks"]  # each may import those before it
+
+
+def _imported(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield node.module.partition(".")[0]
+
+
+@pytest.mark.parametrize("package", [name for name in ORDER if (ROOT / name).is_dir()])
+def test_imports_point_one_way(package):
+    forbidden = {*ORDER[ORDER.index(package) + 1 :], "tests", "examples"}
+    for path in (ROOT / package).rglob("*.py"):
+        assert not forbidden & set(_imported(path)), path
+
+
+def test_public_names_are_reachable_and_documented():
+    for name in dreamsim_metric.__all__:
+        value = getattr(dreamsim_metric, name)
+        assert isinstance(value, str) or value.__doc__
+    with pytest.raises(AttributeError, match="no attribute 'similarity'; it has"):
+        dreamsim_metric.similarity  # noqa: B018
+
+
+def test_the_version_has_its_place_in_the_changelog():
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.search(rf"^## {re.escape(dreamsim_metric.__version__)}\b", changelog, re.M)
+
+
+@pytest.mark.parametrize("card", MODELS.values(), ids=MODELS)
+def test_cards_survive_json(card):
+    assert ModelCard.from_json(card.to_json()) == card
+
+
+BAD_CARDS = {
+    "not JSON": ("{", "JSONDecodeError"),
+    "no branches": ("{}", "KeyError: 'branches'"),
+    "a list": ("[]", "not a model card"),
+    "unknown field": ('{"branches": [], "colour": 1}', "colour"),
+    "unknown feature": (
+        '{"branches": [{"network": "timm:x", "feature": "magic", "mean": [0, 0, 0], "std": [1, 1, 1]}]}',
+        "got feature 'magic'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), BAD_CARDS.values(), ids=BAD_CARDS)
+def test_damaged_cards_are_refused(text, message):
+    with pytest.raises(ValueError, match=message):
+        ModelCard.from_json(text)
+
+
+def test_stages_go_with_the_stages_feature_only():
+    with pytest.raises(ValueError, match="they go together"):
+        Branch("timm:x", "pooled", (0, 0, 0), (1, 1, 1), stages=(("mean", 1),))

@@ -1,0 +1,69 @@
+"""Every snippet and command of the README runs, and the demo says what the eye sees."""
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+
+from dreamsim_metric import cli
+from examples import demo
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+SNIPPETS = re.findall(r"```python\n(.*?)```", TEXT, re.S)
+COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", TEXT, re.S) for line in block.splitlines() if line]
+TARGETS = re.findall(r"^    make (\w+)", TEXT, re.M)
+
+
+@pytest.fixture(autouse=True)
+def in_the_repository(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=range(len(SNIPPETS)))
+def test_snippets_run(snippet):
+    torch.manual_seed(0)
+    exec(compile(snippet, "README.md", "exec"), {})
+
+
+def test_the_first_snippet_gives_the_numbers_in_its_comments():
+    lines = [line for line in SNIPPETS[0].splitlines() if "#" in line]
+    assert len(lines) == 2
+    for line in lines:
+        namespace: dict = {}
+        exec(f"from dreamsim_metric import distance\nd = {line.partition('#')[0]}", namespace)
+        assert f"{namespace['d']:.2f}" == re.search(r"# ([\d.]+)", line)[1]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_run(command, capsys):
+    program, *arguments = shlex.split(command)
+    assert program == "dreamsim-metric"
+    assert cli.main(arguments) == 0
+    assert capsys.readouterr().out
+
+
+def test_make_has_the_targets_named():
+    assert {"demo", "test"} <= set(TARGETS)
+    for target in TARGETS:
+        subprocess.run(["make", "--dry-run", target], check=True, capture_output=True)
+
+
+def test_the_demo_puts_edits_and_second_views_before_other_things(capsys):
+    demo.main()
+    rows = [float(row) for row in re.findall(r"^  .{24} (\d\.\d{3})", capsys.readouterr().out, re.M)]
+    edits, again, others = rows[:8], rows[8], rows[9:]
+    assert len(others) == 4
+    assert max(*edits, again) < min(others) / 2
+
+
+def test_every_model_has_its_row_with_its_published_agreement():
+    from dreamsim_metric.models import MODELS
+
+    for name, card in MODELS.items():
+        row = next(line for line in TEXT.splitlines() if line.startswith(f"| `{name}`"))
+        assert f"{card.agreement['NIGHTS test 2AFC']:.1f} %" in row
+        assert f"| {card.embedding_size} |" in row
