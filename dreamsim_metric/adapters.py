@@ -36,20 +36,20 @@ def merge_lora(state: dict[str, Tensor], adapter: dict[str, Tensor], config: dic
     merged = dict(state)
     for module in sorted(modules):
         a, b, weight = adapter[module + _A].double(), adapter[module + _B].double(), state[module + ".weight"]
-        if (len(b), a.shape[1]) != tuple(weight.shape) or b.shape[1] != len(a) or len(a) != config["r"]:
+        shapes, rank = (tuple(b.shape), tuple(a.shape)), config["r"]
+        if weight.ndim != 2 or shapes != ((weight.shape[0], rank), (rank, weight.shape[1])):
             raise ValueError(
-                f"the adapter of {module} has shapes {tuple(b.shape)} and {tuple(a.shape)}; "
-                f"expected B and A of rank {config['r']} for a weight {tuple(weight.shape)}"
+                f"the adapter of {module} has B and A of {shapes[0]} and {shapes[1]}; "
+                f"expected rank {rank} for a weight {tuple(weight.shape)}"
             )
         merged[module + ".weight"] = (weight.double() + scale * (b @ a)).to(weight.dtype)
     return merged
 
 
 def _scale(config: dict[str, Any]) -> float:
-    try:
-        rank, alpha = config["r"], config["lora_alpha"]
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"adapter_config.json has no {error}; expected peft's LoRA configuration") from error
+    rank, alpha = (config.get(name) for name in ("r", "lora_alpha")) if isinstance(config, dict) else (None, None)
+    if not isinstance(rank, int) or not isinstance(alpha, int | float) or rank < 1:
+        raise ValueError(f"adapter_config.json has r {rank!r} and lora_alpha {alpha!r}; expected peft's configuration")
     unsupported = {
         name: config[name]
         for name in ("use_rslora", "use_dora", "fan_in_fan_out", "rank_pattern", "alpha_pattern", "modules_to_save")

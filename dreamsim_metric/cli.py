@@ -12,9 +12,16 @@ from typing import Any
 
 from . import __version__
 from .models import MODELS, ModelCard, list_models, unknown_model
-from .weights import model_dir
+from .weights import CARD, MINI, model_dir
 
 Row = dict[str, Any]
+
+_EXAMPLES = """examples:
+  dreamsim-metric distance cat.jpg dog.jpg          0 is the same picture, 2 the most that two can differ
+  dreamsim-metric rank cat.jpg photos --top 5       what in a folder looks most like a picture
+  dreamsim-metric matrix photos --csv > all.csv     every pair
+  dreamsim-metric download ensemble                 the model for published comparisons; then --model ensemble
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,19 +30,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _print(arguments.run(arguments), arguments)
         sys.stdout.flush()
-        return 0
     except BrokenPipeError:  # the reader, `head` say, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except KeyboardInterrupt:
         print("dreamsim-metric: interrupted", file=sys.stderr)
         return 130
     except Exception as error:
         if arguments.debug:
             raise
-        text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        text = str(error)
+        if isinstance(error, OSError) and error.strerror:  # without its [Errno …]
+            text = error.strerror + (f": {error.filename}" if error.filename else "")
         print(f"dreamsim-metric: {' '.join((text or type(error).__name__).split())}", file=sys.stderr)
         return 1
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -45,12 +53,18 @@ def _parser() -> argparse.ArgumentParser:
     formats.add_argument("--csv", action="store_true", help="print CSV")
     output.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
+    kinds = "a name from `models`, a folder, timm:NAME, open_clip:ARCH/TAG or hf:OWNER/REPO"
     scoring = argparse.ArgumentParser(add_help=False)
-    scoring.add_argument("--model", help="a name from `models`, a folder, timm:…, open_clip:… or hf:… (default: mini)")
+    scoring.add_argument("--model", help=f"{kinds} (default: $DREAMSIM_METRIC_MODEL, else mini)")
     scoring.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: cuda where there is one, else cpu)")
     scoring.add_argument("--batch-size", type=int, default=32, metavar="N", help="pictures at once (default: 32)")
 
-    parser = argparse.ArgumentParser(prog="dreamsim-metric", description="How similar two pictures look to a person.")
+    parser = argparse.ArgumentParser(
+        prog="dreamsim-metric",
+        description="How different two pictures look to a person.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action="version", version=f"dreamsim-metric {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -59,27 +73,29 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(run=run)
         return added
 
+    pictures = "pictures, or folders that stand for the pictures directly in them"
     pair = command("distance", _distance, "distances between one picture and others", scoring)
-    pair.add_argument("a", metavar="A")
-    pair.add_argument("b", metavar="B", nargs="+")
+    pair.add_argument("a", metavar="A", help="a picture")
+    pair.add_argument("b", metavar="B", nargs="+", help=pictures)
     matrix = command("matrix", _matrix, "distances between all pictures", scoring)
-    matrix.add_argument("pictures", metavar="DIR|FILE", nargs="+")
+    matrix.add_argument("pictures", metavar="DIR|FILE", nargs="+", help=pictures)
     rank = command("rank", _rank, "the pictures of a folder, nearest first", scoring)
-    rank.add_argument("query", metavar="QUERY")
-    rank.add_argument("pictures", metavar="DIR|FILE", nargs="+")
+    rank.add_argument("query", metavar="QUERY", help="the picture that the others are compared to")
+    rank.add_argument("pictures", metavar="DIR|FILE", nargs="+", help=pictures)
     rank.add_argument("--top", type=int, default=10, metavar="K", help="how many (default: 10)")
     command("models", _models, "the named models")
     info = command("info", _info, "what a model is")
-    info.add_argument("model", metavar="MODEL")
+    info.add_argument("model", metavar="MODEL", help=kinds)
     download = command("download", _download, "get a released model ready for use without network")
-    download.add_argument("model", metavar="MODEL")
-    download.add_argument("--from", dest="source", metavar="PATH", help="a release archive or folder already on disk")
+    download.add_argument("model", metavar="MODEL", help=kinds)
+    download.add_argument("--from", dest="source", metavar="PATH", help="a release already on disk: archive or folder")
     return parser
 
 
 def _distance(arguments: argparse.Namespace) -> list[Row]:
-    d = _from_one(arguments.a, arguments.b, arguments)
-    return [{"a": arguments.a, "b": b, "distance": value} for b, value in zip(arguments.b, d, strict=True)]
+    files = _files(arguments.b)
+    d = _from_one(arguments.a, files, arguments)
+    return [{"a": arguments.a, "b": b, "distance": value} for b, value in zip(files, d, strict=True)]
 
 
 def _matrix(arguments: argparse.Namespace) -> list[Row]:
@@ -105,51 +121,51 @@ def _from_one(reference: str, files: list[str], arguments: argparse.Namespace) -
     from .metric import all_distances
 
     scoring = _scoring(arguments)
-    u = embed(reference, **scoring)
-    return all_distances(u, embed(files, progress=True, **scoring))[0].tolist()
+    return all_distances(embed(reference, **scoring), embed(files, progress=True, **scoring))[0].tolist()
 
 
 def _models(arguments: argparse.Namespace) -> list[Row]:
     return [
         {
-            "model": name,
+            "model": card.name,
             "embedding": card.embedding_size,
-            "ready": "yes" if name == "mini" or model_dir(name).is_dir() else "download",
-            "agreement": "; ".join(f"{on} {percent:g} %" for on, percent in card.agreement.items()),
+            "ready": card.name == "mini" or model_dir(card.name).is_dir(),
+            "agreement": card.agreement,
             "description": card.description,
         }
-        for name in list_models()
-        for card in [_card(name)]
+        for card in map(_card, list_models())
     ]
 
 
 def _info(arguments: argparse.Namespace) -> list[Row]:
-    from .metric import load
-
-    named = arguments.model in list_models()
-    return [asdict(_card(arguments.model) if named else load(arguments.model).card)]
+    return [asdict(_card(arguments.model))]
 
 
 def _download(arguments: argparse.Namespace) -> list[Row]:
     from .metric import install, load
 
-    if arguments.model in MODELS:
-        folder = install(MODELS[arguments.model], Path(arguments.source) if arguments.source else None)
-        return [{"model": arguments.model, "folder": str(folder)}]
-    if arguments.source:
-        raise ValueError(f"got --from with {arguments.model}; expected one of the released models: {', '.join(MODELS)}")
-    load(arguments.model)
-    return [{"model": arguments.model, "folder": "ready (in the wheel or in its library's own cache)"}]
+    name = arguments.model
+    if name in MODELS:
+        folder: Path | None = install(MODELS[name], Path(arguments.source) if arguments.source else None)
+    elif arguments.source:
+        raise ValueError(f"got --from with {name}; expected one of the released models: {', '.join(MODELS)}")
+    else:
+        load(name)
+        folder = MINI if name == "mini" else Path(name) if Path(name).is_dir() else None
+    return [{"model": name, "ready": True, "folder": folder and str(folder)}]
 
 
 def _card(name: str) -> ModelCard:
-    if name == "mini":
-        from .metric import MINI
-
-        return ModelCard.from_json((MINI / "card.json").read_text(encoding="utf-8"))
-    if name not in MODELS:
+    if name in MODELS:
+        return MODELS[name]
+    folder = MINI if name == "mini" else Path(name)
+    if (folder / CARD).is_file():
+        return ModelCard.from_json((folder / CARD).read_text(encoding="utf-8"))
+    if ":" not in name:
         raise unknown_model(name)
-    return MODELS[name]
+    from .metric import load
+
+    return load(name).card
 
 
 def _scoring(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -163,50 +179,70 @@ def _scoring(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _files(given: list[str]) -> list[str]:
-    """Files as given; a folder stands for the pictures in it, in the order of their names."""
+    """Files as given, each once; a folder stands for the pictures in it, in the order of their names."""
     import PIL.Image
 
-    endings = set(PIL.Image.registered_extensions())
+    endings = {ending for ending, kind in PIL.Image.registered_extensions().items() if kind in PIL.Image.OPEN}
     files: list[str] = []
     for name in given:
         if Path(name).is_dir():
-            found = sorted(str(file) for file in Path(name).iterdir() if file.suffix.lower() in endings)
+            inside = (file for file in Path(name).iterdir() if file.is_file() and not file.name.startswith("."))
+            found = sorted(str(file) for file in inside if file.suffix.lower() in endings)
             if not found:
                 raise ValueError(f"{name} holds no pictures (no file with a picture's ending); name a folder that does")
             files += found
         else:
             files.append(name)
-    return files
+    return list(dict.fromkeys(files))
 
 
 def _print(rows: list[Row], arguments: argparse.Namespace) -> None:
     if arguments.json:
-        one = arguments.run is _info
-        print(json.dumps(rows[0] if one else rows, indent=2))
+        print(json.dumps(rows[0] if arguments.run is _info else rows, indent=2))
     elif arguments.csv:
         writer = csv.DictWriter(sys.stdout, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
     elif arguments.run in (_info, _download):
-        width = max(len(name) for name in rows[0])
-        for name, value in rows[0].items():
-            print(f"{name:{width}}  {json.dumps(value) if isinstance(value, list | tuple | dict) else value}")
+        _print_record(rows[0])
+    elif arguments.run is _matrix:  # paths are too wide to head columns
+        names = ["picture", *map(str, range(1, len(rows[0])))]
+        _print_table([{"": i, **dict(zip(names, row.values(), strict=True))} for i, row in enumerate(rows, start=1)])
     else:
-        _print_table([{name: _shown(value) for name, value in row.items()} for row in rows])
+        _print_table(rows)
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, dict | list | tuple | bool) else value
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:  # a folder that is not ours to know
+        return "in its library's own cache"
+    if isinstance(value, dict):  # agreement by data set: the last is the test
+        return next((f"{percent:.1f} % {on}" for on, percent in reversed(value.items())), "")
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
-def _print_table(rows: list[dict[str, str]]) -> None:
-    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in rows[0]}
-    for row in [{name: name for name in rows[0]}, *rows]:
-        cells = (
-            f"{value:>{widths[name]}}" if value[:1].isdigit() else f"{value:{widths[name]}}"
-            for name, value in row.items()
-        )
-        print("  ".join(cells).rstrip())
+def _print_table(rows: list[Row]) -> None:
+    cells = [{name: name for name in rows[0]}, *({name: _shown(value) for name, value in row.items()} for row in rows)]
+    widths = {name: max(len(row[name]) for row in cells) for name in rows[0]}
+    right = {name for name, value in rows[0].items() if isinstance(value, int | float) and not isinstance(value, bool)}
+    for row in cells:
+        line = (f"{value:{'>' if name in right else '<'}{widths[name]}}" for name, value in row.items())
+        print("  ".join(line).rstrip())
+
+
+def _print_record(row: Row) -> None:
+    width = max(map(len, row))
+    for name, value in row.items():
+        items = [f"{key}: {held}" for key, held in value.items()] if isinstance(value, dict) else [_shown(value)]
+        if isinstance(value, tuple):
+            items = [", ".join(f"{key} {held}" for key, held in item.items() if held) for item in value]
+        for i, item in enumerate(items):
+            print(f"{name if i == 0 else '':{width}}  {item}")
 
 
 if __name__ == "__main__":

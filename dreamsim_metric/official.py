@@ -64,6 +64,10 @@ def read_release(card: ModelCard, source: Path) -> dict[str, Tensor]:
         else:
             path = _hub_file(card, source)
             base = _unpickle(path, str(path))
+        if not isinstance(base, dict) or not all(isinstance(tensor, Tensor) for tensor in base.values()):
+            raise ValueError(
+                f"the base weights of {branch} are not a dictionary of tensors; expected the released format"
+            )
         for key, tensor in _to_timm(branch, base).items():
             state[f"branches.{index}.network.{key}"] = tensor
     adapter = {_our_key(key): tensor for key, tensor in _read_adapter(release, folder).items()}
@@ -105,7 +109,9 @@ class _Archive:
     def __init__(self, path: Path):
         try:
             self.zip = zipfile.ZipFile(path)
-        except zipfile.BadZipFile as error:
+        except PermissionError:
+            raise
+        except Exception as error:  # damaged archives raise nearly anything
             raise ValueError(f"{path} is not a whole zip archive ({error}); download it again") from error
         unsafe = [name for name in self.zip.namelist() if _leaves_folder(name)]
         if unsafe:
@@ -117,13 +123,13 @@ class _Archive:
     def read(self, name: str) -> io.BytesIO:
         try:
             return io.BytesIO(self.zip.read(name))
-        except zipfile.BadZipFile as error:  # a wrong checksum
+        except Exception as error:
             raise ValueError(f"{name} in {self.zip.filename} is damaged ({error}); download it again") from error
 
 
 def _leaves_folder(name: str) -> bool:
     path = PurePosixPath(name.replace("\\", "/"))
-    return path.is_absolute() or ".." in path.parts or ":" in path.parts[0]
+    return path.is_absolute() or ".." in path.parts or any(":" in part for part in path.parts[:1])
 
 
 def _open_release(card: ModelCard, source: Path) -> _Release:
@@ -149,17 +155,20 @@ def _hub_file(card: ModelCard, source: Path) -> Path:
 def _unpickle(file: Path | io.BytesIO, name: str) -> Any:
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(f"{name} holds more than tensors, which could run code when loaded; refused") from error
-    except (RuntimeError, EOFError, OSError) as error:
-        raise ValueError(f"{name} is damaged or not a PyTorch checkpoint ({error}); download it again") from error
+    except Exception as error:  # damaged files raise nearly anything
+        if isinstance(error, pickle.UnpicklingError) and "GLOBAL" in str(error):
+            raise ValueError(f"{name} holds more than tensors, which could run code when loaded; refused") from error
+        raise ValueError(
+            f"{name} is damaged or not a PyTorch checkpoint ({type(error).__name__}); remove it and download it again"
+        ) from error
 
 
-def _unwrap(branch: str, checkpoint: Any) -> dict[str, Tensor]:
+def _unwrap(branch: str, checkpoint: Any) -> Any:
     key, prefix = ("model", "module.visual.") if branch == "synclr_vitb16" else ("state_dict", "")
     if not isinstance(checkpoint, dict) or key not in checkpoint:
         raise ValueError(f"the base weights of {branch} have no entry {key!r}; expected the released format")
-    return {name.removeprefix(prefix): tensor for name, tensor in checkpoint[key].items()}
+    base = checkpoint[key]
+    return {name.removeprefix(prefix): tensor for name, tensor in base.items()} if isinstance(base, dict) else base
 
 
 def _to_timm(branch: str, base: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -205,4 +214,4 @@ def _read_adapter(release: _Release, folder: str) -> dict[str, Tensor]:
 def _our_key(key: str) -> str:
     """`base_model.model.extractor_list.{branch}.model.X` → `branches.{branch}.network.X`."""
     branch, _, rest = key.removeprefix(_ADAPTER_PREFIX).partition(".model.")
-    return f"branches.{branch}.network.{rest}"
+    return f"branches.{branch}.network.{rest}" if rest else key

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import http.client
 import os
 import shutil
 import tempfile
@@ -10,7 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import platformdirs
 from filelock import FileLock
@@ -25,6 +26,7 @@ _CHUNK = 1 << 20
 _TIMEOUT = 60  # seconds without a byte
 _FORMAT = "v1"  # a new folder in the cache whenever what we keep there changes meaning
 CARD, WEIGHTS = "card.json", "model.safetensors"
+MINI = Path(__file__).parent / "assets" / "mini"
 
 
 def cache_dir() -> Path:
@@ -44,25 +46,41 @@ def locked(name: str) -> Iterator[None]:
     Raises:
         OSError: the cache cannot be written.
     """
-    folder = cache_dir() / _FORMAT
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / f"{name}.lock")
+    with _lock(cache_dir() / _FORMAT / f"{name}.lock"):
+        yield
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    with _writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path)
         lock.acquire()
-    except OSError as error:
-        raise OSError(
-            error.errno,
-            f"cannot write in the cache folder {folder} ({error.strerror}); "
-            "make it writable or set DREAMSIM_METRIC_CACHE to a folder that is",
-        ) from error
     try:
         yield
     finally:
         lock.release()
 
 
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Errors of the disk, but not those of the network, say what to do about the folder."""
+    try:
+        yield
+    except ConnectionError:
+        raise
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"cannot write in {folder} ({error.strerror}); make room and make it writable, "
+            "or set DREAMSIM_METRIC_CACHE to another folder",
+        ) from error
+
+
 def fetch(download: Download, folder: Path) -> Path:
     """Download a file, resuming what an earlier try left; it gets its name only when it is whole and verified.
+
+    Several processes may ask for one file at once: one downloads it, the others wait.
 
     Args:
         download: what to fetch; size and sha256 are checked where they are known, the server's own length always.
@@ -79,21 +97,20 @@ def fetch(download: Download, folder: Path) -> Path:
     target = folder / Path(download.path).name
     if target.exists():
         return target
-    folder.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(target.name + ".part")
-    try:
-        _transfer(download, part)
-    except urllib.error.HTTPError as error:
-        raise ConnectionError(f"{download.url} answered {error.code} {error.reason}") from error
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-        reason = getattr(error, "reason", error)
-        raise ConnectionError(
-            f"no connection to {download.url} ({reason}). Without network: put the file at {target}, "
-            f"or name a copy with source=… (command line: download --from …). "
-            f"A broken download goes on where it stopped when tried again."
-        ) from error
-    _verify(download, part)
-    part.replace(target)
+    with _lock(target.with_name(target.name + ".lock")):
+        if target.exists():  # another process was quicker
+            return target
+        part = target.with_name(target.name + ".part")
+        try:
+            _transfer(download, part)
+        except ConnectionError as error:
+            raise ConnectionError(
+                f"cannot download {download.url} ({error}). Without network: put the file at {target}, "
+                "or name a copy with source=… (command line: download --from …). "
+                "A broken download goes on where it stopped when tried again."
+            ) from error
+        _verify(download, part)
+        part.replace(target)
     return target
 
 
@@ -107,10 +124,13 @@ def _transfer(download: Download, part: Path) -> None:
     try:
         response = urllib.request.urlopen(urllib.request.Request(download.url, headers=headers), timeout=_TIMEOUT)
     except urllib.error.HTTPError as error:
+        error.close()
         if error.code != 416 or not have:
-            raise
+            raise ConnectionError(f"the server answered {error.code} {error.reason}") from error
         part.unlink()  # longer than the file on the server: not the beginning of it
         return _transfer(download, part)
+    except (OSError, http.client.HTTPException) as error:
+        raise ConnectionError(str(getattr(error, "reason", error)) or type(error).__name__) from error
     with response:
         if have and response.status != 206:  # the server does not resume: from the start
             have = 0
@@ -122,14 +142,23 @@ def _transfer(download: Download, part: Path) -> None:
             )
         _check_space(part, (total or download.size or 0) - have)
         with (
+            _writing(part.parent),
             open(part, "ab" if have else "wb") as file,
             tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=part.stem, disable=None) as bar,
         ):
-            while chunk := response.read(_CHUNK):
+            for chunk in _chunks(response):
                 file.write(chunk)
                 bar.update(len(chunk))
     if total and (got := part.stat().st_size) < total:
         raise ConnectionError(f"the transfer broke off at {got:,} of {total:,} bytes")
+
+
+def _chunks(response: Any) -> Iterator[bytes]:
+    try:
+        while chunk := response.read(_CHUNK):
+            yield chunk
+    except (OSError, http.client.HTTPException) as error:
+        raise ConnectionError(f"the transfer broke off: {error or type(error).__name__}") from error
 
 
 def _check_space(part: Path, needed: int) -> None:
@@ -170,7 +199,10 @@ def read_folder(folder: Path) -> tuple[ModelCard, dict[str, "Tensor"]]:
     for name in (CARD, WEIGHTS):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder} has no {name}; expected a model folder with {CARD} and {WEIGHTS}")
-    card = ModelCard.from_json((folder / CARD).read_text(encoding="utf-8"))
+    try:
+        card = ModelCard.from_json((folder / CARD).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{folder / CARD}: {error}") from error
     try:
         return card, load_file(folder / WEIGHTS)
     except SafetensorError as error:
