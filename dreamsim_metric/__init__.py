@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from .functional import distance as distance
     from .functional import distance_matrix as distance_matrix
     from .functional import embed as embed
+    from .loading import load as load
     from .metric import PerceptualMetric as PerceptualMetric
-    from .metric import load as load
     from .models import ModelCard as ModelCard
     from .models import list_models as list_models
 
@@ -25,7 +25,7 @@ _HOME = {
     "distance": "functional",
     "distance_matrix": "functional",
     "embed": "functional",
-    "load": "metric",
+    "load": "loading",
     "PerceptualMetric": "metric",
     "list_models": "models",
     "ModelCard": "models",

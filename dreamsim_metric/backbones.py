@@ -130,9 +130,9 @@ def read_only_for(branch: Branch, network: nn.Module) -> nn.Module:
         raise ValueError(
             f"{branch.network} has no class token for feature {branch.feature!r}; use pooled or patch_mean"
         )
-    if reads_class_token:
-        if type(network.blocks[-1]) is Block and type(network.blocks[-1].attn) is Attention:
-            network.blocks[-1].__class__ = ClassTokenBlock
+    last = network.blocks[-1]
+    if reads_class_token and type(last) is Block and type(last.attn) is Attention:
+        last.__class__ = ClassTokenBlock
     return network
 
 

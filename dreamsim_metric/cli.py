@@ -142,7 +142,7 @@ def _info(arguments: argparse.Namespace) -> list[Row]:
 
 
 def _download(arguments: argparse.Namespace) -> list[Row]:
-    from .metric import install, load
+    from .loading import install, load
 
     name = arguments.model
     if name in MODELS:
@@ -163,7 +163,7 @@ def _card(name: str) -> ModelCard:
         return ModelCard.from_json((folder / CARD).read_text(encoding="utf-8"))
     if ":" not in name:
         raise unknown_model(name)
-    from .metric import load
+    from .loading import load
 
     return load(name).card
 
@@ -172,7 +172,7 @@ def _scoring(arguments: argparse.Namespace) -> dict[str, Any]:
     """Arguments of `embed`; the metric is made here so that its calls share it."""
     import torch
 
-    from .metric import load
+    from .loading import load
 
     device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
     return {"model": load(arguments.model, device=device), "batch_size": arguments.batch_size}

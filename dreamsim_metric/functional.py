@@ -8,7 +8,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from .images import Pictures, batches, count, is_single
-from .metric import PerceptualMetric, all_distances, check_pairs, default_model, load
+from .loading import default_model, load
+from .metric import PerceptualMetric, all_distances, check_pairs
 
 _lock = threading.Lock()  # a model that several threads ask for is loaded once
 

@@ -1,8 +1,8 @@
-"""The metric: branches → one unit embedding → distance; and `load`, which makes one from a name."""
+"""The metric: branches → one unit embedding → distance."""
 
 import os
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -10,14 +10,13 @@ from torch import Tensor, nn
 
 from .backbones import Backbone, resample_positions
 from .images import Pictures, to_pixels
-from .models import MODELS, ModelCard, unknown_model
-from .weights import cache_dir, fetch, locked, model_dir, read_folder, write_folder
+from .models import ModelCard
+from .weights import write_folder
 
 # Two embeddings of one picture may differ by float32 rounding (about 3e-7) when its batches differ; the square of that
 # is far below any distance between pictures, and is taken for what it is: nothing.
 _ROUNDING = 1e-12
 _ROWS = 1024  # of a distance matrix at a time: bounds what is held beside the result
-MINI = Path(__file__).parent / "assets" / "mini"
 
 
 class PerceptualMetric(nn.Module):
@@ -35,6 +34,7 @@ class PerceptualMetric(nn.Module):
 
     Example:
         >>> import torch
+        >>> from dreamsim_metric import load
         >>> metric = load("mini")
         >>> a, b = torch.rand(2, 4, 3, 100, 120)
         >>> metric(a, b).shape
@@ -186,118 +186,3 @@ def all_distances(u: Tensor, v: Tensor) -> Tensor:
         d = torch.cdist(rows, v, compute_mode="donot_use_mm_for_euclid_dist").square() / 2
         blocks.append(torch.where(d > _ROUNDING, d, 0.0))
     return torch.cat(blocks)
-
-
-def default_model() -> str:
-    """`$DREAMSIM_METRIC_MODEL`, else `mini`."""
-    return os.environ.get("DREAMSIM_METRIC_MODEL") or "mini"
-
-
-def load(
-    model: str | os.PathLike[str] | None = None,
-    *,
-    source: str | os.PathLike[str] | None = None,
-    device: str | torch.device | None = None,
-    center: bool | None = None,
-    image_size: int | None = None,
-) -> PerceptualMetric:
-    """Make a metric from a name.
-
-    Args:
-        model: a named model (`list_models()`), `timm:NAME`, `open_clip:ARCH/TAG`, `hf:OWNER/REPO` (`@REVISION`), or a
-            folder that `save_pretrained` wrote. timm and open_clip names may end in `#FEATURE` (`models.Feature`).
-            Default: `$DREAMSIM_METRIC_MODEL`, else `mini`.
-        source: weights already on disk, read instead of downloading: the archive of a DreamSim release or the folder
-            it was unpacked in; for timm and open_clip, a checkpoint file.
-        device: where to put it; default the CPU.
-        center: override the card's centring of embeddings (`normalize_embeds` of the released package).
-        image_size: override the card's input size. Position embeddings are interpolated as the released models do.
-
-    Returns:
-        A frozen metric in float32, new at each call.
-
-    Raises:
-        ValueError: unknown name, or weights that are damaged or another model's.
-        FileNotFoundError: no such source.
-        ConnectionError: the weights are not at hand and cannot be downloaded; the message says which file goes where.
-        OSError: the cache is full or not writable.
-    """
-    from dataclasses import replace
-
-    card, state = _card_and_state(str(model or default_model()), None if source is None else Path(source), image_size)
-    if center is not None:
-        card = replace(card, center=center)
-    if image_size is not None:
-        card = replace(card, image_size=image_size)
-    metric = PerceptualMetric(card, state)
-    return metric if device is None else metric.to(device)
-
-
-def _card_and_state(name: str, source: Path | None, image_size: int | None) -> tuple[ModelCard, dict[str, Tensor]]:
-    if name in MODELS:
-        return MODELS[name], _official_state(MODELS[name], source)
-    if name.startswith(("timm:", "open_clip:")):
-        from .pretrained import read_pretrained
-
-        return read_pretrained(name, source, image_size)
-    if source is not None:
-        raise ValueError(
-            f"got source={str(source)!r} with {name!r}; source is for DreamSim releases, timm: and open_clip:"
-        )
-    if name == "mini":
-        return read_folder(MINI)
-    if name.startswith("hf:"):
-        return read_folder(_from_hub(name.removeprefix("hf:")))
-    if Path(name).is_dir():
-        return read_folder(Path(name))
-    raise unknown_model(name)
-
-
-def _official_state(card: ModelCard, source: Path | None) -> dict[str, Tensor]:
-    from .official import read_release
-
-    if source is not None:
-        return read_release(card, source)
-    folder = model_dir(card.name)
-    if not folder.is_dir():
-        install(card, None)
-    return read_folder(folder)[1]
-
-
-def install(card: ModelCard, source: Path | None) -> Path:
-    """Put a released model in the cache, merged and in our own format: from `source`, or downloaded.
-
-    Returns:
-        The folder, which was there already or is complete now. The archive is removed when it was downloaded here.
-    """
-    from .official import read_release
-
-    folder = model_dir(card.name)
-    if folder.is_dir():
-        return folder
-    with locked(card.name):
-        if folder.is_dir():  # another process was quicker
-            return folder
-        archive = source or fetch(card.weights[0], cache_dir() / "downloads")
-        state = read_release(card, archive)
-        PerceptualMetric(card, state)  # refuses what does not fit, before it is kept
-        write_folder(folder, card, state)
-        if source is None:
-            archive.unlink()
-    return folder
-
-
-def _from_hub(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    repository, _, revision = name.partition("@")
-    files: Any = ["card.json", "model.safetensors"]
-    try:
-        return Path(
-            snapshot_download(
-                repository, revision=revision or None, allow_patterns=files, library_name="dreamsim_metric"
-            )
-        )
-    except (HfHubHTTPError, LocalEntryNotFoundError, ConnectionError) as error:
-        raise ConnectionError(f"cannot get {repository} from the Hugging Face hub ({error})") from error

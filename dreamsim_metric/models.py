@@ -117,12 +117,22 @@ class ModelCard:
                 for branch in fields.pop("branches")
             )
             weights = tuple(Download(**download) for download in fields.pop("weights", ()))
+            for name, kind in _KINDS.items():
+                if name in fields and type(fields[name]) is not kind:
+                    raise TypeError(f"{name} is {fields[name]!r}, not {kind.__name__}")
             return cls(branches=branches, weights=weights, **fields)
         except (TypeError, KeyError, AttributeError, json.JSONDecodeError) as error:
             raise ValueError(
                 f"not a model card ({type(error).__name__}: {error}); expected card.json as saved"
             ) from error
 
+
+_KINDS = {
+    **dict.fromkeys(("name", "description", "licence", "citation"), str),
+    **dict.fromkeys(("image_size", "embedding_size"), int),
+    "center": bool,
+    "agreement": dict,
+}
 
 _DREAMSIM = (
     "Fu, Tamir, Sundaram, Chai, Zhang, Dekel, Isola. DreamSim: Learning New Dimensions of Human Visual Similarity "

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .adapters import merge_lora
 from .models import OFFICIAL_TYPES, ModelCard
-from .weights import cache_dir, fetch
+from .weights import downloads_dir, fetch
 
 _ADAPTER_PREFIX = "base_model.model.extractor_list."
 
@@ -149,7 +149,7 @@ def _hub_file(card: ModelCard, source: Path) -> Path:
     folder = source if source.is_dir() else source.parent
     name = Path(download.path).name
     places = [folder / download.path, folder / name, Path(torch.hub.get_dir()) / "checkpoints" / name]
-    return next((place for place in places if place.is_file()), None) or fetch(download, cache_dir() / "downloads")
+    return next((place for place in places if place.is_file()), None) or fetch(download, downloads_dir())
 
 
 def _unpickle(file: Path | io.BytesIO, name: str) -> Any:

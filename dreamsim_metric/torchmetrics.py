@@ -8,7 +8,8 @@ from torch import Tensor
 from torchmetrics.utilities import dim_zero_cat
 
 from .images import Pictures
-from .metric import PerceptualMetric, load
+from .loading import load
+from .metric import PerceptualMetric
 
 
 class PerceptualDistance(torchmetrics.Metric):

@@ -34,6 +34,11 @@ def cache_dir() -> Path:
     return Path(os.environ.get("DREAMSIM_METRIC_CACHE") or platformdirs.user_cache_dir("dreamsim_metric"))
 
 
+def downloads_dir() -> Path:
+    """Where downloads lie until what they hold is installed."""
+    return cache_dir() / "downloads"
+
+
 def model_dir(name: str) -> Path:
     """Where a named model is kept once converted."""
     return cache_dir() / _FORMAT / name

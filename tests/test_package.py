@@ -51,6 +51,7 @@ BAD_CARDS = {
     "no branches": ("{}", "KeyError: 'branches'"),
     "a list": ("[]", "not a model card"),
     "unknown field": ('{"branches": [], "colour": 1}', "colour"),
+    "size as text": ('{"branches": [], "image_size": "224"}', "image_size is '224', not int"),
     "unknown feature": (
         '{"branches": [{"network": "timm:x", "feature": "magic", "mean": [0, 0, 0], "std": [1, 1, 1]}]}',
         "got feature 'magic'",

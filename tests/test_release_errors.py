@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dreamsim_metric import cli, load
-from dreamsim_metric.metric import install
+from dreamsim_metric.loading import install
 from dreamsim_metric.models import MODELS, OFFICIAL_TYPES
 from dreamsim_metric.official import _BASE_FILES, _unpickle, adapter_folder, read_release
 from dreamsim_metric.weights import model_dir
