@@ -117,6 +117,8 @@ def read_only_for(branch: Branch, network: nn.Module) -> nn.Module:
     """Cut what the feature does not need; the names of what stays do not change."""
     if not isinstance(network, VisionTransformer):
         return network
+    if branch.feature == "embedding" and not network.num_classes:
+        raise ValueError(f"{branch.network} has no projection for feature 'embedding'; use pooled")
     if any(stage == -1 for _, stage in branch.stages):
         raise ValueError(
             f"{branch.network} ends in tokens, not in a feature map; give the stages by their block number"

@@ -1,5 +1,6 @@
 """`distance`, `distance_matrix`, `embed`: one call each, over a model that is loaded once and kept."""
 
+import os
 import threading
 from functools import lru_cache
 
@@ -13,7 +14,7 @@ from .metric import PerceptualMetric, all_distances, check_pairs
 
 _lock = threading.Lock()  # a model that several threads ask for is loaded once
 
-Model = str | PerceptualMetric | None
+Model = str | os.PathLike[str] | PerceptualMetric | None
 
 
 def distance(
@@ -128,7 +129,7 @@ def _metric(model: Model, device: str | torch.device | None, *pictures: Pictures
     if device is None:
         device = _device_of(*pictures) or ("cuda" if torch.cuda.is_available() else "cpu")
     with _lock:
-        return _load(model or default_model(), str(torch.device(device)))
+        return _load(str(model or default_model()), str(torch.device(device)))
 
 
 @lru_cache(maxsize=4)

@@ -14,7 +14,7 @@ Feature = Literal["cls", "cls_norm", "embedding", "pooled", "patch_mean", "cls_p
 - `pooled`: as the network pools before its classifier.
 - `patch_mean`: mean of the patch tokens after the final norm.
 - `cls_patch`: class token and mean patch token before the final norm (DreamSim's `_patch` models).
-- `stages`: spatial means or standard deviations of a network's stages, each scaled to unit length.
+- `stages`: spatial means or standard deviations of a network's stages, each scaled to unit length (by name: all means).
 """
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -1,11 +1,14 @@
 """Networks that timm and open_clip publish, untuned, as metrics: `timm:NAME#FEATURE`, `open_clip:ARCH/TAG#FEATURE`."""
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
+import timm
+import torch
 from torch import Tensor, nn
 
-from .models import OPENAI_CLIP, Branch, Feature, ModelCard, unknown_model
+from .backbones import Backbone, create_network, read_only_for
+from .models import IMAGENET, Branch, Feature, ModelCard, unknown_model
 
 State = dict[str, Tensor]
 
@@ -29,8 +32,8 @@ def read_pretrained(name: str, source: Path | None, image_size: int | None) -> t
     if not architecture:
         raise unknown_model(name)
     feature = feature or ("pooled" if library == "timm" else "embedding")
-    if feature not in get_args(Feature) or feature == "stages":
-        raise ValueError(f"got feature {feature!r} in {name!r}; expected one of {', '.join(get_args(Feature)[:-1])}")
+    if feature not in get_args(Feature):
+        raise ValueError(f"got feature {feature!r} in {name!r}; expected one of {', '.join(get_args(Feature))}")
     if source is not None and not source.is_file():
         raise FileNotFoundError(f"no such checkpoint: {source}")
     read = _read_timm if library == "timm" else _read_open_clip
@@ -40,17 +43,13 @@ def read_pretrained(name: str, source: Path | None, image_size: int | None) -> t
 def _read_timm(
     name: str, architecture: str, feature: Any, source: Path | None, image_size: int | None
 ) -> tuple[ModelCard, State]:
-    import timm
-    import torch
-
-    from .backbones import Backbone
-
-    options: dict[str, Any] = {} if feature == "embedding" else {"num_classes": 0}
-    probe = Branch(f"timm:{architecture}", feature, *OPENAI_CLIP, options)
     config: Any = timm.get_pretrained_cfg(architecture)
+    mean, std = (tuple(config.mean), tuple(config.std)) if config else IMAGENET
     size = image_size or (config.input_size[-1] if config else 224)
-    with torch.device("meta"):
-        Backbone(probe, size)  # raises for names and features that timm does not have, before anything is downloaded
+    options: dict[str, Any] = {} if feature == "embedding" else {"num_classes": 0}
+    stages = _all_stages(architecture, size) if feature == "stages" else ()
+    branch = Branch(f"timm:{architecture}", feature, mean, std, options, stages)
+    width = _width(branch, size)  # raises for names and features that timm does not have, before anything is downloaded
     if config is None or not (config.has_weights or source):
         raise ValueError(f"timm has no pretrained weights for {architecture}; name one with weights, or give source=")
     sized: dict[str, Any] = {"img_size": size} if config.fixed_input_size else {}
@@ -62,11 +61,16 @@ def _read_timm(
         raise _cannot_read(name, source, error) from error
     if feature != "embedding":
         made.reset_classifier(0)
-    elif not made.num_classes:
-        raise ValueError(f"{architecture} has no projection for feature 'embedding'; use pooled")
-    branch = Branch(f"timm:{architecture}", feature, tuple(config.mean), tuple(config.std), options)
-    width = made.num_classes if feature == "embedding" else made.head_hidden_size
     return _card(name, branch, size, width, config.license or "unknown"), _state(branch, made)
+
+
+def _all_stages(architecture: str, size: int) -> tuple[tuple[Literal["mean"], int], ...]:
+    """The mean of every stage, where nothing more particular is asked for."""
+    with torch.device("meta"):
+        network: Any = create_network(Branch(f"timm:{architecture}", "pooled", *IMAGENET, {"num_classes": 0}), size)
+    if not hasattr(network, "forward_intermediates"):
+        raise ValueError(f"{architecture} does not give the maps of its stages; use pooled")
+    return tuple(("mean", stage) for stage in range(len(network.feature_info)))
 
 
 def _read_open_clip(
@@ -92,10 +96,14 @@ def _read_open_clip(
         raise _cannot_read(name, source, error) from error
     size = made.image_size[0] if isinstance(made.image_size, tuple) else made.image_size
     branch = Branch(f"open_clip:{architecture}", feature, tuple(made.image_mean), tuple(made.image_std))
-    width = open_clip.get_model_config(architecture)["embed_dim"]
-    if feature != "embedding":
-        width = made.ln_post.normalized_shape[0]
-    return _card(name, branch, size, width, "see open_clip"), _state(branch, made)
+    return _card(name, branch, size, _width(branch, size), "see open_clip"), _state(branch, made)
+
+
+def _width(branch: Branch, size: int) -> int:
+    """Length of the embedding, by running the network on shapes alone."""
+    with torch.device("meta"):
+        features = Backbone(branch, size).to("meta").eval()(torch.empty(1, 3, size, size))
+    return features.shape[-1] * (2 if features.ndim == 3 else 1)
 
 
 def _card(name: str, branch: Branch, size: int, width: int, licence: str) -> ModelCard:
@@ -104,15 +112,13 @@ def _card(name: str, branch: Branch, size: int, width: int, licence: str) -> Mod
         description=f"untuned {branch.network}, feature {branch.feature}",
         branches=(branch,),
         image_size=size,
-        embedding_size=2 * width if branch.feature == "cls_patch" else width,
+        embedding_size=width,
         center=False,
         licence=licence,
     )
 
 
 def _state(branch: Branch, network: nn.Module) -> State:
-    from .backbones import read_only_for
-
     return {f"branches.0.network.{key}": value for key, value in read_only_for(branch, network).state_dict().items()}
 
 

@@ -131,6 +131,16 @@ def test_stages_are_unit_means_and_deviations_of_the_stage_maps(pixels):
     torch.testing.assert_close(backbone(pixels).double(), torch.cat(parts, 1), atol=1e-6, rtol=1e-5)
 
 
+@torch.no_grad()
+def test_stages_by_name_are_the_means_of_all(tmp_path, pixels):
+    network = _saved("test_efficientnet", tmp_path / "w.pth")
+    maps = network.forward_intermediates(_normalised(pixels, network), intermediates_only=True)
+    expected = torch.cat([torch.nn.functional.normalize(values.mean((2, 3))) for values in maps], 1)
+    metric = load("timm:test_efficientnet#stages", source=tmp_path / "w.pth")
+    torch.testing.assert_close(metric.embed(pixels, normalize=False), expected, atol=1e-5, rtol=1e-5)
+    assert metric.card.embedding_size == expected.shape[1]
+
+
 def test_open_clip_embeddings_and_tokens_are_open_clips_own(tmp_path, pixels):
     import open_clip
 

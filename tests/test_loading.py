@@ -1,11 +1,17 @@
-"""What `install` leaves in the cache, whatever happens on the way."""
+"""What `install` leaves in the cache, whatever happens on the way; models from the hub's own cache."""
+
+import shutil
+import subprocess
+import sys
 
 import pytest
+import timm
 import torch
+from safetensors.torch import save_file
 
 from dreamsim_metric import loading
 from dreamsim_metric.models import MODELS
-from dreamsim_metric.weights import downloads_dir, model_dir, read_folder
+from dreamsim_metric.weights import MINI, downloads_dir, model_dir, read_folder
 
 CARD = MODELS["clip_vitb32"]
 
@@ -86,3 +92,32 @@ def test_a_source_for_an_installed_model_is_not_ignored(cache, monkeypatch, tmp_
     loading.install(CARD, tmp_path)
     with pytest.raises(FileExistsError, match=r"clip_vitb32 is installed already in .*; remove that"):
         loading.install(CARD, tmp_path)
+
+
+def _in_hub_cache(folder, repository):
+    """Where the hub's client keeps what it downloaded of a repository: a folder to fill."""
+    home = folder / "hub" / f"models--{repository.replace('/', '--')}"
+    (home / "refs").mkdir(parents=True)
+    (home / "refs" / "main").write_text("0" * 40)
+    snapshot = home / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    return snapshot
+
+
+def test_models_that_the_hub_client_has_cached_load_without_network(tmp_path):
+    snapshot = _in_hub_cache(tmp_path, "someone/mini")
+    for name in ("card.json", "model.safetensors"):
+        shutil.copy(MINI / name, snapshot)
+    network = timm.create_model("test_vit")
+    save_file(network.state_dict(), _in_hub_cache(tmp_path, "timm/test_vit.r160_in1k") / "model.safetensors")
+    code = (
+        "from dreamsim_metric import load; import torch; x = torch.full((1, 3, 160, 160), 0.25);"
+        "print(load('hf:someone/mini').card.name, load('timm:test_vit').embed(x, normalize=False).sum().item())"
+    )
+    environment = {"HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1", "PATH": ""}
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    name, total = run.stdout.split()
+    with torch.no_grad():
+        features = network.eval().forward_features((torch.full((1, 3, 160, 160), 0.25) - 0.5) / 0.5)
+    assert name == "mini"
+    assert float(total) == pytest.approx(network.forward_head(features, pre_logits=True).sum().item(), abs=1e-4)
