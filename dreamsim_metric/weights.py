@@ -132,6 +132,8 @@ def _transfer(download: Download, part: Path) -> None:
         error.close()
         if error.code != 416 or not have:
             raise ConnectionError(f"the server answered {error.code} {error.reason}") from error
+        if error.headers.get("Content-Range") == f"bytes */{have}":  # nothing after it: it is whole
+            return
         part.unlink()  # longer than the file on the server: not the beginning of it
         return _transfer(download, part)
     except (OSError, http.client.HTTPException) as error:
@@ -237,6 +239,7 @@ def write_folder(folder: Path, card: ModelCard, state: dict[str, "Tensor"]) -> N
             save_file({name: tensor.contiguous() for name, tensor in state.items()}, beside / WEIGHTS)
         except Exception as error:  # safetensors reports a full disk as its own error
             raise OSError(errno.EIO, f"cannot write {folder} ({error})") from error
+        (beside / WEIGHTS).chmod(0o644)  # safetensors makes it 0600
         beside.replace(folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)

@@ -52,7 +52,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         time.sleep(server.wait)
         start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and server.ranges else 0
         if server.status or start >= len(server.content):
-            return self.send_error(server.status or 416)
+            self.send_response(server.status or 416)
+            self.send_header("Content-Range", f"bytes */{len(server.content)}")
+            return self.end_headers()
         body = server.content[start:]
         self.send_response(206 if start else 200)
         if server.length:
@@ -123,10 +125,11 @@ def test_a_partial_file_longer_than_the_file_is_thrown_away(server, tmp_path):
     assert server.requests == ["bytes=3072004-", None]
 
 
-def test_a_whole_partial_file_is_verified_without_the_network(server, tmp_path):
+@pytest.mark.parametrize(("size", "requests"), [(len(CONTENT), []), (None, ["bytes=3072000-"])])
+def test_a_whole_partial_file_is_verified_and_not_sent_again(server, tmp_path, size, requests):
     (tmp_path / "model.bin.part").write_bytes(CONTENT)
-    fetch(replace(server.download, size=len(CONTENT), sha256=DIGEST), tmp_path)
-    assert server.requests == []
+    fetch(replace(server.download, size=size, sha256=DIGEST), tmp_path)
+    assert (server.requests, server.sent) == (requests, 0)
 
 
 @pytest.mark.parametrize(
