@@ -121,7 +121,8 @@ def embed(
 def _metric(model: Model, device: str | torch.device | None, *pictures: Pictures) -> PerceptualMetric:
     """The metric itself if one is given, else the one of this name on the device of the tensors."""
     if isinstance(model, PerceptualMetric):
-        if device is not None and torch.device(device) != model.device:
+        wanted = torch.device(device or model.device)
+        if wanted.type != model.device.type or wanted.index not in (None, model.device.index):
             raise ValueError(
                 f"got device={str(device)!r} and a metric on {model.device}; move the metric with .to(device)"
             )

@@ -81,9 +81,8 @@ class PerceptualMetric(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return cast(
-            Backbone, self.branches[0]
-        ).mean.device  # a buffer, since nn.DataParallel's replicas have no parameters
+        # A buffer's, since nn.DataParallel's replicas have no parameters.
+        return cast(Backbone, self.branches[0]).mean.device
 
     def preprocess(self, pictures: Pictures, *, check: bool = True) -> Tensor:
         """Anything image-like → `(N, 3, S, S)` float32 in [0, 1] on the metric's device.
@@ -176,7 +175,7 @@ def pair_distances(u: Tensor, v: Tensor) -> Tensor:
     precision and its gradient for near ones.
     """
     d = (u - v).square().sum(-1) / 2
-    return torch.where(d > _ROUNDING, d, 0.0)
+    return d.masked_fill(d < _ROUNDING, 0)
 
 
 def all_distances(u: Tensor, v: Tensor) -> Tensor:
@@ -184,5 +183,5 @@ def all_distances(u: Tensor, v: Tensor) -> Tensor:
     blocks = []
     for rows in u.split(_ROWS):
         d = torch.cdist(rows, v, compute_mode="donot_use_mm_for_euclid_dist").square() / 2
-        blocks.append(torch.where(d > _ROUNDING, d, 0.0))
+        blocks.append(d.masked_fill(d < _ROUNDING, 0))
     return torch.cat(blocks)

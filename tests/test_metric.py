@@ -84,6 +84,19 @@ def test_one_against_many_and_reductions(metric, pixels):
     torch.testing.assert_close(metric(pixels[:1], pixels, reduction="sum"), d.sum(), atol=1e-6, rtol=0)
 
 
+def test_a_broken_embedding_gives_nan_and_not_a_match():
+    u, v = torch.full((2, 4), torch.nan), torch.full((2, 4), 0.5)
+    assert pair_distances(u, v).isnan().all()
+    assert all_distances(u, v).isnan().all()
+
+
+def test_autocast_keeps_the_last_step_in_float32(metric, pixels):
+    with torch.autocast("cpu", torch.bfloat16):
+        d = metric(pixels[:2], pixels[2:4])
+    assert d.dtype == torch.float32
+    torch.testing.assert_close(d, metric(pixels[:2], pixels[2:4]), atol=2e-2, rtol=0)
+
+
 unit_vectors = st.integers(0, 2**31).map(
     lambda seed: torch.nn.functional.normalize(torch.randn(5, 64, generator=torch.Generator().manual_seed(seed)))
 )
