@@ -6,8 +6,7 @@ from typing import Any
 import timm
 import torch
 import torch.nn.functional as F
-from timm.layers.attention import Attention
-from timm.models.vision_transformer import Block, VisionTransformer
+from timm.models.vision_transformer import Attention, Block, VisionTransformer
 from torch import Tensor, nn
 
 from .models import Branch

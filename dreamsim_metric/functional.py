@@ -143,7 +143,7 @@ def _device_of(*pictures: Pictures) -> torch.device | None:
     devices = {
         picture.device
         for some in pictures
-        for picture in (some if isinstance(some, list | tuple) else [some])
+        for picture in (some if isinstance(some, (list, tuple)) else [some])
         if isinstance(picture, Tensor)
     }
     if len(devices) > 1:

@@ -26,9 +26,9 @@ _RANGE_TOLERANCE = 1e-5  # rounding of honest arithmetic in float32, far below o
 
 def is_single(pictures: Pictures) -> bool:
     """Whether this is one picture (a path, a PIL image, an array of 2 or 3 dimensions) and not a batch or a list."""
-    if isinstance(pictures, list | tuple):
+    if isinstance(pictures, (list, tuple)):
         return False
-    return not (isinstance(pictures, np.ndarray | Tensor) and pictures.ndim == 4)
+    return not (isinstance(pictures, (np.ndarray, Tensor)) and pictures.ndim == 4)
 
 
 def count(pictures: Pictures) -> int:
@@ -73,7 +73,7 @@ def to_pixels(pictures: Pictures, size: tuple[int, int], *, check: bool = True) 
         ValueError: not image-like, ambiguous, outside the value range, or a file that will not decode.
         FileNotFoundError: no such file.
     """
-    if isinstance(pictures, list | tuple):
+    if isinstance(pictures, (list, tuple)):
         count(pictures)
         devices = sorted({str(picture.device) if isinstance(picture, Tensor) else "cpu" for picture in pictures})
         if len(devices) > 1:
@@ -87,15 +87,15 @@ def to_pixels(pictures: Pictures, size: tuple[int, int], *, check: bool = True) 
 
 
 def _one(picture: Picture, check: bool) -> Tensor:
-    if isinstance(picture, list | tuple) or not is_single(picture):
-        what = f"shape {tuple(picture.shape)}" if isinstance(picture, np.ndarray | Tensor) else "a list"
+    if isinstance(picture, (list, tuple)) or not is_single(picture):
+        what = f"shape {tuple(picture.shape)}" if isinstance(picture, (np.ndarray, Tensor)) else "a list"
         raise ValueError(f"got {what} inside a list; expected one picture each: pass a batch by itself, or flatten it")
     return _stack(picture, check)
 
 
 def _stack(pictures: Picture, check: bool) -> Tensor:
     """`(N, 3, H, W)`, uint8 or float32."""
-    if isinstance(pictures, str | os.PathLike):
+    if isinstance(pictures, (str, os.PathLike)):
         return _from_file(Path(pictures))
     if isinstance(pictures, PIL.Image.Image):
         return _from_pil(pictures, "the PIL image")

@@ -57,6 +57,7 @@ def _one_of_two(rank, rendezvous, pairs, results):
         mine = slice(0, 2) if rank == 0 else slice(2, 6)
         metric.update(pairs[0, mine], pairs[1, mine])
         torch.save(metric.compute(), f"{results}/{reduction}{rank}.pt")
+    torch.distributed.barrier()  # older PyTorch hangs where one process leaves early
     torch.distributed.destroy_process_group()
 
 
