@@ -1,0 +1,88 @@
+"""Models in our own format: a folder that is written whole or not at all, and whose damage is named."""
+
+import pytest
+import torch
+
+from dreamsim_metric.models import MODELS, Branch, ModelCard
+from dreamsim_metric.weights import read_folder, write_folder
+
+CARD = ModelCard("tiny", "for tests", (Branch("timm:test_vit", "cls", (0.5,) * 3, (0.5,) * 3),), 160, 64)
+STATE = {"a": torch.arange(6.0).reshape(2, 3).T, "b": torch.zeros((), dtype=torch.int64)}
+
+
+def names(folder):
+    return sorted(file.name for file in folder.iterdir() if file.suffix != ".lock")
+
+
+def test_a_folder_reads_as_written(tmp_path):
+    for card in (CARD, MODELS["ensemble"]):
+        write_folder(tmp_path / "deep" / card.name, card, STATE)
+        read, state = read_folder(tmp_path / "deep" / card.name)
+        assert read == card
+        assert state.keys() == STATE.keys()
+        assert all(torch.equal(state[name], STATE[name]) and state[name].dtype == STATE[name].dtype for name in STATE)
+    assert names(tmp_path / "deep") == ["ensemble", "tiny"]
+
+
+def damaged(change, content=None):
+    def damage(folder):
+        file = folder / change
+        if content is None:
+            return file.unlink()
+        return file.write_bytes(content(file.read_bytes()) if callable(content) else content)
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    ("damage", "kind", "message"),
+    [
+        (damaged("model.safetensors", lambda whole: whole[:-3]), ValueError, r"model\.safetensors is damaged or half"),
+        (damaged("model.safetensors", lambda whole: whole[:20]), ValueError, r"model\.safetensors is damaged or half"),
+        (damaged("model.safetensors", b""), ValueError, r"model\.safetensors is damaged or half"),
+        (damaged("model.safetensors", b"\xff" * 100), ValueError, r"model\.safetensors is damaged or half"),
+        (damaged("model.safetensors"), FileNotFoundError, r"has no model\.safetensors; expected"),
+        (damaged("card.json"), FileNotFoundError, r"has no card\.json; expected"),
+        (damaged("card.json", b""), ValueError, r"tiny/card\.json: not a model card"),
+        (damaged("card.json", b"[]"), ValueError, r"tiny/card\.json: not a model card"),
+        (damaged("card.json", b"{}"), ValueError, r"tiny/card\.json: not a model card.*branches"),
+        (damaged("card.json", b"\xff"), ValueError, r"tiny/card\.json: "),
+        (
+            damaged("card.json", lambda whole: whole.replace(b'"image_size"', b'"size"')),
+            ValueError,
+            r"tiny/card\.json: not a model card.*size",
+        ),
+        (
+            damaged("card.json", lambda whole: whole.replace(b'"cls"', b'"clss"')),
+            ValueError,
+            r"tiny/card\.json: got feature 'clss'; expected one of cls,",
+        ),
+    ],
+)
+def test_a_damaged_folder_is_named(tmp_path, damage, kind, message):
+    write_folder(tmp_path / "tiny", CARD, STATE)
+    damage(tmp_path / "tiny")
+    with pytest.raises(kind, match=message):
+        read_folder(tmp_path / "tiny")
+
+
+def test_an_existing_folder_is_not_written_over(tmp_path):
+    (tmp_path / "tiny").mkdir()
+    with pytest.raises(FileExistsError, match="tiny exists already; remove it or choose another name"):
+        write_folder(tmp_path / "tiny", CARD, STATE)
+    assert names(tmp_path / "tiny") == []
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("I/O error: No space left on device (os error 28)"), KeyboardInterrupt()]
+)
+def test_a_folder_is_written_whole_or_not_at_all(tmp_path, monkeypatch, error):
+    def half(tensors, path):
+        path.write_bytes(b"half of it")
+        raise error
+
+    monkeypatch.setattr("safetensors.torch.save_file", half)
+    expected = KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else OSError
+    with pytest.raises(expected):
+        write_folder(tmp_path / "tiny", CARD, STATE)
+    assert names(tmp_path) == []
