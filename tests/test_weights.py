@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from dreamsim_metric import cli, weights
-from dreamsim_metric.models import Download
+from dreamsim_metric.models import MODELS, Download
 from dreamsim_metric.weights import cache_dir, fetch, locked, model_dir, write_folder
 
 CONTENT = bytes(range(256)) * 12_000  # 3 MB: several chunks
