@@ -22,13 +22,15 @@ def merge_lora(state: dict[str, Tensor], adapter: dict[str, Tensor], config: dic
         ValueError: tensors that do not pair, fit or belong, or a kind of adapter other than plain LoRA.
     """
     scale = _scale(config)
+    if not adapter:
+        raise ValueError("the adapter is empty; expected lora_A and lora_B for modules of the network")
     modules = {name.removesuffix(end) for name in adapter for end in (_A, _B) if name.endswith(end)}
     surplus = sorted(name for name in adapter if not name.endswith((_A, _B)))
     missing = sorted(
         {module + end for module in modules for end in (_A, _B)} - adapter.keys()
         | {module + ".weight" for module in modules} - state.keys()
     )
-    if surplus or missing or not modules:
+    if surplus or missing:
         raise ValueError(
             f"the adapter does not fit the network: unknown tensors {_few(surplus)}, missing {_few(missing)}; "
             "expected lora_A and lora_B for modules of the network (adapters of DreamSim v0.1 are not supported)"

@@ -10,7 +10,7 @@ import json
 import pickle
 import zipfile
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,9 +50,9 @@ def read_release(card: ModelCard, source: Path) -> dict[str, Tensor]:
     branches = OFFICIAL_TYPES[card.name]
     needed = [f"{folder}/adapter_config.json", f"{folder}/adapter_model.safetensors"]
     needed += [_BASE_FILES[branch] for branch in branches if branch in _BASE_FILES]
-    missing = [name for name in needed if not release.has(name)]
+    missing = [name for name in needed if not (release / name).is_file()]
     if missing:
-        kinds = [name for name in OFFICIAL_TYPES if release.has(f"{adapter_folder(name)}/adapter_config.json")]
+        kinds = [name for name in OFFICIAL_TYPES if (release / adapter_folder(name) / "adapter_config.json").is_file()]
         hint = f"; it looks like the release of {', '.join(kinds)}" if kinds and card.name not in kinds else ""
         raise ValueError(f"{source} is not a release of {card.name}: it has no {', '.join(missing)}{hint}")
 
@@ -60,21 +60,24 @@ def read_release(card: ModelCard, source: Path) -> dict[str, Tensor]:
     for index, branch in enumerate(branches):
         if branch in _BASE_FILES:
             name = _BASE_FILES[branch]
-            base = _unwrap(branch, _unpickle(release.read(name), f"{name} in {source}"))
+            base = _unwrap(branch, _unpickle(_read(release / name), f"{name} in {source}"))
         else:
             path = _hub_file(card, source)
-            base = _unpickle(path, str(path))
+            base = _unpickle(_read(path), str(path))
         if not isinstance(base, dict) or not all(isinstance(tensor, Tensor) for tensor in base.values()):
             raise ValueError(
                 f"the base weights of {branch} are not a dictionary of tensors; expected the released format"
             )
         for key, tensor in _to_timm(branch, base).items():
             state[f"branches.{index}.network.{key}"] = tensor
-    adapter = {_our_key(key): tensor for key, tensor in _read_adapter(release, folder).items()}
-    untuned = [index for index in range(len(branches)) if not any(f"branches.{index}." in key for key in adapter)]
+    adapter = {
+        _our_key(key): tensor for key, tensor in _read_adapter(release / folder / "adapter_model.safetensors").items()
+    }
+    merged = merge_lora(state, adapter, _read_config(release / folder / "adapter_config.json"))
+    untuned = [name for name in state if name.endswith(".attn.qkv.weight") and merged[name] is state[name]]
     if untuned:
-        raise ValueError(f"{source}: the adapter has nothing for {', '.join(branches[index] for index in untuned)}")
-    return merge_lora(state, adapter, _read_config(release, folder))
+        raise ValueError(f"{source}: the adapter has nothing for {', '.join(untuned[:5])} ({len(untuned)} in all)")
+    return merged
 
 
 # Base weights inside the archive; those of dino_vitb16 and dinov2_vitb14 are `card.weights[1]`.
@@ -87,61 +90,40 @@ _BASE_FILES = {
 }
 
 
-class _Release(Protocol):
-    def has(self, name: str) -> bool: ...
-    def read(self, name: str) -> Path | io.BytesIO: ...
-
-
-class _Folder:
-    def __init__(self, path: Path):
-        self.path = path
-
-    def has(self, name: str) -> bool:
-        return (self.path / name).is_file()
-
-    def read(self, name: str) -> Path:
-        return self.path / name
-
-
-class _Archive:
-    """A zip whose members are read in memory: nothing is unpacked to disk."""
-
-    def __init__(self, path: Path):
-        try:
-            self.zip = zipfile.ZipFile(path)
-        except PermissionError:
-            raise
-        except Exception as error:  # damaged archives raise nearly anything
-            raise ValueError(f"{path} is not a whole zip archive ({error}); download it again") from error
-        unsafe = [name for name in self.zip.namelist() if _leaves_folder(name)]
-        if unsafe:
-            raise ValueError(f"{path} has members that would leave its folder: {', '.join(unsafe[:5])}; refused")
-
-    def has(self, name: str) -> bool:
-        return name in self.zip.namelist()
-
-    def read(self, name: str) -> io.BytesIO:
-        try:
-            return io.BytesIO(self.zip.read(name))
-        except Exception as error:
-            raise ValueError(f"{name} in {self.zip.filename} is damaged ({error}); download it again") from error
-
-
 def _leaves_folder(name: str) -> bool:
     path = PurePosixPath(name.replace("\\", "/"))
     return path.is_absolute() or ".." in path.parts or any(":" in part for part in path.parts[:1])
 
 
-def _open_release(card: ModelCard, source: Path) -> _Release:
-    if source.is_dir():
-        archive = source / card.weights[0].path
-        return _Archive(archive) if archive.is_file() else _Folder(source)
-    if source.is_file():
-        return _Archive(source)
-    raise FileNotFoundError(
-        f"no such file or folder: {source}; expected {card.weights[0].path} (from {card.weights[0].url}), "
-        "or the folder it was unpacked in"
-    )
+def _open_release(card: ModelCard, source: Path) -> Path | zipfile.Path:
+    """The folder, or the archive as if it were one: its members are read in memory, and nothing is unpacked to disk."""
+    archive = source / card.weights[0].path if source.is_dir() else source
+    if source.is_dir() and not archive.is_file():
+        return source
+    if not archive.is_file():
+        raise FileNotFoundError(
+            f"no such file or folder: {source}; expected {card.weights[0].path} (from {card.weights[0].url}), "
+            "or the folder it was unpacked in"
+        )
+    try:
+        release = zipfile.ZipFile(archive)
+    except PermissionError:
+        raise
+    except Exception as error:  # damaged archives raise nearly anything
+        raise ValueError(f"{archive} is not a whole zip archive ({error}); download it again") from error
+    unsafe = [name for name in release.namelist() if _leaves_folder(name)]
+    if unsafe:
+        raise ValueError(f"{archive} has members that would leave its folder: {', '.join(unsafe[:5])}; refused")
+    return zipfile.Path(release)
+
+
+def _read(file: Path | zipfile.Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except PermissionError:
+        raise
+    except Exception as error:  # a wrong checksum, say
+        raise ValueError(f"{file} is damaged ({error}); download it again") from error
 
 
 def _hub_file(card: ModelCard, source: Path) -> Path:
@@ -152,9 +134,9 @@ def _hub_file(card: ModelCard, source: Path) -> Path:
     return next((place for place in places if place.is_file()), None) or fetch(download, downloads_dir())
 
 
-def _unpickle(file: Path | io.BytesIO, name: str) -> Any:
+def _unpickle(data: bytes, name: str) -> Any:
     try:
-        return torch.load(file, map_location="cpu", weights_only=True)
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # damaged files raise nearly anything
         if isinstance(error, pickle.UnpicklingError) and "GLOBAL" in str(error):
             raise ValueError(f"{name} holds more than tensors, which could run code when loaded; refused") from error
@@ -190,25 +172,21 @@ def _to_timm(branch: str, base: dict[str, Tensor]) -> dict[str, Tensor]:
     return state
 
 
-def _read_config(release: _Release, folder: str) -> dict[str, Any]:
-    file = release.read(f"{folder}/adapter_config.json")
+def _read_config(file: Path | zipfile.Path) -> dict[str, Any]:
     try:
-        return json.loads(file.read_text(encoding="utf-8") if isinstance(file, Path) else file.getvalue())
-    except ValueError as error:
-        raise ValueError(f"{folder}/adapter_config.json is not JSON ({error}); download the release again") from error
+        return json.loads(_read(file))
+    except ValueError as error:  # of the syntax or of the encoding
+        raise ValueError(f"{file} is not JSON ({error}); download the release again") from error
 
 
-def _read_adapter(release: _Release, folder: str) -> dict[str, Tensor]:
+def _read_adapter(file: Path | zipfile.Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    file = release.read(f"{folder}/adapter_model.safetensors")
     try:
-        return load(file.read_bytes() if isinstance(file, Path) else file.getvalue())
+        return load(_read(file))
     except SafetensorError as error:
-        raise ValueError(
-            f"{folder}/adapter_model.safetensors is damaged ({error}); download the release again"
-        ) from error
+        raise ValueError(f"{file} is damaged ({error}); download the release again") from error
 
 
 def _our_key(key: str) -> str:

@@ -13,13 +13,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dreamsim_metric import cli, load
-from dreamsim_metric.loading import install
 from dreamsim_metric.models import MODELS, OFFICIAL_TYPES
 from dreamsim_metric.official import _BASE_FILES, _unpickle, adapter_folder, read_release
 from dreamsim_metric.weights import model_dir
 
-from . import releases
-from .releases import edit_config, write_release, zip_release
+from .releases import edit_config, zip_release
 
 NAME = "clip_vitb32"
 BASE, ADAPTER = f"{NAME}_pretrain.pth.tar", adapter_folder(NAME)
@@ -115,6 +113,11 @@ def base(checkpoint):
     return lambda folder: torch.save(checkpoint, folder / BASE)
 
 
+def another_block(folder):
+    state = torch.load(folder / BASE)["state_dict"]
+    base({"state_dict": state | {"blocks.1.attn.qkv.weight": torch.ones(9, 3)}})(folder)
+
+
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
@@ -128,7 +131,11 @@ def base(checkpoint):
             r"missing .*blocks\.9\.attn\.qkv\.we",
         ),
         (adapter_tensors({"extra.tensor": torch.ones(1)}), r"unknown tensors extra\.tensor,.*v0\.1 are not supported"),
-        (adapter_tensors({LORA.format(0, 0, x): None for x in "AB"}), f"the adapter has nothing for {NAME}"),
+        (
+            adapter_tensors({LORA.format(0, 0, x): None for x in "AB"}),
+            "the adapter is empty",
+        ),
+        (another_block, r"nothing for branches\.0\.network\.blocks\.1\.attn\.qkv\.weight \(1 in all\)"),
         (lambda folder: edit_config(folder, NAME, use_rslora=True), r"asks for \{'use_rslora': True\}; expected plain"),
         (lambda folder: edit_config(folder, NAME, use_dora=True), "use_dora"),
         (lambda folder: edit_config(folder, NAME, bias="lora_only"), "lora_only"),
@@ -176,7 +183,7 @@ def test_a_damaged_archive_is_named(tiny, damage, compression):
             out.write(tiny / file, file)
     assert read_release(MODELS[NAME], archive)
     archive.write_bytes(damage(archive.read_bytes()))
-    with pytest.raises(ValueError, match=r"release\.zip .*download it again"):
+    with pytest.raises(ValueError, match=r"release\.zip.*download it again"):
         read_release(MODELS[NAME], archive)
 
 
@@ -246,7 +253,7 @@ def complaints(read, copies):
 def test_whatever_the_damage_a_checkpoint_is_read_or_named(new_format):
     out = io.BytesIO()
     torch.save({"state_dict": {"a": torch.zeros(4)}}, out, _use_new_zipfile_serialization=new_format)
-    said = complaints(lambda copy: _unpickle(io.BytesIO(copy), "name"), damaged_copies(out.getvalue(), 300))
+    said = complaints(lambda copy: _unpickle(copy, "name"), damaged_copies(out.getvalue(), 300))
     assert all(text.startswith("name ") for text in said)
 
 
@@ -287,62 +294,3 @@ def test_without_weights_and_network_a_named_model_is_one_clear_error(tmp_path, 
     assert not model_dir(NAME).exists()
     assert cli.main(["download", NAME]) == 1
     assert capsys.readouterr().err.count("\n") == 1
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """A release with all layers in a few MB: a tensor that repeats one number is stored as that number."""
-
-    def constants(state, random):
-        values = [*itertools.islice(itertools.cycle([0.01, 0.02, 0.03]), len(state))]
-        return {key: torch.full((), value).expand(state[key].shape) for key, value in zip(state, values, strict=True)}
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(releases, "_randomised", constants)
-        return write_release(tmp_path_factory.mktemp("whole"), NAME)
-
-
-def test_an_installed_release_is_what_its_folder_and_archive_hold(whole, tmp_path):
-    expected = load(NAME, source=whole).state_dict()
-    archive = zip_release(whole, tmp_path / "any name.zip")
-    folder = install(MODELS[NAME], archive)
-    assert archive.exists()
-    assert {file.name for file in folder.parent.iterdir()} == {NAME, f"{NAME}.lock"}
-    installed = load(NAME)
-    assert installed.card == MODELS[NAME]
-    assert installed.state_dict().keys() == expected.keys()
-    assert all(torch.equal(tensor, expected[key]) for key, tensor in installed.state_dict().items())
-    shutil.rmtree(folder)  # 350 MB
-
-
-def test_alpha_is_the_one_in_the_release(whole, tmp_path):
-    folder = shutil.copytree(whole, tmp_path / "release")
-    states = []
-    for alpha in (1, 2, 3):
-        edit_config(folder, NAME, lora_alpha=alpha)
-        states.append(read_release(MODELS[NAME], folder))
-    key = "branches.0.network.blocks.7.attn.qkv.weight"
-    assert not torch.equal(states[0][key], states[1][key])
-    assert torch.allclose(states[1][key] - states[0][key], states[2][key] - states[1][key], atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"blocks.3.mlp.fc1.bias": None}, r"missing: branches\.0\.network\.blocks\.3\.mlp\.fc1\.bias$"),
-        ({"blocks.12.mlp.fc1.bias": torch.zeros(1)}, r"surplus: branches\.0\.network\.blocks\.12\.mlp\.fc1\.bias$"),
-        ({"cls_token": torch.zeros(1, 1, 767)}, r"misshapen: .*cls_token \(1, 1, 767\) instead of \(1, 1, 768\)$"),
-        ({f"odd{i}": torch.zeros(1) for i in range(9)}, r"surplus: branches\.0\.network\.odd0, .* and 4 more$"),
-        ({"proj": torch.zeros(768, 640)}, r"misshapen: .*head\.weight \(640, 768\) instead of \(512, 768\)"),
-        ({"proj": None}, r"missing: branches\.0\.network\.head\.bias, branches\.0\.network\.head\.weight$"),
-        ({"pos_embed": torch.zeros(1, 50, 640)}, r"misshapen: .*pos_embed .* instead of \(1, 50, 768\)$"),
-        ({"pos_embed": torch.zeros(1, 48, 768)}, r"misshapen: .*pos_embed .* instead of \(1, 50, 768\)$"),
-    ],
-)
-def test_tensors_that_do_not_fit_are_named_and_nothing_is_kept(whole, tmp_path, change, message):
-    folder = shutil.copytree(whole, tmp_path / "release")
-    state = torch.load(folder / BASE, weights_only=True)["state_dict"] | change
-    torch.save({"state_dict": {key: tensor for key, tensor in state.items() if tensor is not None}}, folder / BASE)
-    with pytest.raises(ValueError, match=message):
-        install(MODELS[NAME], folder)
-    assert [file.name for file in model_dir(NAME).parent.iterdir()] == [f"{NAME}.lock"]
