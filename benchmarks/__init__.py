@@ -1,0 +1,1 @@
+"""Measurements of metrics. Each module is a program: `python -m benchmarks.NAME`."""
