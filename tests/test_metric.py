@@ -84,6 +84,14 @@ def test_one_against_many_and_reductions(metric, pixels):
     torch.testing.assert_close(metric(pixels[:1], pixels, reduction="sum"), d.sum(), atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize(("noise", "is_nothing"), [(3e-8, True), (1e-6, False)])
+def test_rounding_of_equal_pictures_is_nothing_and_small_differences_are_not(noise, is_nothing):
+    u = torch.nn.functional.normalize(torch.ones(1, 1024))
+    v = u + noise * torch.tensor([1.0, -1.0]).repeat(512)
+    for d in (pair_distances(u, v), all_distances(u, v)):
+        assert (d.item() == 0) is is_nothing
+
+
 def test_a_broken_embedding_gives_nan_and_not_a_match():
     u, v = torch.full((2, 4), torch.nan), torch.full((2, 4), 0.5)
     assert pair_distances(u, v).isnan().all()
