@@ -144,9 +144,8 @@ class ClassTokenBlock(Block):
         """`(N, T, D)` → `(N, 1, D)`, the same numbers as the full block's first token."""
         attention: Any = self.attn
         extras = (attention.q_norm, attention.k_norm, attention.norm)
-        if type(attention.qkv) is not nn.Linear or not all(type(extra) is nn.Identity for extra in extras) or (
-            getattr(attention, "gate", None) is not None
-        ):  # fmt: skip
+        plain = all(type(extra) is nn.Identity for extra in extras) and getattr(attention, "gate", None) is None
+        if not plain or type(attention.qkv) is not nn.Linear:
             return super().forward(x, *args, **kwargs)[:, :1]
         normed = self.norm1(x)
         weight, bias = attention.qkv.weight, attention.qkv.bias

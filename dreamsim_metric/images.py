@@ -1,6 +1,7 @@
 """Anything image-like in, `(N, 3, H, W)` pixels out; what cannot be read without guessing is an error that says why."""
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import cast
@@ -37,7 +38,7 @@ def count(pictures: Pictures) -> int:
     Raises:
         ValueError: there are none.
     """
-    n = 1 if is_single(pictures) else len(pictures)  # type: ignore[arg-type]  # only sequences and 4-d arrays get here
+    n = 1 if is_single(pictures) else len(cast(Sequence[Picture], pictures))
     if n == 0:
         raise ValueError("got no pictures (an empty list or batch); expected at least one")
     return n
@@ -52,7 +53,7 @@ def batches(pictures: Pictures, batch_size: int) -> Iterator[Pictures]:
         yield pictures
     else:
         for start in range(0, n, batch_size):
-            yield pictures[start : start + batch_size]  # type: ignore[index]
+            yield cast(Sequence[Picture], pictures)[start : start + batch_size]
 
 
 def to_pixels(pictures: Pictures, size: tuple[int, int], *, check: bool = True) -> Tensor:
@@ -108,7 +109,7 @@ def _stack(pictures: Picture, check: bool) -> Tensor:
 
 def _from_file(path: Path) -> Tensor:
     if not path.exists():
-        hint = "; download it first" if "://" in str(path) or ":/" in str(path) else ""
+        hint = "; download it first" if re.match(r"\w\w+:/", str(path)) else ""  # C:/ is a drive
         raise FileNotFoundError(f"no such picture: {path}{hint}")
     if path.is_dir():
         raise ValueError(f"{path} is a folder; expected a picture file: pass a list of the files in it")

@@ -110,9 +110,11 @@ class PerceptualMetric(nn.Module):
         Returns:
             `(N, embedding_size)` float32, always with a batch dimension.
         """
-        pixels = self.preprocess(pictures, check=check)
-        features = torch.cat([branch(pixels) for branch in self.branches], dim=-1)
+        features = self._features(self.preprocess(pictures, check=check))
         return self._unit(features) if normalize else self._pool(features)
+
+    def _features(self, pixels: Tensor) -> Tensor:
+        return torch.cat([branch(pixels) for branch in self.branches], dim=-1)
 
     def _unit(self, features: Tensor) -> Tensor:
         if self.card.center:
@@ -146,7 +148,7 @@ class PerceptualMetric(nn.Module):
             raise ValueError(f"got reduction={reduction!r}; expected 'none', 'mean' or 'sum'")
         a, b = self.preprocess(a, check=check), self.preprocess(b, check=check)
         check_pairs(len(a), len(b))
-        u, v = self.embed(torch.cat([a, b]), check=False).split([len(a), len(b)])
+        u, v = self._unit(self._features(torch.cat([a, b]))).split([len(a), len(b)])
         d = pair_distances(u, v)
         return d if reduction == "none" else d.mean() if reduction == "mean" else d.sum()
 
