@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
+from .folders import CARD, MINI
 from .models import MODELS, ModelCard, list_models, unknown_model
-from .weights import CARD, MINI, model_dir
+from .weights import model_dir
 
 Row = dict[str, Any]
 
@@ -26,7 +27,12 @@ _EXAMPLES = """examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line. Returns the exit status: 0, 1 for an error, 2 for a wrong call, 130 when interrupted."""
-    arguments = _parser().parse_args(argv)
+    argv = list(sys.argv[1:] if argv is None else argv)
+    # The options of `train` are those of training.config, which argparse cannot pass on as they are.
+    rest = argv[1:] if argv[:1] == ["train"] else []
+    debug = [option for option in rest if option == "--debug"]
+    arguments = _parser().parse_args([*argv[: len(argv) - len(rest)], *debug])
+    arguments.rest = [option for option in rest if option != "--debug"]
     try:
         _print(arguments.run(arguments), arguments)
         sys.stdout.flush()
@@ -39,8 +45,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.debug:
             raise
         text = str(error)
+        for problem in getattr(error, "problems", ()):
+            print(problem, file=sys.stderr)
+        if hasattr(error, "problems"):
+            text = f"{len(error.problems)} problems in the data, listed above; nothing was done"
         if isinstance(error, OSError) and error.strerror:  # without its [Errno …]
             text = error.strerror + (f": {error.filename}" if error.filename else "")
+        if isinstance(error, ModuleNotFoundError):
+            text += "; this needs more packages: pip install 'dreamsim_metric[train]'"
         print(f"dreamsim-metric: {' '.join((text or type(error).__name__).split())}", file=sys.stderr)
         return 1
     return 0
@@ -68,6 +80,22 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"dreamsim-metric {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
+    def add_data_arguments(to: argparse.ArgumentParser, split: str) -> None:
+        to.add_argument(
+            "model", metavar="MODEL", nargs="?", help=f"{kinds} (default: $DREAMSIM_METRIC_MODEL, else mini)"
+        )
+        to.add_argument(
+            "--data", required=True, metavar="DIR", help="judged triplets (2AFC), judged pairs (JND) or both"
+        )
+        to.add_argument("--split", default=split, help=f"which part of the data, or all (default: {split})")
+        to.add_argument("--format", choices=("nights", "table", "bapps", "materials"), help="default: by its layout")
+        to.add_argument(
+            "--min-votes", type=float, metavar="N", help="leave out triplets with fewer (NIGHTS: 6, else 0)"
+        )
+        to.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: cuda where there is one, else cpu)")
+        to.add_argument("--batch-size", type=int, default=32, metavar="N", help="pictures at once (default: 32)")
+        to.add_argument("--workers", type=int, default=4, metavar="N", help="threads that decode (default: 4)")
+
     def command(name: str, run: Any, help_: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=help_, description=help_, parents=[*parents, output])
         added.set_defaults(run=run)
@@ -83,6 +111,17 @@ def _parser() -> argparse.ArgumentParser:
     rank.add_argument("query", metavar="QUERY", help="the picture that the others are compared to")
     rank.add_argument("pictures", metavar="DIR|FILE", nargs="+", help=pictures)
     rank.add_argument("--top", type=int, default=10, metavar="K", help="how many (default: 10)")
+    command("train", _train, "tune a metric on judged triplets: train PRESET --help")
+    evaluation = command("evaluate", _evaluate, "how well a model agrees with people")
+    calibration = command("calibrate", _calibrate, "fit what a model's distances mean, and keep it on its card")
+    add_data_arguments(evaluation, "test")
+    evaluation.add_argument("--out", metavar="DIR", help="write tables, the hardest triplets and reliability diagrams")
+    evaluation.add_argument("--hardest", type=int, default=12, metavar="N", help="triplets on that sheet (default: 12)")
+    evaluation.add_argument(
+        "--record", action="store_true", help="keep the agreement on the card of the model's folder"
+    )
+    add_data_arguments(calibration, "val")
+    calibration.add_argument("--out", metavar="DIR", help="folder for the model with its curves (default: its own)")
     command("models", _models, "the named models")
     info = command("info", _info, "what a model is")
     info.add_argument("model", metavar="MODEL", help=kinds)
@@ -122,6 +161,24 @@ def _from_one(reference: str, files: list[str], arguments: argparse.Namespace) -
 
     scoring = _scoring(arguments)
     return all_distances(embed(reference, **scoring), embed(files, progress=True, **scoring))[0].tolist()
+
+
+def _train(arguments: argparse.Namespace) -> list[Row]:
+    from .training.commands import train_command
+
+    return train_command(arguments.rest)
+
+
+def _evaluate(arguments: argparse.Namespace) -> list[Row]:
+    from .training.commands import evaluate_command
+
+    return evaluate_command(arguments)
+
+
+def _calibrate(arguments: argparse.Namespace) -> list[Row]:
+    from .training.commands import calibrate_command
+
+    return calibrate_command(arguments)
 
 
 def _models(arguments: argparse.Namespace) -> list[Row]:
@@ -203,7 +260,7 @@ def _print(rows: list[Row], arguments: argparse.Namespace) -> None:
         writer = csv.DictWriter(sys.stdout, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
-    elif arguments.run in (_info, _download):
+    elif arguments.run in (_info, _download, _train):
         _print_record(rows[0])
     elif arguments.run is _matrix:  # paths are too wide to head columns
         names = ["picture", *map(str, range(1, len(rows[0])))]
@@ -219,15 +276,16 @@ def _cell(value: Any) -> Any:
 def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if value is None:  # a folder that is not ours to know
-        return "in its library's own cache"
+    if value is None:
+        return "none"
     if isinstance(value, dict):  # agreement by data set: the last is the test
         return next((f"{percent:.1f} % {on}" for on, percent in reversed(value.items())), "")
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 def _print_table(rows: list[Row]) -> None:
-    cells = [{name: name for name in rows[0]}, *({name: _shown(value) for name, value in row.items()} for row in rows)]
+    shown = ({name: "" if value is None else _shown(value) for name, value in row.items()} for row in rows)
+    cells = [{name: name for name in rows[0]}, *shown]
     widths = {name: max(len(row[name]) for row in cells) for name in rows[0]}
     right = {name for name, value in rows[0].items() if isinstance(value, int | float) and not isinstance(value, bool)}
     for row in cells:
@@ -240,7 +298,12 @@ def _print_record(row: Row) -> None:
     for name, value in row.items():
         items = [f"{key}: {held}" for key, held in value.items()] if isinstance(value, dict) else [_shown(value)]
         if isinstance(value, tuple):
-            items = [", ".join(f"{key} {held}" for key, held in item.items() if held) for item in value]
+            items = [
+                ", ".join(f"{key} {held}" for key, held in item.items() if held)
+                if isinstance(item, dict)
+                else str(item)
+                for item in value
+            ]
         for i, item in enumerate(items):
             print(f"{name if i == 0 else '':{width}}  {item}")
 

@@ -2,17 +2,20 @@
 
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from .adapters import merge_lora
+from .folders import MINI, Tuned, digest, read_folder, write_folder
+from .hub import from_hub
 from .metric import PerceptualMetric
-from .models import MODELS, ModelCard, unknown_model
+from .models import MODELS, Branch, ModelCard, unknown_model
 from .official import read_release
-from .weights import MINI, downloads_dir, fetch, locked, model_dir, read_folder, write_folder
+from .weights import downloads_dir, fetch, locked, model_dir
 
 
 def default_model() -> str:
@@ -70,18 +73,73 @@ def _card_and_state(name: str, source: Path | None, image_size: int | None) -> t
             f"got source={str(source)!r} with {name!r}; source is for DreamSim releases, timm: and open_clip:"
         )
     if name == "mini":
-        return read_folder(MINI)
+        return _from_folder(MINI)
     if name.startswith("hf:"):
-        return read_folder(_from_hub(name.removeprefix("hf:")))
+        return _from_folder(from_hub(name.removeprefix("hf:")))
     if Path(name).is_dir():
-        return read_folder(Path(name))
+        return _from_folder(Path(name))
     raise unknown_model(name)
+
+
+def _from_folder(folder: Path) -> tuple[ModelCard, dict[str, Tensor]]:
+    card, weights = read_folder(folder)
+    if not isinstance(weights, Tuned):
+        return card, weights
+    _, state = read_bases(card.base, card.image_size)
+    if digest(state) != card.base_sha256:
+        raise ValueError(
+            f"{folder} was tuned on {' and '.join(card.base)} with other weights than those found now (sha256 "
+            f"{digest(state)[:12]}…, expected {card.base_sha256[:12]}…); get the ones it was tuned on"
+        )
+    if weights.adapter:
+        state = merge_lora(state, weights.adapter, weights.adapter_config)
+    return card, state | weights.head
+
+
+def read_bases(names: Sequence[str], image_size: int | None) -> tuple[ModelCard, dict[str, Tensor]]:
+    """Card and weights of what is tuned together: the branches of all these models, in order.
+
+    Args:
+        names: as `load` takes them.
+        image_size: in place of their own.
+
+    Raises:
+        ValueError: none, models of several input sizes, or several with heads; and what `load` raises.
+    """
+    if not names:
+        raise ValueError("got no model to tune; expected one name or more")
+    cards, states = zip(*(_card_and_state(name, None, image_size) for name in names), strict=True)
+    sizes = {image_size or card.image_size for card in cards}
+    if len(sizes) > 1:
+        raise ValueError(f"got models for pictures of {' and '.join(map(str, sorted(sizes)))} pixels; set image_size")
+    if len(cards) == 1:
+        return replace(cards[0], image_size=sizes.pop()), states[0]
+    if any(card.head for card in cards):
+        raise ValueError(f"got a model with a head among {' and '.join(names)}; expected branches alone")
+    state: dict[str, Tensor] = {}
+    branches: list[Branch] = []
+    for card, part in zip(cards, states, strict=True):
+        for i in range(len(card.branches)):
+            old, new = f"branches.{i}.", f"branches.{len(branches) + i}."
+            state |= {new + key.removeprefix(old): tensor for key, tensor in part.items() if key.startswith(old)}
+        branches += card.branches
+    joint = ModelCard(
+        name="+".join(names),
+        description=" + ".join(card.name for card in cards),
+        branches=tuple(branches),
+        image_size=sizes.pop(),
+        embedding_size=sum(card.embedding_size for card in cards),
+        center=False,
+        licence="; ".join(dict.fromkeys(card.licence for card in cards)),
+        citation=" ".join(dict.fromkeys(card.citation for card in cards if card.citation)),
+    )
+    return joint, state
 
 
 def _official_state(card: ModelCard, source: Path | None) -> dict[str, Tensor]:
     if source is not None:
         return read_release(card, source)
-    return read_folder(install(card, None))[1]
+    return _from_folder(install(card, None))[1]
 
 
 def install(card: ModelCard, source: Path | None) -> Path:
@@ -120,19 +178,3 @@ def install(card: ModelCard, source: Path | None) -> Path:
         if source is None:
             archive.unlink()
     return folder
-
-
-def _from_hub(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    repository, _, revision = name.partition("@")
-    files: Any = ["card.json", "model.safetensors"]
-    try:
-        return Path(
-            snapshot_download(
-                repository, revision=revision or None, allow_patterns=files, library_name="dreamsim_metric"
-            )
-        )
-    except (HfHubHTTPError, LocalEntryNotFoundError, ConnectionError) as error:
-        raise ConnectionError(f"cannot get {repository} from the Hugging Face hub ({error})") from error

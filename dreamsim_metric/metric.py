@@ -1,17 +1,19 @@
-"""The metric: branches → one unit embedding → distance."""
+"""The metric: branches → head → one unit embedding → distance."""
 
 import os
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .backbones import Backbone, resample_positions
+from .folders import write_folder
+from .heads import create_head
+from .hub import model_readme, push
 from .images import Pictures, to_pixels
 from .models import ModelCard
-from .weights import write_folder
 
 # Two embeddings of one picture may differ by float32 rounding (about 3e-7) when its batches differ; the square of that
 # is far below any distance between pictures, and is taken for what it is: nothing.
@@ -43,9 +45,12 @@ class PerceptualMetric(nn.Module):
 
     def __init__(self, card: ModelCard, state: dict[str, Tensor]):
         super().__init__()
+        if card.head and card.center and any(branch.feature == "cls_patch" for branch in card.branches):
+            raise ValueError(f"{card.name!r} has a head on tokens, which are not centred one by one: use center=False")
         self.card = card
         with torch.device("meta"):  # no time and memory for weights that are about to be replaced
             self.branches = nn.ModuleList(Backbone(branch, card.image_size) for branch in card.branches)
+            self.head = create_head(card.head, card.embedding_size)
         self.load_state_dict(self._fitted(state), assign=True)
         self.requires_grad_(False)
         self.eval()
@@ -77,6 +82,11 @@ class PerceptualMetric(nn.Module):
     def train(self, mode: bool = True) -> "PerceptualMetric":
         """Stays in evaluation mode: a distance must not depend on dropout or on the batch."""
         return super().train(False)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "PerceptualMetric":
+        super()._apply(fn, recurse)
+        self.head.float()  # .half() moves the networks to half precision, not the last steps
+        return self
 
     @property
     def device(self) -> torch.device:
@@ -110,21 +120,28 @@ class PerceptualMetric(nn.Module):
         Returns:
             `(N, embedding_size)` float32, always with a batch dimension.
         """
-        features = self._features(self.preprocess(pictures, check=check))
-        return self._unit(features) if normalize else self._pool(features)
+        features = self.features(self.preprocess(pictures, check=check))
+        return self.to_unit(features) if normalize else self.head(self.pool(features))
 
-    def _features(self, pixels: Tensor) -> Tensor:
+    def features(self, pixels: Tensor) -> Tensor:
+        """What the frozen or tuned branches see: `(N, 3, S, S)` in [0, 1] → `(N, D)`, for `cls_patch` `(N, tokens, D)`.
+
+        This is the expensive part, and does not depend on the head.
+        """
         return torch.cat([branch(pixels) for branch in self.branches], dim=-1)
 
-    def _unit(self, features: Tensor) -> Tensor:
-        if self.card.center:
-            features = features - features.mean(-1, keepdim=True)
-            if features.ndim == 3:  # each token by itself, before they are averaged
-                features = F.normalize(features, dim=-1)
-        return F.normalize(self._pool(features), dim=-1)
+    def to_unit(self, features: Tensor) -> Tensor:
+        """`features` → head → unit embeddings `(N, embedding_size)`, in float32 also under autocast."""
+        with torch.autocast(features.device.type, enabled=False):
+            if self.card.center and features.ndim == 3:  # each token by itself, before they are averaged
+                features = F.normalize(features - features.mean(-1, keepdim=True), dim=-1)
+            embedding = self.head(self.pool(features))
+            if self.card.center and features.ndim == 2:
+                embedding = embedding - embedding.mean(-1, keepdim=True)
+            return F.normalize(embedding, dim=-1)
 
     @staticmethod
-    def _pool(features: Tensor) -> Tensor:
+    def pool(features: Tensor) -> Tensor:
         """`(N, 1 + patches, D)` tokens of `cls_patch` → `(N, 2 D)`; anything else as it is."""
         return features if features.ndim == 2 else torch.cat([features[:, 0], features[:, 1:].mean(1)], dim=-1)
 
@@ -148,18 +165,74 @@ class PerceptualMetric(nn.Module):
             raise ValueError(f"got reduction={reduction!r}; expected 'none', 'mean' or 'sum'")
         a, b = self.preprocess(a, check=check), self.preprocess(b, check=check)
         check_pairs(len(a), len(b))
-        u, v = self._unit(self._features(torch.cat([a, b]))).split([len(a), len(b)])
+        u, v = self.to_unit(self.features(torch.cat([a, b]))).split([len(a), len(b)])
         d = pair_distances(u, v)
         return d if reduction == "none" else d.mean() if reduction == "mean" else d.sum()
 
+    def probability_same(self, a: Pictures, b: Pictures) -> Tensor:
+        """How likely people are to judge two pictures the same, by the psychometric curve on the card.
+
+        Args:
+            a, b: as for `forward`.
+
+        Returns:
+            `(N,)` in [0, 1].
+
+        Raises:
+            ValueError: the card has no such curve; `dreamsim-metric calibrate` fits one to judged pairs.
+        """
+        if self.card.same is None:
+            raise self._uncalibrated("same", "pairs that people judged the same or not (JND)")
+        return self.card.same(self(a, b))
+
+    def probability_left(self, reference: Pictures, left: Pictures, right: Pictures) -> Tensor:
+        """How likely people are to judge `left` nearer to `reference` than `right`.
+
+        Args:
+            reference, left, right: as many in each, or one reference for all.
+
+        Returns:
+            `(N,)` in [0, 1]; for one triplet with its sides changed, 1 minus this.
+
+        Raises:
+            ValueError: the card has no such curve; `dreamsim-metric calibrate` fits one to judged triplets.
+        """
+        if self.card.left is None:
+            raise self._uncalibrated("left", "triplets of which people judged which side is nearer (2AFC)")
+        reference = self.preprocess(reference)
+        return self.card.left(self(reference, left) - self(reference, right))
+
+    def _uncalibrated(self, curve: str, data: str) -> ValueError:
+        return ValueError(
+            f"{self.card.name!r} has no calibration for probability_{curve}; fit one to {data}: "
+            f"dreamsim-metric calibrate {self.card.name} --data FOLDER --out MODEL, then load(MODEL)"
+        )
+
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Write a folder that `load` takes: `card.json` and `model.safetensors`.
+        """Write a folder that `load` takes: `card.json`, `model.safetensors` and, for people, `README.md`.
 
         Raises:
             FileExistsError: the folder is there already.
             OSError: the disk is full or not writable.
         """
-        write_folder(Path(folder), self.card, {name: tensor.cpu() for name, tensor in self.state_dict().items()})
+        state = {name: tensor.cpu() for name, tensor in self.state_dict().items()}
+        write_folder(Path(folder), self.card, state, model_readme(self.card))
+
+    def push_to_hub(self, repository: str, *, private: bool = False, token: str | None = None) -> str:
+        """Upload what `save_pretrained` writes to the Hugging Face hub, for `load("hf:OWNER/REPO")`.
+
+        Args:
+            repository: `OWNER/REPO`; made if it is not there.
+            private: whether a new repository is private.
+            token: of the hub; default the one of `hf auth login` or `$HF_TOKEN`.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            ConnectionError: no network, or the hub refused; the message says why.
+        """
+        return push(self, repository, private, token)
 
 
 def check_pairs(n: int, m: int) -> None:

@@ -5,6 +5,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
+from .calibration import Curve
+
 Feature = Literal["cls", "cls_norm", "embedding", "pooled", "patch_mean", "cls_patch", "stages"]
 """How a network's output becomes a feature vector:
 
@@ -49,6 +51,25 @@ class Branch:
 
 
 @dataclass(frozen=True)
+class Head:
+    """What is between the features and the embedding; see `heads.create_head`.
+
+    Attributes:
+        kind: `mlp` (two layers and a residual connection) or `linear` (a square matrix and a bias).
+        hidden: width of the MLP's hidden layer.
+    """
+
+    kind: Literal["mlp", "linear"]
+    hidden: int = 512
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("mlp", "linear") or self.hidden < 1:
+            raise ValueError(
+                f"got a head {self.kind!r} of width {self.hidden}; expected mlp or linear, width 1 or more"
+            )
+
+
+@dataclass(frozen=True)
 class Download:
     """A file that a model's weights come from.
 
@@ -80,6 +101,13 @@ class ModelCard:
         weights: the files that hold the weights; none for models that are made by other libraries or saved by ours.
         licence, citation: of the weights.
         agreement: published or measured agreement with people, in percent, by data set.
+        head: what was tuned behind the branches, if anything was.
+        base: for a tuned model, the names of the models whose branches it is made of.
+        base_sha256: digest of their weights (`folders.digest`): an adapter is worthless on others.
+        training: for a tuned model, the data and the recipe.
+        same: probability that people judge two pictures the same, given their distance.
+        left: probability that people judge the left of two pictures nearer to a reference, given the difference of its
+            distance and the right one's.
     """
 
     name: str
@@ -92,6 +120,12 @@ class ModelCard:
     licence: str = "unknown"
     citation: str = ""
     agreement: dict[str, float] = field(default_factory=dict)
+    head: Head | None = None
+    base: tuple[str, ...] = ()
+    base_sha256: str = ""
+    training: dict[str, Any] = field(default_factory=dict)
+    same: Curve | None = None
+    left: Curve | None = None
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2) + "\n"
@@ -116,11 +150,15 @@ class ModelCard:
                 )
                 for branch in fields.pop("branches")
             )
-            weights = tuple(Download(**download) for download in fields.pop("weights", ()))
+            fields["weights"] = tuple(Download(**download) for download in fields.get("weights", ()))
+            fields["base"] = tuple(fields.get("base", ()))
+            for name, made in {"head": Head, "same": Curve, "left": Curve}.items():
+                if fields.get(name) is not None:
+                    fields[name] = made(**fields[name])
             for name, kind in _KINDS.items():
                 if name in fields and type(fields[name]) is not kind:
                     raise TypeError(f"{name} is {fields[name]!r}, not {kind.__name__}")
-            return cls(branches=branches, weights=weights, **fields)
+            return cls(branches=branches, **fields)
         except (TypeError, KeyError, AttributeError, json.JSONDecodeError) as error:
             raise ValueError(
                 f"not a model card ({type(error).__name__}: {error}); expected card.json as saved"
@@ -128,10 +166,10 @@ class ModelCard:
 
 
 _KINDS = {
-    **dict.fromkeys(("name", "description", "licence", "citation"), str),
+    **dict.fromkeys(("name", "description", "licence", "citation", "base_sha256"), str),
     **dict.fromkeys(("image_size", "embedding_size"), int),
     "center": bool,
-    "agreement": dict,
+    **dict.fromkeys(("agreement", "training"), dict),
 }
 
 _DREAMSIM = (

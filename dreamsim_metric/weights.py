@@ -1,32 +1,26 @@
-"""Find, fetch, verify and keep files of weights. Nothing here knows what is inside them but for the final format."""
+"""Find, fetch, verify and keep files of weights. Nothing here knows what is inside them."""
 
 import errno
 import hashlib
 import http.client
 import os
 import shutil
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import platformdirs
 from filelock import FileLock
 from tqdm import tqdm
 
-from .models import Download, ModelCard
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from .models import Download
 
 _CHUNK = 1 << 20
 _TIMEOUT = 60  # seconds without a byte
 _FORMAT = "v1"  # a new folder in the cache whenever what we keep there changes meaning
-CARD, WEIGHTS = "card.json", "model.safetensors"
-MINI = Path(__file__).parent / "assets" / "mini"
 
 
 def cache_dir() -> Path:
@@ -147,7 +141,7 @@ def _transfer(download: Download, part: Path) -> None:
             raise ValueError(
                 f"{download.url} has {total:,} bytes; expected {download.size:,}: it is not the known file"
             )
-        _check_space(part, (total or download.size or 0) - have)
+        check_space(part, (total or download.size or 0) - have)
         with (
             _writing(part.parent),
             open(part, "ab" if have else "wb") as file,
@@ -168,13 +162,14 @@ def _chunks(response: Any) -> Iterator[bytes]:
         raise ConnectionError(f"the transfer broke off: {error or type(error).__name__}") from error
 
 
-def _check_space(part: Path, needed: int) -> None:
-    free = shutil.disk_usage(part.parent).free
+def check_space(file: Path, needed: int) -> None:
+    """Raises `OSError` unless there is room for `needed` bytes where `file` is to be."""
+    free = shutil.disk_usage(file.parent).free
     if free < needed:
         raise OSError(
             errno.ENOSPC,
-            f"{part.parent} has {free / 1e9:.2f} GB free and {needed / 1e9:.2f} GB are needed; "
-            "make room or set DREAMSIM_METRIC_CACHE to a larger disk",
+            f"{file.parent} has {free / 1e9:.2f} GB free and {needed / 1e9:.2f} GB are needed; "
+            "make room, or choose a larger disk (DREAMSIM_METRIC_CACHE for the cache)",
         )
 
 
@@ -191,55 +186,3 @@ def _verify(download: Download, part: Path) -> None:
         raise ValueError(
             f"{download.url} gave {problem}: the file is damaged or not the known one, and was removed; try again"
         )
-
-
-def read_folder(folder: Path) -> tuple[ModelCard, dict[str, "Tensor"]]:
-    """A model in our own format: `card.json` and `model.safetensors`.
-
-    Raises:
-        FileNotFoundError: one of the two is missing.
-        ValueError: a damaged file.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    for name in (CARD, WEIGHTS):
-        if not (folder / name).is_file():
-            raise FileNotFoundError(f"{folder} has no {name}; expected a model folder with {CARD} and {WEIGHTS}")
-    try:
-        card = ModelCard.from_json((folder / CARD).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{folder / CARD}: {error}") from error
-    try:
-        return card, load_file(folder / WEIGHTS)
-    except SafetensorError as error:
-        raise ValueError(
-            f"{folder / WEIGHTS} is damaged or half-written ({error}); remove {folder} and load the model again"
-        ) from error
-
-
-def write_folder(folder: Path, card: ModelCard, state: dict[str, "Tensor"]) -> None:
-    """Write `read_folder`'s format: whole or not at all.
-
-    Raises:
-        FileExistsError: the folder is there already.
-        OSError: the disk is full or not writable.
-    """
-    from safetensors.torch import save_file
-
-    if folder.exists():
-        raise FileExistsError(f"{folder} exists already; remove it or choose another name")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    _check_space(folder, sum(tensor.nbytes for tensor in state.values()))
-    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        beside.chmod(0o755)  # mkdtemp's 0700 would shut other users out of a shared cache
-        (beside / CARD).write_text(card.to_json(), encoding="utf-8")
-        try:
-            save_file({name: tensor.contiguous() for name, tensor in state.items()}, beside / WEIGHTS)
-        except Exception as error:  # safetensors reports a full disk as its own error
-            raise OSError(errno.EIO, f"cannot write {folder} ({error})") from error
-        (beside / WEIGHTS).chmod(0o644)  # safetensors makes it 0600
-        beside.replace(folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)

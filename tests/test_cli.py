@@ -13,8 +13,9 @@ from importlib.metadata import entry_points
 import pytest
 
 from dreamsim_metric import ModelCard, cli, distance, distance_matrix, list_models
+from dreamsim_metric.folders import MINI, write_folder
 from dreamsim_metric.models import MODELS
-from dreamsim_metric.weights import MINI, model_dir, write_folder
+from dreamsim_metric.weights import model_dir
 
 from .pictures import EXAMPLES
 

@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import save_file
 
 from dreamsim_metric import loading
+from dreamsim_metric.folders import MINI, read_folder
 from dreamsim_metric.models import MODELS
-from dreamsim_metric.weights import MINI, downloads_dir, model_dir, read_folder
+from dreamsim_metric.weights import downloads_dir, model_dir
 
 CARD = MODELS["clip_vitb32"]
 

@@ -1,0 +1,191 @@
+"""Our checkpoint format: a folder with `card.json` and `model.safetensors`, or with what was tuned on top of its base.
+
+- `card.json`: what it is (`models.ModelCard`);
+- `model.safetensors`: all weights, merged; or:
+- `adapter_model.safetensors`, `adapter_config.json`: LoRA in peft's own format, and/or
+- `head.safetensors`: the tuned head.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .models import ModelCard
+from .weights import check_space
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CARD, WEIGHTS, README = "card.json", "model.safetensors", "README.md"
+ADAPTER, ADAPTER_CONFIG, HEAD = "adapter_model.safetensors", "adapter_config.json", "head.safetensors"
+MINI = Path(__file__).parent / "assets" / "mini"
+_PEFT_PREFIX = "base_model.model."
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What training changed: tensors named as in `PerceptualMetric`'s state dict.
+
+    Attributes:
+        adapter: `MODULE.lora_A.weight` and `MODULE.lora_B.weight`; empty without LoRA.
+        adapter_config: peft's configuration; empty without LoRA.
+        head: `head.…`; empty without a head.
+        step: of the run; the files of one folder must agree on it.
+    """
+
+    adapter: dict[str, "Tensor"]
+    adapter_config: dict[str, Any]
+    head: dict[str, "Tensor"]
+    step: int = 0
+
+
+def read_card(folder: Path) -> ModelCard:
+    """The card of a model folder.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: a damaged one.
+    """
+    if not (folder / CARD).is_file():
+        raise FileNotFoundError(f"{folder} has no {CARD}; expected a model folder with {CARD} and {WEIGHTS}")
+    try:
+        return ModelCard.from_json((folder / CARD).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{folder / CARD}: {error}") from error
+
+
+def read_folder(folder: Path) -> tuple[ModelCard, dict[str, "Tensor"] | Tuned]:
+    """Card and weights: the state dict of a merged model, or what was tuned on top of `card.base`.
+
+    Raises:
+        FileNotFoundError: the card or the weights are missing.
+        ValueError: a damaged file, or files that do not belong together.
+    """
+    card = read_card(folder)
+    if (folder / WEIGHTS).is_file():
+        return card, _read_tensors(folder / WEIGHTS)[0]
+    adapter, head = (folder / ADAPTER).is_file(), (folder / HEAD).is_file()
+    if not (card.base and (adapter or head)):
+        raise FileNotFoundError(f"{folder} has no {WEIGHTS}; expected a model folder with {CARD} and {WEIGHTS}")
+    steps, adapter_config = set(), {}
+    tensors: dict[str, dict[str, Tensor]] = {ADAPTER: {}, HEAD: {}}
+    for name in (ADAPTER,) * adapter + (HEAD,) * head:
+        tensors[name], metadata = _read_tensors(folder / name)
+        steps.add(int(metadata.get("step", 0)))
+    if len(steps) > 1:
+        raise ValueError(
+            f"{ADAPTER} and {HEAD} in {folder} are of different steps ({' and '.join(map(str, sorted(steps)))}): "
+            "the run was killed while it wrote them; resume it"
+        )
+    if adapter:
+        try:
+            adapter_config = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(
+                f"{folder / ADAPTER_CONFIG} is not JSON ({error}); expected peft's configuration"
+            ) from error
+    stripped = {name.removeprefix(_PEFT_PREFIX): tensor for name, tensor in tensors[ADAPTER].items()}
+    return card, Tuned(stripped, adapter_config, tensors[HEAD], steps.pop())
+
+
+def _read_tensors(file: Path) -> tuple[dict[str, "Tensor"], dict[str, str]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="pt") as opened:
+            return {name: opened.get_tensor(name) for name in opened.keys()}, opened.metadata() or {}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(
+            f"{file} is damaged or half-written ({error}); remove {file.parent} and load the model again"
+        ) from error
+
+
+def write_folder(folder: Path, card: ModelCard, state: dict[str, "Tensor"], readme: str = "") -> None:
+    """Write a merged model: whole or not at all.
+
+    Raises:
+        FileExistsError: the folder is there already.
+        OSError: the disk is full or not writable.
+    """
+    from safetensors.torch import save_file
+
+    if folder.exists():
+        raise FileExistsError(f"{folder} exists already; remove it or choose another name")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    check_space(folder, sum(tensor.nbytes for tensor in state.values()))
+    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        beside.chmod(0o755)  # mkdtemp's 0700 would shut other users out of a shared cache
+        (beside / CARD).write_text(card.to_json(), encoding="utf-8")
+        if readme:
+            (beside / README).write_text(readme, encoding="utf-8")
+        try:
+            save_file({name: tensor.contiguous() for name, tensor in state.items()}, beside / WEIGHTS)
+        except Exception as error:  # safetensors reports a full disk as its own error
+            raise OSError(errno.EIO, f"cannot write {folder} ({error})") from error
+        (beside / WEIGHTS).chmod(0o644)  # safetensors makes it 0600
+        beside.replace(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def write_tuned(folder: Path, card: ModelCard, tuned: Tuned) -> None:
+    """Write or replace what was tuned in a folder that exists.
+
+    Each file is replaced at once. A process killed between two of them leaves files of different steps, which
+    `read_folder` notices.
+
+    Raises:
+        OSError: the disk is full or not writable.
+    """
+    from safetensors.torch import save
+
+    metadata = {"step": str(tuned.step), "format": "pt"}
+    if tuned.adapter:
+        write_file(folder / ADAPTER_CONFIG, _json(tuned.adapter_config))
+        named = {_PEFT_PREFIX + name: tensor.contiguous() for name, tensor in tuned.adapter.items()}
+        write_file(folder / ADAPTER, save(named, metadata))
+    if tuned.head:
+        write_file(folder / HEAD, save({name: tensor.contiguous() for name, tensor in tuned.head.items()}, metadata))
+    write_file(folder / CARD, card.to_json().encode())
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write or replace a file at once: a process killed or a disk full meanwhile leaves what was there.
+
+    Raises:
+        OSError: the disk is full or not writable.
+    """
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        with open(beside, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut could leave an empty file under the final name
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise OSError(
+            error.errno, f"cannot write {path} ({error.strerror}); what was there before is intact: make room"
+        ) from error
+
+
+def digest(state: dict[str, "Tensor"]) -> str:
+    """sha256 of named tensors, whatever the file they came in."""
+    found = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name]
+        found.update(f"{name} {tuple(tensor.shape)} ".encode())
+        values = tensor.float() if tensor.is_floating_point() else tensor
+        found.update(values.contiguous().cpu().numpy().data)
+    return found.hexdigest()
+
+
+def _json(values: dict[str, Any]) -> bytes:
+    return (json.dumps(values, indent=2, sort_keys=True) + "\n").encode()

@@ -1,0 +1,110 @@
+"""The Hugging Face hub: models got and given, and the page that goes with one."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .calibration import Curve
+from .folders import ADAPTER, ADAPTER_CONFIG, CARD, HEAD, WEIGHTS
+from .models import ModelCard
+
+if TYPE_CHECKING:
+    from .metric import PerceptualMetric
+
+
+def from_hub(name: str) -> Path:
+    """The folder of a model on the hub, downloaded or in the hub's own cache.
+
+    Args:
+        name: `OWNER/REPO`, `@REVISION` where not the newest is wanted.
+
+    Raises:
+        ConnectionError: it cannot be had.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    repository, _, revision = name.partition("@")
+    files = [CARD, WEIGHTS, ADAPTER, ADAPTER_CONFIG, HEAD]
+    try:
+        return Path(
+            snapshot_download(
+                repository, revision=revision or None, allow_patterns=files, library_name="dreamsim_metric"
+            )
+        )
+    except HFValidationError as error:
+        raise ValueError(f"got hf:{name}; expected hf:OWNER/REPO ({error})") from error
+    except (HfHubHTTPError, LocalEntryNotFoundError, ConnectionError) as error:
+        raise ConnectionError(f"cannot get {repository} from the Hugging Face hub ({error})") from error
+
+
+def push(metric: "PerceptualMetric", repository: str, private: bool, token: str | None) -> str:
+    """See `PerceptualMetric.push_to_hub`."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+
+    api = HfApi(token=token, library_name="dreamsim_metric")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "model"
+        metric.save_pretrained(folder)
+        try:
+            api.create_repo(repository, private=private, exist_ok=True)
+            return str(api.upload_folder(repo_id=repository, folder_path=folder, commit_message=metric.card.name))
+        except HFValidationError as error:
+            raise ValueError(f"got repository {repository!r}; expected OWNER/REPO ({error})") from error
+        except (HfHubHTTPError, OfflineModeIsEnabled, OSError) as error:
+            raise ConnectionError(
+                f"cannot upload to {repository} ({error}); is the network up, and are you logged in (hf auth login)?"
+            ) from error
+
+
+def model_readme(card: ModelCard) -> str:
+    """The page of a model, from its card: what it is, how to load it, data, recipe, figures, licence."""
+    kind = f"tuned on {card.training['data']}" if card.training else "untuned"
+    sections = [
+        f"# {card.name}\n\n{card.description or 'A perceptual metric.'}",
+        "How different two pictures look to a person: 0 is the same picture, 2 the most that two can differ. "
+        f"A [dreamsim_metric](https://pypi.org/project/dreamsim-metric) model, {kind}.",
+        "## Use\n\n```python\nfrom dreamsim_metric import distance\n\n"
+        'distance("a.jpg", "b.jpg", model="hf:OWNER/REPO")  # or the folder that holds this file\n```',
+        "## What it is\n\n"
+        + _table(
+            {f"branch {i}": f"{branch.network}, feature {branch.feature}" for i, branch in enumerate(card.branches, 1)}
+            | {
+                "head": f"{card.head.kind}" + (f", width {card.head.hidden}" if card.head.kind == "mlp" else "")
+                if card.head
+                else "none",
+                "input": f"{card.image_size} × {card.image_size} pixels, bicubic, aspect ratio ignored",
+                "embedding": f"{card.embedding_size} numbers" + (", centred" if card.center else ""),
+                "made from": ", ".join(card.base) or "—",
+            }
+        ),
+    ]
+    if card.training:
+        sections.append("## Data and recipe\n\n" + _table(card.training))
+    if card.agreement:
+        figures = {name: f"{percent:.1f} %" for name, percent in card.agreement.items()}
+        sections.append("## Agreement with people\n\n" + _table(figures))
+    curves = {"same": ("judged the same", card.same), "left": ("left judged nearer", card.left)}
+    said = [_curve(what, curve) for what, curve in curves.values() if curve]
+    if said:
+        sections.append("## What a distance means\n\n" + "\n".join(said))
+    sections.append(f"## Licence\n\n{card.licence}" + (f"\n\n## Citation\n\n{card.citation}" if card.citation else ""))
+    front = ["library_name: dreamsim_metric", "license: other", f"license_name: {json.dumps(card.licence)}"]
+    front += ["tags:", "- perceptual-metric", "- image-similarity"]
+    return "---\n" + "\n".join(front) + "\n---\n\n" + "\n\n".join(sections) + "\n"
+
+
+def _table(rows: dict[str, Any]) -> str:
+    cells = {name: str(value).replace("|", "\\|").replace("\n", " ") for name, value in rows.items()}
+    return "| | |\n|---|---|\n" + "\n".join(f"| {name} | {value} |" for name, value in cells.items())
+
+
+def _curve(what: str, curve: Curve) -> str:
+    x = "d" if curve.threshold else "(d_left − d_right)"
+    shift = f"({curve.threshold:.4g} − {x})" if curve.threshold else f"−{x}"
+    return (
+        f"- P({what}) = {curve.lapse / 2:.3f} + {1 - curve.lapse:.3f} · sigmoid({shift} / {curve.scale:.4g}); "
+        f"{curve.judgements} judgements of {curve.data}, calibration error {curve.error:.3f}"
+    )

@@ -1,0 +1,189 @@
+"""Agreement with people, from distances and judgements: 2AFC, JND, and how sure a figure is."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+_CHUNK = 1 << 22  # numbers drawn at once in a bootstrap: bounds its memory
+_ROUNDING = 1e-9
+
+
+def majority_agreement(left: np.ndarray, right: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Whether a metric is with the majority, a triplet each.
+
+    Args:
+        left, right: `(N,)` distances of the two sides from the reference.
+        share: `(N,)` share of votes for the right side.
+
+    Returns:
+        `(N,)`: 1 where the nearer side is the majority's, 0 where it is the other, 0.5 where the metric ties, NaN where
+        people do.
+    """
+    side = np.sign(_checked(share, left, right) - 0.5)
+    return np.where(side == 0, np.nan, (np.sign(left - right) * side + 1) / 2)
+
+
+def vote_agreement(left: np.ndarray, right: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """The share of people that a metric is with, a triplet each; ties of the metric count half.
+
+    The 2AFC score of BAPPS (Zhang et al. 2018, section 4) and of DreamSim. Arguments as for `majority_agreement`.
+
+    Returns:
+        `(N,)` in [0, 1].
+    """
+    share = _checked(share, left, right)
+    return np.where(left < right, 1 - share, np.where(right < left, share, 0.5))
+
+
+def vote_ceiling(share: np.ndarray) -> np.ndarray:
+    """The most that any metric can have of `vote_agreement`: always the majority's side."""
+    return np.maximum(_checked(share), 1 - share)
+
+
+def by_margin(left: np.ndarray, right: np.ndarray, share: np.ndarray) -> list[dict[str, Any]]:
+    """How often a metric is with the majority, by how clear the majority is.
+
+    Args:
+        left, right, share: as for `majority_agreement`.
+
+    Returns:
+        Rows with `margin` (the majority's lead, in shares of the votes), the number of `triplets`, how often the metric
+        is `with` the majority, `against` it or has a `tie`, and the `agreement` in percent. Margins without triplets,
+        and triplets where people tie, are left out.
+    """
+    agreed = majority_agreement(left, right, share)
+    lead = np.abs(2 * share - 1) - _ROUNDING  # the lead of 3/5 is 0.2 but for rounding
+    bins = np.searchsorted([1 / 3, 2 / 3, 1 - 2 * _ROUNDING], lead)
+    rows = []
+    for bin_, name in enumerate(("up to 1/3", "1/3 to 2/3", "above 2/3", "1 (unanimous)")):
+        inside = agreed[(bins == bin_) & ~np.isnan(agreed)]
+        if len(inside):
+            rows.append(
+                {
+                    "margin": name,
+                    "triplets": len(inside),
+                    "with": int((inside == 1).sum()),
+                    "against": int((inside == 0).sum()),
+                    "tie": int((inside == 0.5).sum()),
+                    "agreement": 100 * float(inside.mean()),
+                }
+            )
+    return rows
+
+
+def hardest(left: np.ndarray, right: np.ndarray, share: np.ndarray, votes: np.ndarray, n: int) -> np.ndarray:
+    """The triplets where a metric is most against people.
+
+    Ordered by the relative difference of the two distances, `(far − near) / (far + near)`, times the majority's lead,
+    times the square root of the votes, which is how sure that lead is.
+
+    Args:
+        left, right, share: as for `majority_agreement`.
+        votes: `(N,)` how many people judged.
+        n: how many at most.
+
+    Returns:
+        Their positions, the worst first; none where the metric is with the majority.
+    """
+    total = left + right
+    wrong = -np.sign(share - 0.5) * (left - right) / np.where(total > 0, total, 1)
+    wrong = wrong * np.abs(2 * share - 1) * np.sqrt(votes)
+    order = np.argsort(-wrong, kind="stable")[:n]
+    return order[wrong[order] > 0]
+
+
+def average_precision(distances: np.ndarray, same: np.ndarray) -> float:
+    """Area under the precision–recall curve of "the same" by distance: the JND score of BAPPS (Zhang et al. 2018, 4.2).
+
+    Pairs count as found from the nearest on; one that a share of people judged the same is that share of a hit. The
+    precision at a recall is the best at that recall or a higher one (as in PASCAL VOC). Pairs of one distance are found
+    together, so that their order does not matter.
+
+    Args:
+        distances: `(N,)`.
+        same: `(N,)` share of people who judged the pair the same.
+
+    Returns:
+        In [0, 1].
+
+    Raises:
+        ValueError: nobody judged any pair the same, or there are no pairs.
+    """
+    same = _checked(same, distances)
+    if not same.sum() > 0:
+        raise ValueError("nobody judged any pair the same; average precision needs some pairs that are")
+    order = np.argsort(distances, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(distances[order])), len(order) - 1)
+    hits = np.cumsum(same[order])[ends]
+    precision, recall = hits / (ends + 1), hits / same.sum()
+    best = np.maximum.accumulate(precision[::-1])[::-1]
+    return float(np.sum(np.diff(recall, prepend=0) * best))
+
+
+def bootstrap_interval(
+    values: np.ndarray, groups: np.ndarray | None = None, *, level: float = 0.95, draws: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of a mean.
+
+    Args:
+        values: `(N,)`; NaNs are left out.
+        groups: `(N,)` labels. With them, whole groups are drawn (Davison & Hinkley 1997, section 3.8), as values of one
+            group are not independent: triplets of one reference picture, say.
+        level: of confidence.
+        draws: resampled data sets.
+        seed: of the draws.
+
+    Raises:
+        ValueError: no values.
+    """
+    kept = ~np.isnan(values)
+    values = values[kept]
+    if not len(values):
+        raise ValueError("got no values; expected at least one that is not NaN")
+    _, labels = (None, np.arange(len(values))) if groups is None else np.unique(groups[kept], return_inverse=True)
+    sums, sizes = np.bincount(labels, values), np.bincount(labels)
+    random = np.random.default_rng(seed)
+    means: list[np.ndarray] = []
+    for some in np.array_split(np.empty(draws), max(1, draws * len(sums) // _CHUNK)):
+        drawn = random.integers(0, len(sums), (len(some), len(sums)))
+        means.append(sums[drawn].sum(1) / sizes[drawn].sum(1))
+    low, high = np.quantile(np.concatenate(means), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def bootstrap_statistic(
+    statistic: Callable[[np.ndarray], float], n: int, *, level: float = 0.95, draws: int = 500, seed: int = 0
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of anything else.
+
+    Args:
+        statistic: takes the positions of the rows drawn; draws that it refuses by `ValueError` are left out.
+        n: rows.
+        level, draws, seed: as for `bootstrap_interval`.
+
+    Raises:
+        ValueError: it refused all draws.
+    """
+    random = np.random.default_rng(seed)
+    found = []
+    for _ in range(draws):
+        try:
+            found.append(statistic(random.integers(0, n, n)))
+        except ValueError:  # a draw without a single pair that is the same, say
+            continue
+    if not found:
+        raise ValueError("the statistic is undefined for every draw; expected more rows")
+    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def _checked(share: np.ndarray, *others: np.ndarray) -> np.ndarray:
+    if share.ndim != 1 or not len(share) or any(other.shape != share.shape for other in others):
+        shapes = ", ".join(str(values.shape) for values in (*others, share))
+        raise ValueError(f"got arrays of shapes {shapes}; expected one length, at least 1")
+    if not ((share >= 0) & (share <= 1)).all():
+        raise ValueError(f"got shares from {share.min()} to {share.max()}; expected them in [0, 1]")
+    if any(np.isnan(other).any() for other in others):
+        raise ValueError("got distances that are NaN; expected numbers: is the model whole?")
+    return share

@@ -1,0 +1,129 @@
+"""The folder of a run: its configuration, its log, the best model so far and all that it takes to go on.
+
+    config.json                   what was asked for, versions, digests of data and base weights
+    metrics.jsonl                 a line every few steps and after each epoch
+    card.json, adapter_…, head.…  the best model so far: `load` takes the folder (see folders.py)
+    metrics.json                  its figures
+    last.safetensors              weights, optimiser and progress after the last checkpoint
+
+Every file is replaced at once. What is random depends on the seed and the step alone, so that a run that was killed and
+resumed ends with the weights it would have had.
+"""
+
+import json
+import shutil
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from ..folders import write_file
+from .config import Config
+
+CONFIG, LOG, LAST, METRICS = "config.json", "metrics.jsonl", "last.safetensors", "metrics.json"
+
+
+class Run:
+    """A run's folder.
+
+    Args:
+        config: of the run; `config.out` is the folder.
+        facts: what else must not change between starting and resuming, as JSON values: versions aside, digests.
+
+    Raises:
+        FileExistsError: the folder holds something, and `config.resume` is off.
+        ValueError: it holds a run with another configuration or other data.
+        OSError: the disk is full or not writable.
+    """
+
+    def __init__(self, config: Config, facts: dict[str, str], versions: dict[str, str]):
+        self.folder = config.out
+        self.is_new = not (self.folder / CONFIG).is_file()
+        if self.is_new:
+            if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+                raise FileExistsError(f"{self.folder} exists and is no run; choose another --out")
+            self.folder.mkdir(parents=True, exist_ok=True)
+            saved = {"config": config.to_dict(), "facts": facts, "versions": versions}
+            write_file(self.folder / CONFIG, (json.dumps(saved, indent=2) + "\n").encode())
+            return
+        if not config.resume:
+            raise FileExistsError(f"{self.folder} holds a run; go on with it by --resume, or choose another --out")
+        saved = json.loads((self.folder / CONFIG).read_text(encoding="utf-8"))
+        changed = config.difference(saved["config"])
+        changed += [f"{name} has changed" for name, value in facts.items() if saved["facts"].get(name) != value]
+        if changed:
+            raise ValueError(
+                f"{self.folder} is a run of another configuration ({'; '.join(changed)}): "
+                "resume with the one it was started with, or choose another --out"
+            )
+
+    def abandon(self) -> None:
+        """Remove a folder that is new and holds nothing to go on with."""
+        if self.is_new:
+            shutil.rmtree(self.folder)
+
+    def load_last(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Tensors and progress of the last checkpoint, if there is one; the log is cut back to it.
+
+        Raises:
+            ValueError: the checkpoint is damaged.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        path = self.folder / LAST
+        if not path.is_file():
+            (self.folder / LOG).unlink(missing_ok=True)
+            return None
+        try:
+            with safe_open(path, framework="pt") as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                progress = json.loads(file.metadata()["progress"])
+        except SafetensorError as error:
+            raise ValueError(
+                f"{path} is damaged ({error}): remove it to begin anew; the best model is intact"
+            ) from error
+        lines = (self.folder / LOG).read_bytes().splitlines(keepends=True)[: progress["lines"]]
+        write_file(self.folder / LOG, b"".join(lines))
+        return tensors, progress
+
+    def save_last(self, tensors: dict[str, Tensor], progress: dict[str, Any]) -> None:
+        """Replace the last checkpoint.
+
+        Raises:
+            OSError: the disk is full; the checkpoint before is intact.
+        """
+        from safetensors.torch import save
+
+        path = self.folder / LOG
+        lines = path.read_bytes().count(b"\n") if path.is_file() else 0
+        metadata = {"progress": json.dumps({**progress, "lines": lines})}
+        write_file(self.folder / LAST, save(tensors, metadata))
+
+    def log(self, row: dict[str, Any]) -> None:
+        """Add a line to `metrics.jsonl`."""
+        with open(self.folder / LOG, "a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def write_metrics(self, metrics: dict[str, Any]) -> None:
+        """Replace `metrics.json`, the figures of the best model."""
+        write_file(self.folder / METRICS, (json.dumps(metrics, indent=2) + "\n").encode())
+
+
+def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
+    """An optimiser's state as named tensors."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"optimizer.{i}.{name}": value.detach().cpu().contiguous()
+        for i, values in state.items()
+        for name, value in values.items()
+    }
+
+
+def restore_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Give an optimiser the state of `optimizer_tensors`."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        if key.startswith("optimizer."):
+            _, i, name = key.split(".")
+            state.setdefault(int(i), {})[name] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

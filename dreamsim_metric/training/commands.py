@@ -1,0 +1,101 @@
+"""The commands `train`, `evaluate` and `calibrate` of `dreamsim-metric`."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..folders import CARD, read_card, write_file
+from ..loading import default_model, load
+from ..metric import PerceptualMetric
+from ..readers import kinds, read_pairs, read_triplets
+from .evaluation import Judged, Row, calibrate, judge, scores, write_report
+
+
+def train_command(argv: Sequence[str]) -> list[Row]:
+    """`train PRESET --data … --out …`: tune a metric. Returns the figures of the best model."""
+    import tyro
+
+    from .config import presets
+
+    config = tyro.extras.overridable_config_cli(
+        presets(tyro.MISSING, tyro.MISSING),
+        prog="dreamsim-metric train",
+        description="Tune a metric on judged triplets. Several GPUs: accelerate launch -m dreamsim_metric.cli train …",
+        args=list(argv),
+    )
+    from .loop import train  # after the command line is known to be right: it takes seconds to import
+
+    folder = train(config)
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    return [{"model": str(folder), **metrics}]
+
+
+def evaluate_command(arguments: argparse.Namespace) -> list[Row]:
+    """`evaluate MODEL --data DIR`: agreement with people, with intervals."""
+    if arguments.hardest < 1:
+        raise ValueError(f"got --hardest {arguments.hardest}; expected 1 or more")
+    name = arguments.model or default_model()
+    if arguments.record and not (Path(name) / CARD).is_file():
+        raise ValueError(
+            f"got --record with {name}; expected the folder of a model, such as a run or save_pretrained's"
+        )
+    metric, judged, data = _judged(arguments)
+    rows = scores(judged, metric.card)
+    if arguments.out:
+        about = {"model": name, "data": str(arguments.data), "split": arguments.split, "card": metric.card.name}
+        write_report(Path(arguments.out), judged, metric.card, rows, about, arguments.hardest)
+    if arguments.record:
+        found = {row["score"]: row["value"] for row in rows}
+        kinds = {"2AFC": "2AFC agreement with the majority, %", "JND AP": "JND average precision, %"}
+        figures = {f"{data} {kind}": round(found[score], 2) for kind, score in kinds.items() if score in found}
+        card = read_card(Path(name))
+        _write_card(Path(name), replace(card, agreement=card.agreement | figures))
+    return rows
+
+
+def calibrate_command(arguments: argparse.Namespace) -> list[Row]:
+    """`calibrate MODEL --data DIR`: what its distances mean, kept on the card."""
+    name = arguments.model or default_model()
+    if not arguments.out and not (Path(name) / CARD).is_file():
+        raise ValueError(f"got no --out; {name} is not a folder that could keep the curves")
+    metric, judged, data = _judged(arguments)
+    card = calibrate(judged, metric.card, data)
+    if arguments.out:
+        metric.card = replace(card, name=Path(arguments.out).name)
+        metric.save_pretrained(arguments.out)
+    else:
+        _write_card(Path(name), replace(read_card(Path(name)), left=card.left, same=card.same))
+    curves = {"probability_left": card.left, "probability_same": card.same}
+    return [{"curve": kind, **vars(curve)} for kind, curve in curves.items() if curve is not None]
+
+
+def _write_card(folder: Path, card: Any) -> None:
+    write_file(folder / CARD, card.to_json().encode())
+
+
+def _judged(arguments: argparse.Namespace) -> tuple[PerceptualMetric, Judged, str]:
+    import torch
+
+    held = kinds(arguments.data)
+    triplets = pairs = None
+    if "triplets" in held or not held:  # if it holds nothing, the error says what was looked for
+        triplets = read_triplets(arguments.data, arguments.format, min_votes=arguments.min_votes)
+    if "pairs" in held:
+        pairs = read_pairs(arguments.data, arguments.format if arguments.format in ("table", "bapps") else None)
+    table: Any = triplets or pairs
+    data = f"{table.name} {arguments.split}"
+    triplets, pairs = _split(triplets, arguments.split, pairs), _split(pairs, arguments.split, triplets)
+    device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    metric = load(arguments.model, device=device)
+    judged = judge(metric, triplets, pairs, batch_size=arguments.batch_size, workers=arguments.workers)
+    return metric, judged, data
+
+
+def _split(table: Any, split: str, other: Any) -> Any:
+    """The split, or nothing where only the other table has it."""
+    if table is None or (split not in ("all", *table.splits) and other is not None and split in other.splits):
+        return None
+    return table.split(split)

@@ -1,0 +1,192 @@
+"""What a training run does, as data: the presets of `dreamsim-metric train`."""
+
+import math
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from ..models import Head
+from ..readers import Format
+from .losses import Loss
+
+_HARMLESS = {"out", "resume", "save_every", "log_every", "log_with", "workers", "cpu"}  # do not touch the numbers
+
+
+@dataclass(frozen=True)
+class Config:
+    """One training run.
+
+    Attributes:
+        data: folder (or table) of judged triplets.
+        out: folder of the run; `load` takes it.
+        resume: go on with the run in `out`, if there is one.
+        model: what is tuned, as `load` takes it; several are tuned jointly, their features side by side.
+        image_size: height and width of the pictures; default the model's own.
+        format: of the data: nights, table, bapps or materials; recognised by its layout unless given.
+        min_votes: triplets with fewer votes are left out; default 6 for NIGHTS (as released), else 0.
+        shared_pictures: allow pictures that several splits show; else that is an error, since it flatters the figures.
+        val: the split that is validated on; where the data has none, triplets of some of train's references.
+        val_fraction: share of train's reference pictures that is held out where there is no such split.
+        rank: of LoRA; 0 for none.
+        alpha: of LoRA: the change to a weight is alpha / rank · B A.
+        dropout: of LoRA.
+        targets: endings of names of modules that get LoRA; default the fused qkv of ViTs, the pointwise convolutions of
+            CNNs.
+        head: what is tuned behind the features.
+        hidden: width of the MLP head.
+        loss: hinge on the majority, or Bradley-Terry on all votes.
+        margin: of the hinge.
+        temperature: of Bradley-Terry.
+        batch_size: triplets a step, over all processes.
+        micro_batch: triplets at once in each process; gradients are accumulated. 0: the whole batch.
+        epochs: passes over the training triplets.
+        lr: learning rate of Adam.
+        betas: of Adam.
+        weight_decay: decoupled, as in AdamW.
+        schedule: of the learning rate after warm-up.
+        warmup: steps of linear warm-up.
+        clip: largest norm of the gradient; 0 for any.
+        precision: of the branches: no (float32), bf16 or fp16; distances and losses are always float32.
+        monitor: what picks the best checkpoint: the loss or the agreement on the validation triplets.
+        patience: stop after so many epochs without a better one; 0 for never.
+        seed: of everything random.
+        save_every: steps between checkpoints, beside those after each epoch.
+        log_every: steps between lines of metrics.jsonl.
+        log_with: further loggers.
+        workers: threads that decode pictures.
+        cpu: use the CPU even where there is a GPU.
+    """
+
+    data: Path
+    out: Path
+    resume: bool = False
+    model: tuple[str, ...] = ("mini",)
+    image_size: int | None = None
+    format: Format | None = None
+    min_votes: float | None = None
+    shared_pictures: bool = False
+    val: str = "val"
+    val_fraction: float = 0.1
+    rank: int = 16
+    alpha: float = 32.0
+    dropout: float = 0.2
+    targets: tuple[str, ...] = ()
+    head: Literal["none", "mlp", "linear"] = "none"
+    hidden: int = 512
+    loss: Loss = "hinge"
+    margin: float = 0.05
+    temperature: float = 0.05
+    batch_size: int = 32
+    micro_batch: int = 0
+    epochs: int = 8
+    lr: float = 3e-4
+    betas: tuple[float, float] = (0.5, 0.999)
+    weight_decay: float = 0.0
+    schedule: Literal["constant", "cosine", "linear"] = "constant"
+    warmup: int = 0
+    clip: float = 0.0
+    precision: Literal["no", "bf16", "fp16"] = "no"
+    monitor: Literal["loss", "agreement"] = "loss"
+    patience: int = 0
+    seed: int = 1234
+    save_every: int = 100
+    log_every: int = 10
+    log_with: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    workers: int = 4
+    cpu: bool = False
+
+    def __post_init__(self) -> None:
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if not value >= least:
+                raise ValueError(f"got {name} {value}; expected {least} or more")
+        for name in ("lr", "temperature", "alpha"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"got {name} {getattr(self, name)}; expected a number above 0")
+        if not 0 < self.val_fraction < 1 or not 0 <= self.dropout < 1:
+            raise ValueError(
+                f"got val_fraction {self.val_fraction} and dropout {self.dropout}; expected shares below 1"
+            )
+        if self.rank == 0 and self.head == "none":
+            raise ValueError("got rank 0 and no head: nothing to train; set rank for LoRA, head, or both")
+
+    @property
+    def tuned_head(self) -> Head | None:
+        """The head that is trained."""
+        return None if self.head == "none" else Head(self.head, self.hidden)
+
+    def rate(self, step: int, steps: int) -> float:
+        """The learning rate of a step (from 0) of a run of so many."""
+        if step < self.warmup:
+            return self.lr * (step + 1) / self.warmup
+        done = (step - self.warmup) / max(1, steps - self.warmup)
+        if self.schedule == "cosine":
+            return self.lr * (1 + math.cos(math.pi * done)) / 2
+        return self.lr * (1 - done) if self.schedule == "linear" else self.lr
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            name: str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
+        }
+
+    def difference(self, saved: dict[str, Any]) -> list[str]:
+        """What would make other numbers than the configuration that was saved, a line each."""
+        mine = self.to_dict()
+        return [
+            f"{item.name}: {saved.get(item.name)!r} then, {mine[item.name]!r} now"
+            for item in fields(self)
+            if item.name not in _HARMLESS and saved.get(item.name) != mine[item.name]
+        ]
+
+
+_LEAST = {
+    **dict.fromkeys(("rank", "margin", "micro_batch", "weight_decay", "warmup", "clip", "patience", "seed"), 0),
+    **dict.fromkeys(("hidden", "batch_size", "epochs", "save_every", "log_every", "workers"), 1),
+}
+
+_DINO = "timm:vit_base_patch16_224.dino#cls"
+_ENSEMBLE = (
+    _DINO,
+    "timm:vit_base_patch16_clip_quickgelu_224.openai#embedding",
+    "timm:vit_base_patch16_clip_224.laion400m_e32#embedding",
+)
+_RELEASED = Config(data=Path(), out=Path())
+
+
+def presets(data: Path, out: Path) -> dict[str, tuple[str, Config]]:
+    """Name → what it is, and its configuration.
+
+    The released recipes are those of DreamSim's repository (training/configs), but for OpenCLIP's LAION-400M weights:
+    timm has epoch 32 of them, the released ensemble began at epoch 31.
+    """
+    base = replace(_RELEASED, data=data, out=out)
+    return {
+        "mini": (
+            "mini with an MLP head, on all votes: seconds to minutes on a CPU",
+            replace(
+                base,
+                model=("mini",),
+                rank=0,
+                head="mlp",
+                loss="bradley-terry",
+                batch_size=512,
+                epochs=20,
+                schedule="cosine",
+            ),
+        ),
+        "ensemble-lora": (
+            "DreamSim's ensemble: LoRA on DINO, CLIP and OpenCLIP ViT-B/16 together",
+            replace(base, model=_ENSEMBLE, rank=16, alpha=1.0, dropout=0.3, batch_size=16, epochs=6),
+        ),
+        "single-lora": ("DreamSim's single models: LoRA on DINO ViT-B/16", replace(base, model=(_DINO,))),
+        "patch-lora": (
+            "DreamSim's patch models: LoRA on DINO ViT-B/16, class and mean patch token",
+            replace(base, model=(_DINO + "_patch",)),
+        ),
+        "mlp": (
+            "DreamSim's MLP on the frozen ensemble",
+            replace(base, model=_ENSEMBLE, rank=0, head="mlp", batch_size=512, epochs=20),
+        ),
+    }

@@ -1,0 +1,141 @@
+"""What is trained: a metric with adapters or a head in it, and its card before and after."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .. import __version__
+from ..adapters import add_lora
+from ..calibration import Curve
+from ..folders import digest
+from ..heads import create_head
+from ..loading import read_bases
+from ..metric import PerceptualMetric, pair_distances
+from ..models import ModelCard
+from .config import Config
+
+
+class TripletModel(nn.Module):
+    """A metric as it is trained: a step's pictures, each once, and who is compared with whom.
+
+    Args:
+        metric: with what is to be tuned requiring gradients.
+        frozen: whether the branches are, so that inputs are features instead of pixels.
+    """
+
+    def __init__(self, metric: PerceptualMetric, frozen: bool):
+        super().__init__()
+        self.metric = metric
+        self.frozen = frozen
+
+    def embed(self, inputs: Tensor) -> Tensor:
+        """uint8 pictures `(U, 3, S, S)`, or features `(U, D)` where the branches are frozen → unit `(U, D)`."""
+        return self.metric.to_unit(inputs if self.frozen else self.metric.features(inputs.float() / 255))
+
+    def forward(self, inputs: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs of pictures and `(B, 3)` positions of reference, left and right → two distances `(B,)`."""
+        return triplet_distances(self.embed(inputs), index)
+
+
+def triplet_distances(units: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """Unit embeddings `(U, D)` and `(N, 3)` positions → distances reference–left and reference–right, `(N,)` each."""
+    reference, left, right = (units[index[:, i]] for i in range(3))
+    return pair_distances(reference, left), pair_distances(reference, right)
+
+
+def tuned_metric(config: Config) -> tuple[ModelCard, PerceptualMetric, dict[str, Any] | None]:
+    """What a run trains.
+
+    Returns:
+        The card of what it will be, the metric with what is trained in it requiring gradients, and peft's configuration
+        (none without LoRA).
+
+    Raises:
+        ValueError: models that do not go together, or nothing in them that could be tuned.
+        And what `load` raises.
+    """
+    names = tuple(os.path.abspath(name) if Path(name).is_dir() else name for name in config.model)
+    base, state = read_bases(names, config.image_size)
+    head = config.tuned_head
+    if base.head and head and base.head != head:
+        raise ValueError(
+            f"{' and '.join(names)} has a head {base.head}; expected the same one to go on with, not {head}"
+        )
+    card = replace(base, head=head or base.head, base=names, base_sha256=digest(state))
+    torch.manual_seed(config.seed)
+    if head and not base.head:
+        state |= {
+            f"head.{name}": tensor for name, tensor in create_head(head, card.embedding_size).state_dict().items()
+        }
+    metric = PerceptualMetric(card, state)
+    lora = None
+    if config.rank:
+        lora = add_lora(metric, config.rank, config.alpha, config.dropout, config.targets).to_dict()
+        lora = {name: sorted(value) if isinstance(value, set) else value for name, value in lora.items()}
+        lora |= {"base_model_name_or_path": "+".join(names), "inference_mode": True}
+    metric.head.requires_grad_(head is not None)
+    return card, metric, lora
+
+
+def trained(metric: PerceptualMetric) -> dict[str, Tensor]:
+    """The parameters that are trained, by name."""
+    return {name: parameter for name, parameter in metric.named_parameters() if parameter.requires_grad}
+
+
+def head_state(metric: PerceptualMetric) -> dict[str, Tensor]:
+    """The head's tensors, on the CPU."""
+    return {name: tensor.detach().cpu() for name, tensor in metric.state_dict().items() if name.startswith("head.")}
+
+
+_RECIPE = [
+    "rank",
+    "alpha",
+    "dropout",
+    "head",
+    "hidden",
+    "loss",
+    "margin",
+    "temperature",
+    "batch_size",
+    "epochs",
+    "lr",
+    "betas",
+    "weight_decay",
+    "schedule",
+    "warmup",
+    "clip",
+    "precision",
+    "monitor",
+    "seed",
+]
+
+
+def tuned_card(
+    card: ModelCard, config: Config, data: dict[str, Any], agreement: float, left: Curve | None
+) -> ModelCard:
+    """The card of a tuned model: its recipe, its figures and what its distances mean.
+
+    Args:
+        card: of `tuned_metric`.
+        config: of the run.
+        data: what it was tuned on; `data["data"]` is the name.
+        agreement: with the majority of the validation triplets, in percent.
+        left: fitted to their votes, if that was possible.
+    """
+    tuned = [f"LoRA of rank {config.rank}"] if config.rank else []
+    tuned += {"none": [], "mlp": ["an MLP head"], "linear": ["a linear head"]}[config.head]
+    recipe = {name: value for name, value in config.to_dict().items() if name in _RECIPE}
+    return replace(
+        card,
+        name=config.out.name,
+        description=f"{' + '.join(config.model)} with {' and '.join(tuned)}, tuned on {data['data']}",
+        weights=(),
+        agreement={f"{data['data']} val 2AFC": round(agreement, 2)},
+        training={**data, **recipe, "dreamsim_metric": __version__},
+        same=None,
+        left=left,
+    )

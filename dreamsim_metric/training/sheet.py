@@ -1,0 +1,100 @@
+"""A sheet of judged triplets as one picture, to look at where a metric and people part."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import PIL.Image
+import PIL.ImageDraw
+import PIL.ImageFont
+import PIL.ImageOps
+
+from ..folders import write_file
+
+_SIDE, _GAP, _FRAME, _TEXT = 168, 14, 5, 15
+_PEOPLE, _METRIC, _INK, _PAPER, _PAD = "#2a9d4a", "#e07b1a", "#222222", "#ffffff", "#eeeeee"
+
+
+@dataclass(frozen=True)
+class SheetRow:
+    """A triplet on the sheet.
+
+    Attributes:
+        id: as in the data.
+        reference, left, right: picture files.
+        share: of votes for the right.
+        votes: how many people judged.
+        left_distance, right_distance: the metric's, from the reference.
+    """
+
+    id: str
+    reference: Path
+    left: Path
+    right: Path
+    share: float
+    votes: float
+    left_distance: float
+    right_distance: float
+
+
+def triplet_sheet(rows: Sequence[SheetRow], path: Path, columns: int = 2) -> None:
+    """Write triplets as a PNG: left, reference, right, each with its votes and distance.
+
+    The side that people chose is framed in green, the metric's in orange, inside it where they agree.
+
+    Args:
+        rows: the triplets.
+        path: of the file; replaced if it is there.
+        columns: triplets side by side.
+
+    Raises:
+        OSError: the disk is full or not writable.
+    """
+    font = PIL.ImageFont.load_default(size=_TEXT)
+    cell = 3 * _SIDE + 6 * _GAP, _SIDE + 2 * _GAP + 2 * (_TEXT + 4)
+    head = 2 * _GAP + _TEXT
+    lines = -(-len(rows) // columns)
+    sheet = PIL.Image.new("RGB", (columns * cell[0], head + lines * cell[1]), _PAPER)
+    draw = PIL.ImageDraw.Draw(sheet)
+    x = _GAP
+    for colour, text in ((_PEOPLE, "people's choice"), (_METRIC, "the metric's choice"), (None, "middle: reference")):
+        if colour:
+            draw.rectangle((x, _GAP, x + _TEXT, _GAP + _TEXT), outline=colour, width=_FRAME - 1)
+            x += _TEXT + 6
+        draw.text((x, _GAP - 1), text, fill=_INK, font=font)
+        x += int(draw.textlength(text, font=font)) + 2 * _GAP
+    for i, row in enumerate(rows):
+        left, top = (i % columns) * cell[0] + 2 * _GAP, head + (i // columns) * cell[1]
+        people = "right" if row.share > 0.5 else "left" if row.share < 0.5 else ""
+        nearer = row.right_distance - row.left_distance
+        ours = "left" if nearer > 0 else "right" if nearer < 0 else ""
+        for j, (name, file) in enumerate((("left", row.left), ("reference", row.reference), ("right", row.right))):
+            at = left + j * (_SIDE + _GAP), top
+            with PIL.Image.open(file) as opened:
+                picture = PIL.ImageOps.exif_transpose(opened).convert("RGB")
+            sheet.paste(PIL.ImageOps.pad(picture, (_SIDE, _SIDE), color=_PAD), at)
+            frames = [colour for chosen, colour in ((people, _PEOPLE), (ours, _METRIC)) if chosen == name]
+            for depth, colour in enumerate(frames):
+                inset = depth * _FRAME
+                box = (at[0] + inset, at[1] + inset, at[0] + _SIDE - 1 - inset, at[1] + _SIDE - 1 - inset)
+                draw.rectangle(box, outline=colour, width=_FRAME)
+            if name == "reference":
+                said = [_clipped(f"triplet {row.id}", font, draw), ""]
+            else:
+                share = row.share if name == "right" else 1 - row.share
+                distance = row.right_distance if name == "right" else row.left_distance
+                said = [f"{share * row.votes:g} of {row.votes:g} votes", f"distance {distance:.3f}"]
+            for k, text in enumerate(said):
+                draw.text((at[0], at[1] + _SIDE + 4 + k * (_TEXT + 4)), text, fill=_INK, font=font)
+    data = io.BytesIO()
+    sheet.save(data, "PNG")
+    write_file(path, data.getvalue())
+
+
+def _clipped(
+    text: str, font: PIL.ImageFont.FreeTypeFont | PIL.ImageFont.ImageFont, draw: PIL.ImageDraw.ImageDraw
+) -> str:
+    while draw.textlength(text, font=font) > _SIDE:
+        text = text[:-2] + "…"
+    return text

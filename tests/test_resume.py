@@ -1,0 +1,216 @@
+"""Runs that are killed, run out of disk or are resumed with something else."""
+
+import json
+import resource
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from safetensors.torch import load_file
+
+from dreamsim_metric import cli, load
+from dreamsim_metric.training import checkpoints, loop
+from dreamsim_metric.training.config import Config
+from dreamsim_metric.training.loop import train
+
+from .judged import write_network, write_triplets
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerate():
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture
+def config(tmp_path):
+    return Config(
+        data=write_triplets(tmp_path / "judged"),
+        out=tmp_path / "whole",
+        model=(str(write_network(tmp_path, "vit")),),
+        shared_pictures=True,
+        loss="bradley-terry",
+        rank=4,
+        head="mlp",
+        hidden=8,
+        epochs=4,
+        batch_size=8,
+        val_fraction=0.2,
+        save_every=2,
+        log_every=1,
+        cpu=True,
+    )
+
+
+def command(config):
+    given = (f"--{key.replace('_', '-')}" for key in ("data", "out", "loss", "rank", "head", "hidden", "epochs"))
+    options = dict(zip(given, map(str, (config.data, config.out, config.loss, 4, "mlp", 8, 4)), strict=True))
+    options |= {"--model": config.model[0], "--batch-size": "8", "--val-fraction": "0.2", "--save-every": "2"}
+    flags = ["--shared-pictures", "--cpu", "--resume", "--log-every", "1"]
+    return ["train", "single-lora", *(word for pair in options.items() for word in pair), *flags]
+
+
+def same_weights(a, b):
+    for name in ("last.safetensors", "adapter_model.safetensors", "head.safetensors"):
+        one, other = load_file(a / name), load_file(b / name)
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[key], other[key]) for key in one), name
+
+
+def test_a_run_that_is_killed_and_resumed_ends_with_the_same_bits(config, tmp_path):
+    train(config)
+    killed = replace(config, out=tmp_path / "killed")
+    log = killed.out / "metrics.jsonl"
+    for lines in (5, 14):  # in the first and in a later epoch
+        with open(tmp_path / "stderr", "w") as stderr:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "dreamsim_metric.cli", *command(killed)], stdout=stderr, stderr=stderr
+            )
+        while process.poll() is None and not (log.is_file() and log.read_bytes().count(b"\n") >= lines):
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, (tmp_path / "stderr").read_text()
+    assert not json.loads((config.out / "config.json").read_text())["config"]["resume"]
+    train(replace(killed, resume=True))
+    same_weights(config.out, killed.out)
+    assert (config.out / "metrics.jsonl").read_text() == log.read_text()
+
+
+@pytest.mark.parametrize("step", [1, 6, 7, 12, 13])
+def test_a_run_that_fails_at_any_step_and_is_resumed_ends_with_the_same_bits(config, tmp_path, monkeypatch, step):
+    train(config)
+    failing = replace(config, out=tmp_path / "failing")
+    backward, done = loop.backward, []
+
+    def fails(*arguments):
+        done.append(1)
+        if len(done) == step:
+            raise KeyboardInterrupt
+        return backward(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "backward", fails)
+        with pytest.raises(KeyboardInterrupt):
+            train(failing)
+    train(replace(failing, resume=True))
+    same_weights(config.out, failing.out)
+    assert (config.out / "metrics.jsonl").read_text() == (failing.out / "metrics.jsonl").read_text()
+
+
+def test_a_finished_run_is_left_as_it_is(config):
+    train(config)
+    before = {file.name: file.read_bytes() for file in config.out.iterdir()}
+    train(replace(config, resume=True))
+    assert before == {file.name: file.read_bytes() for file in config.out.iterdir()}
+
+
+def test_a_run_is_not_overwritten(config, tmp_path):
+    train(replace(config, epochs=1))
+    with pytest.raises(FileExistsError, match="go on with it by --resume, or choose another --out"):
+        train(replace(config, epochs=1))
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "mine.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="exists and is no run"):
+        train(replace(config, out=tmp_path / "notes", resume=True))
+
+
+def test_a_run_is_not_resumed_with_another_configuration(config):
+    train(replace(config, epochs=1))
+    with pytest.raises(ValueError, match=r"rank: 4 then, 8 now.*resume with the one it was started with"):
+        train(replace(config, epochs=1, rank=8, resume=True))
+    table = config.data / "data.csv"
+    table.write_text(table.read_text().replace(",5,0,train", ",4,1,train"))
+    with pytest.raises(ValueError, match="data has changed"):
+        train(replace(config, epochs=1, resume=True))
+
+
+def test_a_damaged_checkpoint_is_said(config):
+    train(replace(config, epochs=1))
+    (config.out / "last.safetensors").write_bytes(b"\x08\x00")
+    with pytest.raises(ValueError, match=r"damaged.*remove it to begin anew"):
+        train(replace(config, epochs=1, resume=True))
+
+
+def test_a_full_disk_stops_the_run_with_the_last_checkpoint_intact(config, monkeypatch, tmp_path):
+    train(config)
+    full = replace(config, out=tmp_path / "full")
+    save, calls = checkpoints.write_file, []
+
+    def limited(path, data):
+        if path.name == "last.safetensors":
+            calls.append(1)
+            if (
+                len(calls) == 3
+            ):  # from here on no file can grow beyond some bytes: the kernel refuses as for a full disk
+                soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+                signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+                resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+                try:
+                    return save(path, data)
+                finally:
+                    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        return save(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "write_file", limited)
+        with pytest.raises(OSError, match=r"cannot write .*last\.safetensors.*intact"):
+            train(full)
+    load(full.out)
+    assert not list(full.out.glob(".*"))
+    train(replace(full, resume=True))
+    same_weights(config.out, full.out)
+
+
+def test_a_disk_without_room_for_the_pictures_is_said_before_they_are_decoded(config, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=10))
+    with pytest.raises(OSError, match=r"has 0\.00 GB free"):
+        train(config)
+    assert not config.out.exists()
+
+
+def test_files_of_different_steps_are_not_taken_for_a_model(config):
+    from safetensors.torch import save_file
+
+    train(replace(config, epochs=1))
+    head = config.out / "head.safetensors"
+    save_file(load_file(head), head, {"step": "7777"})
+    with pytest.raises(ValueError, match=r"of different steps \(\d+ and 7777\).*resume it"):
+        load(config.out)
+
+
+def test_other_base_weights_are_not_taken_for_those_that_were_tuned(config, tmp_path):
+    train(replace(config, epochs=1))
+    base = tmp_path / "vit0"
+    weights = load_file(base / "model.safetensors")
+    name = next(iter(weights))
+    weights[name] += 1e-3
+    from safetensors.torch import save_file
+
+    save_file(weights, base / "model.safetensors")
+    with pytest.raises(ValueError, match="with other weights than those found now"):
+        load(config.out)
+
+
+def test_the_command_shows_progress_and_prints_the_best_figures(config, capsys):
+    assert cli.main([*command(config), "--json"][:-1]) == 0
+    shown = capsys.readouterr()
+    assert shown.err.count("validation loss") == 5
+    assert "val_agreement" in shown.out
+    assert "validation" not in shown.out
+
+
+def test_wrong_options_of_the_command_are_one_clear_message(config, capsys):
+    assert cli.main(["train", "mini", "--data", "nowhere", "--out", str(config.out)]) == 1
+    assert "no such data set: nowhere" in capsys.readouterr().err
+    for options, message in (["--epochs", "0"], "got epochs 0; expected 1 or more"), (["--colour", "1"], "--colour"):
+        with pytest.raises(SystemExit) as raised:
+            cli.main(["train", "mini", "--data", str(config.data), "--out", str(config.out), *options])
+        assert raised.value.code == 2
+        assert message in capsys.readouterr().err
