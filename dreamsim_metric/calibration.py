@@ -93,7 +93,8 @@ def _fit(x: "np.ndarray", share: "np.ndarray", votes: "np.ndarray", data: str, c
         held = folds == fold
         left_out[held] = _probability(x[held], *_likeliest(x[~held], share[~held], votes[~held], centred))
     threshold, scale, lapse = _likeliest(x, share, votes, centred)
-    error = calibration_error(left_out, share, votes)
+    judged = mirrored(left_out, share, votes) if centred else (left_out, share, votes)
+    error = calibration_error(*judged)
     return Curve(threshold, scale, lapse, round(float(votes.sum())), data, error)
 
 
@@ -128,6 +129,24 @@ def _likeliest(x: "np.ndarray", share: "np.ndarray", votes: "np.ndarray", centre
     return float(middle + spread * threshold), float(spread * np.exp(log_scale)), float(lapse)
 
 
+def mirrored(
+    probability: "np.ndarray", share: "np.ndarray", votes: "np.ndarray"
+) -> tuple["np.ndarray", "np.ndarray", "np.ndarray"]:
+    """Judgements of sides, each both ways round and half as often.
+
+    Which picture is on the left has no meaning, but some data puts the one that was chosen there, and then P(left)
+    would look wrong without being so.
+
+    Args:
+        probability, share, votes: as for `reliability`, of the left.
+    """
+    import numpy as np
+
+    pairs = ((probability, 1 - probability), (share, 1 - share), (votes / 2, votes / 2))
+    probability, share, votes = map(np.concatenate, pairs)
+    return probability, share, votes
+
+
 def reliability(
     probability: "np.ndarray", share: "np.ndarray", votes: "np.ndarray", bins: int = 10
 ) -> list[dict[str, Any]]:
@@ -160,8 +179,9 @@ def reliability(
                     "predicted": float(np.average(probability[some], weights=votes[some])),
                     "observed": float(p),
                     "judgements": float(n),
-                    "low": float((middle - half) / (1 + 1.96**2 / n)),
-                    "high": float((middle + half) / (1 + 1.96**2 / n)),
+                    # min and max: at 0 and 1 rounding would put the bound on the wrong side
+                    "low": min(float(p), float((middle - half) / (1 + 1.96**2 / n))),
+                    "high": max(float(p), float((middle + half) / (1 + 1.96**2 / n))),
                 }
             )
     return rows

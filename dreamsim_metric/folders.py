@@ -146,7 +146,7 @@ def write_tuned(folder: Path, card: ModelCard, tuned: Tuned) -> None:
     """
     from safetensors.torch import save
 
-    metadata = {"step": str(tuned.step), "format": "pt"}
+    metadata = {"step": str(tuned.step)}  # one key: several would be written in any order, and no file be like another
     if tuned.adapter:
         write_file(folder / ADAPTER_CONFIG, _json(tuned.adapter_config))
         named = {_PEFT_PREFIX + name: tensor.contiguous() for name, tensor in tuned.adapter.items()}

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .calibration import Curve
-from .folders import ADAPTER, ADAPTER_CONFIG, CARD, HEAD, WEIGHTS
+from .folders import ADAPTER, ADAPTER_CONFIG, CARD, HEAD, WEIGHTS, write_folder
 from .models import ModelCard
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def push(metric: "PerceptualMetric", repository: str, private: bool, token: str 
     api = HfApi(token=token, library_name="dreamsim_metric")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "model"
-        metric.save_pretrained(folder)
+        write_folder(folder, metric.card, metric.state_dict(), model_readme(metric.card, f"hf:{repository}"))
         try:
             api.create_repo(repository, private=private, exist_ok=True)
             return str(api.upload_folder(repo_id=repository, folder_path=folder, commit_message=metric.card.name))
@@ -59,15 +59,19 @@ def push(metric: "PerceptualMetric", repository: str, private: bool, token: str 
             ) from error
 
 
-def model_readme(card: ModelCard) -> str:
-    """The page of a model, from its card: what it is, how to load it, data, recipe, figures, licence."""
+def model_readme(card: ModelCard, name: str) -> str:
+    """The page of a model, from its card: what it is, how to load it, data, recipe, figures, licence.
+
+    Args:
+        card: of the model.
+        name: as `load` takes it.
+    """
     kind = f"tuned on {card.training['data']}" if card.training else "untuned"
     sections = [
         f"# {card.name}\n\n{card.description or 'A perceptual metric.'}",
         "How different two pictures look to a person: 0 is the same picture, 2 the most that two can differ. "
-        f"A [dreamsim_metric](https://pypi.org/project/dreamsim-metric) model, {kind}.",
-        "## Use\n\n```python\nfrom dreamsim_metric import distance\n\n"
-        'distance("a.jpg", "b.jpg", model="hf:OWNER/REPO")  # or the folder that holds this file\n```',
+        f"A model for the Python package `dreamsim_metric`, {kind}.",
+        f'## Use\n\n```python\nfrom dreamsim_metric import distance\n\ndistance("a.jpg", "b.jpg", model="{name}")\n```',
         "## What it is\n\n"
         + _table(
             {f"branch {i}": f"{branch.network}, feature {branch.feature}" for i, branch in enumerate(card.branches, 1)}

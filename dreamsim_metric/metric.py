@@ -216,7 +216,7 @@ class PerceptualMetric(nn.Module):
             OSError: the disk is full or not writable.
         """
         state = {name: tensor.cpu() for name, tensor in self.state_dict().items()}
-        write_folder(Path(folder), self.card, state, model_readme(self.card))
+        write_folder(Path(folder), self.card, state, model_readme(self.card, str(folder)))
 
     def push_to_hub(self, repository: str, *, private: bool = False, token: str | None = None) -> str:
         """Upload what `save_pretrained` writes to the Hugging Face hub, for `load("hf:OWNER/REPO")`.

@@ -31,7 +31,7 @@ CARD = ModelCard(
     center=False,
     licence="BSD-3-Clause, torchvision (text beside the weights); trained on ImageNet-1k",
     citation="Sandler et al. MobileNetV2: Inverted Residuals and Linear Bottlenecks. CVPR 2018. arXiv:1801.04381",
-    agreement={"materials-2afc train 2AFC": 82.9, "materials-2afc test 2AFC": 82.9},  # examples/agreement.py
+    agreement={"materials-2afc train 2AFC": 82.9, "materials-2afc test 2AFC": 82.9},  # dreamsim-metric evaluate
 )
 
 

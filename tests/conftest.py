@@ -7,6 +7,16 @@ import pytest
 
 
 @pytest.fixture
+def fresh_accelerate():
+    """accelerate keeps one state a process, which would carry over from one run to the next."""
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture
 def fresh_python():
     """Run code in a Python of its own; returns what it prints."""
 

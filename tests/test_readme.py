@@ -1,5 +1,7 @@
 """Every snippet and command of the README runs, and the demo says what the eye sees."""
 
+import contextlib
+import io
 import re
 import shlex
 import subprocess
@@ -11,6 +13,8 @@ import torch
 from dreamsim_metric import cli
 from examples import demo
 
+from .judged import write_triplets
+
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"```python\n(.*?)```", TEXT, re.S)
@@ -18,13 +22,48 @@ COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", TEXT, re.S) for lin
 TARGETS = re.findall(r"^    make (\w+)", TEXT, re.M)
 
 
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    """A folder with what the README has by then: the examples, judged triplets and, once its commands ran, a model."""
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "examples").symlink_to(ROOT / "examples")
+    write_triplets(folder / "judged", splits=("train", "val", "test"))
+    return folder
+
+
 @pytest.fixture(autouse=True)
-def in_the_repository(monkeypatch):
-    monkeypatch.chdir(ROOT)
+def in_the_workplace(monkeypatch, workplace):
+    monkeypatch.chdir(workplace)
 
 
-@pytest.mark.parametrize("snippet", SNIPPETS, ids=range(len(SNIPPETS)))
-def test_snippets_run(snippet):
+@pytest.fixture(scope="module")
+def after_the_commands(workplace):
+    """What each command printed, in order: some need what those before have made."""
+    printed = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(workplace)
+        for command in COMMANDS:
+            program, *arguments = shlex.split(command)
+            assert program == "dreamsim-metric"
+            with contextlib.redirect_stdout(io.StringIO()) as out:
+                assert cli.main(arguments) == 0, command
+            printed[command] = out.getvalue()
+    return printed
+
+
+def test_commands_run(after_the_commands, workplace):
+    assert list(after_the_commands) == COMMANDS
+    assert all(after_the_commands.values())
+    assert (workplace / "runs" / "mine-on-test" / "hardest.png").is_file()
+
+
+@pytest.mark.usefixtures("after_the_commands", "fresh_accelerate")
+def test_snippets_run():
+    for snippet in SNIPPETS:
+        run(snippet)
+
+
+def run(snippet):
     torch.manual_seed(0)
     exec(compile(snippet, "README.md", "exec"), {})
 
@@ -38,18 +77,10 @@ def test_the_first_snippet_gives_the_numbers_in_its_comments():
         assert f"{namespace['d']:.2f}" == re.search(r"# ([\d.]+)", line)[1]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_commands_run(command, capsys):
-    program, *arguments = shlex.split(command)
-    assert program == "dreamsim-metric"
-    assert cli.main(arguments) == 0
-    assert capsys.readouterr().out
-
-
 def test_make_has_the_targets_named():
     assert {"demo", "test"} <= set(TARGETS)
     for target in TARGETS:
-        subprocess.run(["make", "--dry-run", target], check=True, capture_output=True)
+        subprocess.run(["make", "--dry-run", target], check=True, capture_output=True, cwd=ROOT)
 
 
 def test_the_demo_puts_edits_and_second_views_before_other_things(capsys):

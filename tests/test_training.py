@@ -22,16 +22,12 @@ from dreamsim_metric.readers import read_triplets
 from dreamsim_metric.training import inputs, loop
 from dreamsim_metric.training.config import Config, presets
 from dreamsim_metric.training.loop import train
+from dreamsim_metric.training.model import triplet_distances
 
 from .gradients import gradients
 from .judged import write_network, write_triplets
 
-
-@pytest.fixture(autouse=True)
-def fresh_accelerate():
-    AcceleratorState._reset_state(reset_partial_state=True)
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
+pytestmark = pytest.mark.usefixtures("fresh_accelerate")
 
 
 @pytest.fixture
@@ -181,6 +177,20 @@ def test_two_processes_have_the_gradients_of_one(config, tmp_path, loss):
     assert found.keys() == expected.keys()
     for name in expected:
         torch.testing.assert_close(found[name], expected[name], rtol=1e-5, atol=1e-5)
+
+
+def test_gradients_have_the_same_bits_each_time_with_several_threads():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(4)
+    units = torch.nn.functional.normalize(torch.randn(100, 64), dim=1).requires_grad_()
+    index = torch.randint(0, 100, (2048, 3))
+    found = []
+    for _ in range(30):
+        left, right = triplet_distances(units, index)
+        (gradient,) = torch.autograd.grad((left * left - right).sum(), units)
+        found.append(gradient)
+    torch.set_num_threads(threads)
+    assert all(torch.equal(found[0], other) for other in found)
 
 
 @pytest.mark.parametrize("precision", ["bf16"])

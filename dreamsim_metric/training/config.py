@@ -131,6 +131,14 @@ class Config:
             for name, value in asdict(self).items()
         }
 
+    def recipe(self) -> dict[str, Any]:
+        """What of it shaped the weights, for the model's card."""
+        unused = {"data", "model", "image_size", "format", "shared_pictures", "head" if self.head == "none" else ""}
+        unused |= set() if self.rank else {"rank", "alpha", "dropout", "targets"}
+        unused |= set() if self.head == "mlp" else {"hidden"}
+        unused |= {"temperature"} if self.loss == "hinge" else {"margin"}
+        return {name: value for name, value in self.to_dict().items() if name not in _HARMLESS | unused and value}
+
     def difference(self, saved: dict[str, Any]) -> list[str]:
         """What would make other numbers than the configuration that was saved, a line each."""
         mine = self.to_dict()

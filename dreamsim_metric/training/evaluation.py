@@ -6,11 +6,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from ..calibration import Curve, calibration_error, fit_left, fit_same, reliability
+from ..calibration import Curve, calibration_error, fit_left, fit_same, mirrored, reliability
 from ..datasets import Pairs, Triplets, check, on_common_pictures
 from ..folders import write_file
 from ..metric import PerceptualMetric, pair_distances
@@ -96,7 +96,7 @@ def scores(judged: Judged, card: ModelCard) -> list[Row]:
     """
     rows = []
     if judged.triplets is not None:
-        share, votes = judged.triplets.right, judged.triplets.votes
+        share = judged.triplets.right
         sides = judged.left, judged.right
         references = judged.triplets.index[:, 0]
         majority = majority_agreement(*sides, share)
@@ -113,8 +113,7 @@ def scores(judged: Judged, card: ModelCard) -> list[Row]:
         for part in by_margin(*sides, share):
             rows.append(_row(f"2AFC majority, margin {part['margin']}, %", part["agreement"], n=part["triplets"]))
         if card.left is not None:
-            probability = _predict(card.left, judged.left - judged.right)
-            error = calibration_error(probability, 1 - share, votes)
+            error = calibration_error(*_left_judgements(card.left, judged))
             rows.append(_row("calibration error of probability_left", error, n=len(share)))
     if judged.pairs is not None:
         same = judged.pairs.same
@@ -132,6 +131,12 @@ def _row(score: str, value: float, intervals: Sequence[float] = (), n: int = 0) 
     bounds = [*map(float, intervals), None, None, None, None][:4]
     names = ("low", "high", "ref_low", "ref_high")
     return {"score": score, "value": float(value), **dict(zip(names, bounds, strict=True)), "n": int(n)}
+
+
+def _left_judgements(curve: Curve, judged: Judged) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    triplets = cast(Triplets, judged.triplets)
+    probability = _predict(curve, judged.left - judged.right)
+    return mirrored(probability, 1 - triplets.right, triplets.votes)
 
 
 def _predict(curve: Curve, x: np.ndarray) -> np.ndarray:
@@ -204,18 +209,16 @@ def write_report(folder: Path, judged: Judged, card: ModelCard, rows: list[Row],
             ]
             triplet_sheet(sheet, folder / "hardest.png")
         if card.left is not None:
-            probability = _predict(card.left, judged.left - judged.right)
-            bins = reliability(probability, 1 - triplets.right, triplets.votes)
-            error = calibration_error(probability, 1 - triplets.right, triplets.votes)
+            judgements = _left_judgements(card.left, judged)
+            bins, error = reliability(*judgements), calibration_error(*judgements)
             draw_reliability(bins, error, folder / "reliability_left.png", "left judged nearer")
     if (pairs := judged.pairs) is not None:
         columns = zip(pairs.ids, judged.distances.tolist(), pairs.same.tolist(), pairs.votes.tolist(), strict=True)
         table = [{"id": name, "distance": d, "same": same, "votes": votes} for name, d, same, votes in columns]
         write_file(folder / "pairs.csv", _csv(table))
         if card.same is not None:
-            probability = _predict(card.same, judged.distances)
-            bins = reliability(probability, pairs.same, pairs.votes)
-            error = calibration_error(probability, pairs.same, pairs.votes)
+            judgements = _predict(card.same, judged.distances), pairs.same, pairs.votes
+            bins, error = reliability(*judgements), calibration_error(*judgements)
             draw_reliability(bins, error, folder / "reliability_same.png", "judged the same")
 
 

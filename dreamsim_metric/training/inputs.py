@@ -127,6 +127,11 @@ def write_pixels(files: Sequence[Path], size: int, target: Path, workers: int) -
     return unreadable
 
 
+def pick(inputs: np.ndarray, pictures: np.ndarray) -> torch.Tensor:
+    """Some rows, in memory that torch has allocated: matrix products differ in the last bits by how data is aligned."""
+    return torch.from_numpy(inputs[pictures]).clone()
+
+
 @contextmanager
 def _array(target: Path, dtype: np.dtype, shape: tuple[int, ...]) -> Iterator[BinaryIO]:
     """A file in NumPy's format, its header written, that gets its name when it is whole.

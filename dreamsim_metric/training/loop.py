@@ -27,7 +27,7 @@ from ..readers import read_triplets
 from ..scores import majority_agreement, vote_agreement
 from .checkpoints import LAST, Run, optimizer_tensors, restore_optimizer
 from .config import Config
-from .inputs import write_features, write_pixels
+from .inputs import pick, write_features, write_pixels
 from .losses import bradley_terry, hinge
 from .model import TripletModel, head_state, trained, triplet_distances, tuned_card, tuned_metric
 
@@ -211,7 +211,7 @@ def backward(
         counted = len(part) > 0
         part = part if counted else rows[:1]  # processes go in step: one without rows contributes nothing
         pictures, index = np.unique(triplets.index[part], return_inverse=True)
-        picked = torch.from_numpy(np.ascontiguousarray(inputs[pictures])).to(accelerator.device)
+        picked = pick(inputs, pictures).to(accelerator.device)
         places = torch.from_numpy(index.reshape(-1, 3)).to(accelerator.device)
         last = i == len(parts) - 1
         with nullcontext() if last else accelerator.no_sync(model):
@@ -255,7 +255,7 @@ def _distances(
     parts = []
     for some in np.array_split(mine, math.ceil(share / _EVALUATED)):
         with accelerator.autocast():
-            units = inner.embed(torch.from_numpy(np.ascontiguousarray(inputs[pictures[some]])).to(accelerator.device))
+            units = inner.embed(pick(inputs, pictures[some]).to(accelerator.device))
         parts.append(units.float())
     units = accelerator.gather(torch.cat(parts))[: len(pictures)].cpu()
     rows = torch.from_numpy(index.reshape(-1, 3)).split(4096)

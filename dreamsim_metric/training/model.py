@@ -43,7 +43,8 @@ class TripletModel(nn.Module):
 
 def triplet_distances(units: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
     """Unit embeddings `(U, D)` and `(N, 3)` positions → distances reference–left and reference–right, `(N,)` each."""
-    reference, left, right = (units[index[:, i]] for i in range(3))
+    # index_select: the gradient of units[…] is summed in any order by several threads, and no run would repeat another.
+    reference, left, right = (units.index_select(0, index[:, i]) for i in range(3))
     return pair_distances(reference, left), pair_distances(reference, right)
 
 
@@ -91,29 +92,6 @@ def head_state(metric: PerceptualMetric) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu() for name, tensor in metric.state_dict().items() if name.startswith("head.")}
 
 
-_RECIPE = [
-    "rank",
-    "alpha",
-    "dropout",
-    "head",
-    "hidden",
-    "loss",
-    "margin",
-    "temperature",
-    "batch_size",
-    "epochs",
-    "lr",
-    "betas",
-    "weight_decay",
-    "schedule",
-    "warmup",
-    "clip",
-    "precision",
-    "monitor",
-    "seed",
-]
-
-
 def tuned_card(
     card: ModelCard, config: Config, data: dict[str, Any], agreement: float, left: Curve | None
 ) -> ModelCard:
@@ -128,14 +106,13 @@ def tuned_card(
     """
     tuned = [f"LoRA of rank {config.rank}"] if config.rank else []
     tuned += {"none": [], "mlp": ["an MLP head"], "linear": ["a linear head"]}[config.head]
-    recipe = {name: value for name, value in config.to_dict().items() if name in _RECIPE}
     return replace(
         card,
         name=config.out.name,
         description=f"{' + '.join(config.model)} with {' and '.join(tuned)}, tuned on {data['data']}",
         weights=(),
         agreement={f"{data['data']} val 2AFC": round(agreement, 2)},
-        training={**data, **recipe, "dreamsim_metric": __version__},
+        training={**data, **config.recipe(), "dreamsim_metric": __version__},
         same=None,
         left=left,
     )
