@@ -254,6 +254,8 @@ def _files(given: list[str]) -> list[str]:
 
 
 def _print(rows: list[Row], arguments: argparse.Namespace) -> None:
+    if not rows:
+        return
     if arguments.json:
         print(json.dumps(rows[0] if arguments.run is _info else rows, indent=2))
     elif arguments.csv:

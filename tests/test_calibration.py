@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
@@ -74,7 +74,6 @@ def test_the_unit_of_distances_does_not_matter(factor):
     assert other.scale == pytest.approx(factor * one.scale, rel=1e-2)
 
 
-@settings(deadline=None)
 @given(st.floats(1e-3, 2), st.floats(0, 0.1), st.lists(st.floats(-2, 2), min_size=2, max_size=20))
 def test_curves_fall_within_their_bounds_and_sides_are_exchangeable(scale, lapse, x):
     curve = Curve(0.0, scale, lapse, 1, "", 0)

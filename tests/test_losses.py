@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dreamsim_metric.training.losses import bradley_terry, hinge
@@ -68,7 +68,6 @@ def test_the_hinge_is_that_of_the_released_training_on_unanimous_votes():
     assert ((losses * weights).sum() / weights.sum()).item() == pytest.approx(released.item(), rel=1e-12)
 
 
-@settings(deadline=None)
 @given(st.floats(0, 2), st.floats(0, 2), st.floats(0, 1), st.integers(1, 20))
 @pytest.mark.parametrize("loss", [hinge, bradley_terry])
 def test_changing_sides_changes_nothing(loss, left, right, share, votes):

@@ -81,7 +81,7 @@ def shapes_where_the_order_of_the_passes_turns(draw):
 side = st.integers(1, 80)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.one_of(st.tuples(side, side, side, side), shapes_where_the_order_of_the_passes_turns()), st.integers(0, 999))
 @example((30, 20, 20, 15), 0)
 @example((31, 20, 20, 15), 0)
@@ -166,7 +166,7 @@ def fixed_point_error(n_in, n_out):
 small = st.integers(1, 24)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(small, small, small, small, st.integers(0, 999))
 def test_other_floats_are_filtered_and_clipped_without_rounding(height, width, new_height, new_width, seed):
     batch = uniform(1, 3, height, width, seed=seed)

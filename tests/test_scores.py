@@ -94,7 +94,6 @@ def test_average_precision_by_hand():
     assert average_precision(np.array([0.1, 0.1]), np.array([1.0, 0])) == 0.5
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4)), min_size=1, max_size=30), st.randoms())
 def test_average_precision_does_not_depend_on_the_order_of_rows(rows, random):
     rows = [*rows, (2, 4)]
@@ -134,7 +133,7 @@ def test_the_bootstrap_is_bounded_in_memory_repeatable_and_leaves_out_nan(monkey
     assert bootstrap_interval(np.array([0.5])) == (0.5, 0.5)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=40))
 def test_an_interval_is_within_the_values(values):
     values = np.array(values)

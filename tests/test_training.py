@@ -334,3 +334,21 @@ def test_preset_networks_exist_and_have_their_features():
             network, _, feature = name.partition("#")
             options = {} if feature == "embedding" else {"num_classes": 0}
             assert _width(Branch(network, feature, (0.5,) * 3, (0.5,) * 3, options), 224) in (512, 768, 1536)
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(config, tmp_path):
+    """A whole run: data, validation, log and checkpoint; only the last bits differ."""
+    options = ["--model", config.model[0], "--data", str(config.data), "--shared-pictures", "--cpu", "--rank", "4"]
+    options += ["--epochs", "2", "--batch-size", "15", "--dropout", "0", "--val-fraction", "0.2", "--log-every", "1"]
+    launch = [str(Path(sys.executable).with_name("torchrun")), "--standalone", "--nproc-per-node"]
+    logs = []
+    for processes in ("1", "2"):
+        out = tmp_path / processes
+        command = [*launch, processes, "-m", "dreamsim_metric.cli", "train", "single-lora", *options, "--out", str(out)]
+        ran = subprocess.run(command, capture_output=True, text=True)
+        assert ran.returncode == 0, ran.stderr
+        assert ran.stdout.count("val_agreement") == 1
+        logs.append([json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()])
+    for one, both in zip(*logs, strict=True):
+        assert both == pytest.approx(one, rel=1e-4, abs=1e-6)

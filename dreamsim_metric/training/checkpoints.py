@@ -63,7 +63,7 @@ class Run:
             shutil.rmtree(self.folder)
 
     def load_last(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Tensors and progress of the last checkpoint, if there is one; the log is cut back to it.
+        """Tensors and progress of the last checkpoint, if there is one.
 
         Raises:
             ValueError: the checkpoint is damaged.
@@ -72,7 +72,6 @@ class Run:
 
         path = self.folder / LAST
         if not path.is_file():
-            (self.folder / LOG).unlink(missing_ok=True)
             return None
         try:
             with safe_open(path, framework="pt") as file:
@@ -82,9 +81,13 @@ class Run:
             raise ValueError(
                 f"{path} is damaged ({error}): remove it to begin anew; the best model is intact"
             ) from error
-        lines = (self.folder / LOG).read_bytes().splitlines(keepends=True)[: progress["lines"]]
-        write_file(self.folder / LOG, b"".join(lines))
         return tensors, progress
+
+    def cut_log(self, progress: dict[str, Any] | None) -> None:
+        """Take back the lines that were logged after a checkpoint, or all where there is none."""
+        if (self.folder / LOG).is_file():
+            lines = (self.folder / LOG).read_bytes().splitlines(keepends=True)
+            write_file(self.folder / LOG, b"".join(lines[: progress["lines"] if progress else 0]))
 
     def save_last(self, tensors: dict[str, Tensor], progress: dict[str, Any]) -> None:
         """Replace the last checkpoint.

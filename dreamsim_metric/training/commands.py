@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +30,8 @@ def train_command(argv: Sequence[str]) -> list[Row]:
     from .loop import train  # after the command line is known to be right: it takes seconds to import
 
     folder = train(config)
+    if os.environ.get("RANK", "0") != "0":  # one of several processes, of which one speaks
+        return []
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     return [{"model": str(folder), **metrics}]
 

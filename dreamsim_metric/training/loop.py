@@ -25,7 +25,7 @@ from ..folders import Tuned, write_tuned
 from ..metric import PerceptualMetric
 from ..readers import read_triplets
 from ..scores import majority_agreement, vote_agreement
-from .checkpoints import LAST, Run, optimizer_tensors, restore_optimizer
+from .checkpoints import Run, optimizer_tensors, restore_optimizer
 from .config import Config
 from .inputs import pick, write_features, write_pixels
 from .losses import bradley_terry, hinge
@@ -74,7 +74,10 @@ def train(config: Config) -> Path:
     parameters = [parameter for parameter in metric.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, config.lr, betas=config.betas, weight_decay=config.weight_decay)
     progress: dict[str, Any] = {"step": 0, "epoch": 0, "best": None, "waited": 0, "finished": False}
-    if last := run.load_last() if accelerator.is_main_process or (run.folder / LAST).is_file() else None:
+    last = run.load_last()
+    if accelerator.is_main_process:
+        run.cut_log(last and last[1])
+    if last:
         tensors, progress = last
         metric.load_state_dict({name: tensors[name] for name in trained(metric)}, strict=False)
         restore_optimizer(optimizer, tensors)
