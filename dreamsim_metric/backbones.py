@@ -145,16 +145,21 @@ class ClassTokenBlock(Block):
         attention: Any = self.attn
         extras = (attention.q_norm, attention.k_norm, attention.norm)
         plain = all(type(extra) is nn.Identity for extra in extras) and getattr(attention, "gate", None) is None
-        if not plain or type(attention.qkv) is not nn.Linear:
+        if not plain:
             return super().forward(x, *args, **kwargs)[:, :1]
         normed = self.norm1(x)
-        weight, bias = attention.qkv.weight, attention.qkv.bias
-        n, tokens, _ = normed.shape
-        width = len(weight) // 3
-        bias_q, bias_kv = (None, None) if bias is None else (bias[:width], bias[width:])
-        q = F.linear(normed[:, :1], weight[:width], bias_q).view(n, 1, attention.num_heads, -1).transpose(1, 2)
-        keys_values = F.linear(normed, weight[width:], bias_kv).view(n, tokens, 2, attention.num_heads, -1)
-        k, v = keys_values.permute(2, 0, 3, 1, 4).unbind(0)  # N x heads x T x D/heads
+        n, tokens, width = normed.shape
+        if type(attention.qkv) is nn.Linear:
+            weight, bias = attention.qkv.weight, attention.qkv.bias
+            bias_q, bias_kv = (None, None) if bias is None else (bias[:width], bias[width:])
+            query = F.linear(normed[:, :1], weight[:width], bias_q)
+            keys_values = F.linear(normed, weight[width:], bias_kv)
+        else:  # an adapter around it
+            query, keys_values = attention.qkv(normed).split([width, 2 * width], dim=-1)
+            query = query[:, :1]
+        q = query.view(n, 1, attention.num_heads, -1).transpose(1, 2)
+        # 2 x N x heads x T x D/heads
+        k, v = keys_values.view(n, tokens, 2, attention.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
         mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, 1, width)
         x = x[:, :1] + self.ls1(attention.proj(mixed))
         return x + self.ls2(self.mlp(self.norm2(x)))

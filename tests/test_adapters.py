@@ -151,3 +151,38 @@ def test_the_scale_is_alpha_over_rank():
     adapter = {"m.lora_A.weight": torch.ones(3, 1), "m.lora_B.weight": torch.ones(1, 3)}
     merged = merge_lora(state, adapter, {"r": 3, "lora_alpha": 7})
     assert math.isclose(merged["m.weight"].item(), 7.0, rel_tol=1e-6)
+
+
+def convolutions(size):
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(6, 10, size, bias=False), torch.nn.ReLU(), torch.nn.Conv2d(10, 4, size)
+    )
+    state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    config = LoraConfig(r=3, lora_alpha=5, target_modules=["0", "2"])
+    model = get_peft_model(network, config).eval()
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.2)
+    adapter = {name.removeprefix("base_model.model."): t for name, t in get_peft_model_state_dict(model).items()}
+    return model.double(), {name: t.double() for name, t in state.items()}, adapter, config.to_dict()
+
+
+def test_pointwise_convolutions_merge_as_peft_computes():
+    model, state, adapter, config = convolutions(1)
+    merged = merge_lora(state, adapter, config)
+    network = torch.nn.Sequential(torch.nn.Conv2d(6, 10, 1, bias=False), torch.nn.ReLU(), torch.nn.Conv2d(10, 4, 1))
+    network.double().load_state_dict(merged)
+    x = torch.randn(2, 6, 5, 5, dtype=torch.float64)
+    with torch.no_grad():
+        assert (network(x) - model(x)).abs().max() <= 1e-12
+        network.load_state_dict(state)
+        assert (network(x) - model(x)).abs().max() > 1e-3
+
+
+def test_larger_convolutions_are_refused():
+    _, state, adapter, config = convolutions(3)
+    with pytest.raises(
+        ValueError, match=r"the adapter of 0 has B and A of .* expected rank 3 for a weight \(10, 6, 3, 3\)"
+    ):
+        merge_lora(state, adapter, config)
