@@ -16,8 +16,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from .csv_table import Record, RowError, Sheet, as_number
 from .datasets import DataError, Pairs, Triplets
-from .sheets import Record, RowError, Sheet, as_number
 
 Format = Literal["nights", "table", "bapps", "materials"]
 FORMATS: tuple[Format, ...] = get_args(Format)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..adapters import adapter_state, set_dropout
-from ..calibration import Curve, fit_left
+from ..calibration import fit_left
 from ..datasets import Triplets, check, on_common_pictures
 from ..folders import Tuned, write_tuned
 from ..metric import PerceptualMetric
@@ -54,137 +54,160 @@ def train(config: Config) -> Path:
     absent = [name for name in config.log_with if find_spec(name) is None]
     if absent:  # accelerate would only not log
         raise ModuleNotFoundError(f"{' and '.join(absent)} asked for by log_with: pip install {' '.join(absent)}")
-    accelerator = Accelerator(
-        cpu=config.cpu,
-        mixed_precision=config.precision,
-        log_with=list(config.log_with) or None,
-        project_dir=config.out,
-    )
-    table = read_triplets(config.data, config.format, min_votes=config.min_votes)
-    if config.val not in table.splits:
-        table = table.hold_out(config.val_fraction, config.seed, config.val)
-    train_set, val_set = on_common_pictures(table.split("train"), table.split(config.val))
-    card, metric, lora = tuned_metric(config)
-    facts = {"data": _data_digest(table), "base weights": card.base_sha256}
-    versions = {module.__name__: module.__version__ for module in (accelerate, np, peft, timm, torch)}
-    with accelerator.main_process_first():
-        run = Run(config if accelerator.is_main_process else replace(config, resume=True), facts, versions)
-    inputs = _inputs(accelerator, config, table, train_set, metric, lora is None, run)
+    trainer = _Trainer(config)
+    trainer.fit()
+    return trainer.run.folder
 
-    parameters = [parameter for parameter in metric.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, config.lr, betas=config.betas, weight_decay=config.weight_decay)
-    progress: dict[str, Any] = {"step": 0, "epoch": 0, "best": None, "waited": 0, "finished": False}
-    last = run.load_last()
-    if accelerator.is_main_process:
-        run.cut_log(last and last[1])
-    if last:
-        tensors, progress = last
-        metric.load_state_dict({name: tensors[name] for name in trained(metric)}, strict=False)
-        restore_optimizer(optimizer, tensors)
-    accelerator.wait_for_everyone()
-    model, optimizer = accelerator.prepare(TripletModel(metric, lora is None), optimizer)
-    if accelerator.scaler is not None and "scaler" in progress:
-        accelerator.scaler.load_state_dict(progress["scaler"])
-    if config.log_with:
-        settings = {name: str(value) for name, value in config.to_dict().items()}
-        accelerator.init_trackers("dreamsim_metric", settings)
 
-    def save() -> None:
-        if accelerator.is_main_process:
-            if accelerator.scaler is not None:
-                progress["scaler"] = accelerator.scaler.state_dict()
-            named = {name: tensor.detach().cpu().contiguous() for name, tensor in trained(metric).items()}
-            run.save_last(named | optimizer_tensors(optimizer.optimizer), progress)
-        accelerator.wait_for_everyone()
+class _Trainer:
+    """All that one run holds, from the data to the optimiser."""
 
-    def log(row: dict[str, Any]) -> None:
-        if accelerator.is_main_process:
-            run.log(row)
+    def __init__(self, config: Config):
+        self.config = config
+        self.accelerator = Accelerator(
+            cpu=config.cpu,
+            mixed_precision=config.precision,
+            log_with=list(config.log_with) or None,
+            project_dir=config.out,
+        )
+        table = read_triplets(config.data, config.format, min_votes=config.min_votes)
+        if config.val not in table.splits:
+            table = table.hold_out(config.val_fraction, config.seed, config.val)
+        self.train_set, self.val_set = on_common_pictures(table.split("train"), table.split(config.val))
+        self.card, self.metric, self.lora = tuned_metric(config)
+        self.run = self._open_run({"data": _data_digest(table), "base weights": self.card.base_sha256})
+        self.inputs = _inputs(self.accelerator, config, table, self.train_set, self.metric, self.lora is None, self.run)
+        self.parameters = list(trained(self.metric).values())
+        self.optimizer: Any = torch.optim.AdamW(
+            self.parameters, config.lr, betas=config.betas, weight_decay=config.weight_decay
+        )
+        self.progress: dict[str, Any] = {"step": 0, "epoch": 0, "best": None, "waited": 0, "finished": False}
+        self._restore()
+        self.model, self.optimizer = self.accelerator.prepare(
+            TripletModel(self.metric, self.lora is None), self.optimizer
+        )
+        if self.accelerator.scaler is not None and "scaler" in self.progress:
+            self.accelerator.scaler.load_state_dict(self.progress["scaler"])
         if config.log_with:
-            accelerator.log({name: value for name, value in row.items() if name != "step"}, step=row["step"])
+            settings = {name: str(value) for name, value in config.to_dict().items()}
+            self.accelerator.init_trackers("dreamsim_metric", settings)
 
-    def validate() -> None:
-        left, right = _distances(accelerator, model, val_set, inputs)
-        figures = _figures(config, left, right, val_set)
+    def _open_run(self, facts: dict[str, str]) -> Run:
+        versions = {module.__name__: module.__version__ for module in (accelerate, np, peft, timm, torch)}
+        with self.accelerator.main_process_first():
+            # The other processes find the folder that the main one has just made.
+            config = self.config if self.accelerator.is_main_process else replace(self.config, resume=True)
+            return Run(config, facts, versions)
 
-        def curve() -> Curve | None:
-            try:
-                return fit_left(left.numpy(), right.numpy(), val_set.right, val_set.votes, f"{table.name} {config.val}")
-            except ValueError:  # too few votes
-                return None
+    def _restore(self) -> None:
+        last = self.run.load_last()
+        if self.accelerator.is_main_process:
+            self.run.cut_log(last and last[1])
+        if last:
+            tensors, self.progress = last
+            self.metric.load_state_dict({name: tensors[name] for name in trained(self.metric)}, strict=False)
+            restore_optimizer(self.optimizer, tensors)
+        self.accelerator.wait_for_everyone()
 
-        better = figures[f"val_{config.monitor}"] * (1 if config.monitor == "agreement" else -1)
-        log({"step": progress["step"], "epoch": progress["epoch"], **figures})
+    def fit(self) -> None:
+        """Train to the end."""
+        config, progress = self.config, self.progress
+        batches = math.ceil(len(self.train_set) / config.batch_size)
+        self.steps = batches * config.epochs
+        quiet = None if self.accelerator.is_main_process else True
+        with tqdm(total=self.steps, initial=progress["step"], desc="training", unit="step", disable=quiet) as self.bar:
+            if progress["best"] is None:  # the untuned metric is the first candidate
+                self._validate()
+                self._save()
+            while not progress["finished"]:
+                order = np.random.default_rng((config.seed, progress["epoch"])).permutation(len(self.train_set))
+                for batch in range(progress["step"] - progress["epoch"] * batches, batches):
+                    self._step(order[batch * config.batch_size : (batch + 1) * config.batch_size])
+                    if progress["step"] % config.save_every == 0:
+                        self._save()
+                progress["epoch"] += 1
+                self._validate()
+                stopped = config.patience and progress["waited"] >= config.patience
+                progress["finished"] = bool(stopped or progress["epoch"] == config.epochs)
+                self._save()
+        self.accelerator.end_training()
+        if self.accelerator.is_main_process:
+            for file in self.run.folder.glob("inputs-*.npy"):
+                file.unlink()
+
+    def _step(self, rows: np.ndarray) -> None:
+        config, progress = self.config, self.progress
+        rate = config.rate(progress["step"], self.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        # Of the step and not of what came before, so that a resumed run draws the same.
+        torch.manual_seed((config.seed * 1_000_003 + progress["step"]) * 1009 + self.accelerator.process_index)
+        if self.lora:
+            set_dropout(self.metric, True)
+        loss = backward(self.accelerator, self.model, config, self.train_set, self.inputs, rows)
+        if self.lora:
+            set_dropout(self.metric, False)
+        norm = float(self.accelerator.clip_grad_norm_(self.parameters, config.clip or math.inf))
+        # fp16's scaler skips a step whose gradients overflow.
+        if not math.isfinite(loss) or not (math.isfinite(norm) or self.accelerator.scaler):
+            raise FloatingPointError(
+                f"the loss is {loss} and its gradient {norm} at step {progress['step']}: lower --lr (now {config.lr:g}), "
+                f"set --clip or --precision no; the best model so far is in {self.run.folder}"
+            )
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        progress["step"] += 1
+        self.bar.update()
+        if progress["step"] % config.log_every == 0:
+            self._log({"step": progress["step"], "loss": loss, "gradient_norm": norm, "lr": rate})
+            self.bar.set_postfix(loss=f"{loss:.4f}")
+
+    def _validate(self) -> None:
+        progress = self.progress
+        left, right = _distances(self.accelerator, self.model, self.val_set, self.inputs)
+        figures = _figures(self.config, left, right, self.val_set)
+        place = {"step": progress["step"], "epoch": progress["epoch"]}
+        self._log({**place, **figures})
+        score = figures["val_agreement"] if self.config.monitor == "agreement" else -figures["val_loss"]
         progress["waited"] += 1
-        if progress["best"] is None or better > progress["best"]:
-            progress.update(best=better, waited=0)
-            if accelerator.is_main_process:
-                data = {
-                    "data": table.name,
-                    "triplets": len(train_set),
-                    "references": len(np.unique(train_set.index[:, 0])),
-                    "epoch": progress["epoch"],
-                    "step": progress["step"],
-                }
-                tuned = Tuned(adapter_state(metric), lora or {}, head_state(metric), progress["step"])
-                write_tuned(run.folder, tuned_card(card, config, data, figures["val_agreement"], curve()), tuned)
-                run.write_metrics({"step": progress["step"], "epoch": progress["epoch"], **figures})
-        if accelerator.is_main_process:
-            bar.write(
+        if progress["best"] is None or score > progress["best"]:
+            progress.update(best=score, waited=0)
+            if self.accelerator.is_main_process:
+                self._keep(place, figures, left.numpy(), right.numpy())
+        if self.accelerator.is_main_process:
+            self.bar.write(
                 f"epoch {progress['epoch']}: validation loss {figures['val_loss']:.4f}, "
                 f"agreement {figures['val_agreement']:.2f} %" + ("" if progress["waited"] else ", the best so far"),
                 file=sys.stderr,
             )
 
-    batches = math.ceil(len(train_set) / config.batch_size)
-    steps = batches * config.epochs
-    with tqdm(
-        total=steps,
-        initial=progress["step"],
-        desc="training",
-        unit="step",
-        disable=None if accelerator.is_main_process else True,
-    ) as bar:
-        if progress["best"] is None:  # the untuned metric is the first candidate
-            validate()
-            save()
-        while not progress["finished"]:
-            order = np.random.default_rng((config.seed, progress["epoch"])).permutation(len(train_set))
-            for batch in range(progress["step"] - progress["epoch"] * batches, batches):
-                rows = order[batch * config.batch_size : (batch + 1) * config.batch_size]
-                rate = config.rate(progress["step"], steps)
-                for group in optimizer.param_groups:
-                    group["lr"] = rate
-                # Of the step and not of what came before, so that a resumed run draws the same.
-                torch.manual_seed((config.seed * 1_000_003 + progress["step"]) * 1009 + accelerator.process_index)
-                set_dropout(metric, True) if lora else None
-                loss = backward(accelerator, model, config, train_set, inputs, rows)
-                set_dropout(metric, False) if lora else None
-                if not math.isfinite(loss):
-                    raise FloatingPointError(
-                        f"the loss is {loss} at step {progress['step']}: lower --lr (now {config.lr:g}), set --clip or "
-                        f"--precision no; the best model so far is in {run.folder}"
-                    )
-                norm = accelerator.clip_grad_norm_(parameters, config.clip or math.inf)
-                optimizer.step()
-                optimizer.zero_grad()
-                progress["step"] += 1
-                bar.update()
-                if progress["step"] % config.log_every == 0:
-                    log({"step": progress["step"], "loss": loss, "gradient_norm": float(norm), "lr": rate})
-                    bar.set_postfix(loss=f"{loss:.4f}")
-                if progress["step"] % config.save_every == 0:
-                    save()
-            progress["epoch"] += 1
-            validate()
-            stopped = config.patience and progress["waited"] >= config.patience
-            progress["finished"] = bool(stopped or progress["epoch"] == config.epochs)
-            save()
-    accelerator.end_training()
-    if accelerator.is_main_process:
-        for file in run.folder.glob("inputs-*.npy"):
-            file.unlink()
-    return run.folder
+    def _keep(self, place: dict[str, int], figures: dict[str, float], left: np.ndarray, right: np.ndarray) -> None:
+        """Make the model of now the one that the folder holds."""
+        val_set, name = self.val_set, self.train_set.name
+        try:
+            curve = fit_left(left, right, val_set.right, val_set.votes, f"{name} {self.config.val}")
+        except ValueError:  # too few votes
+            curve = None
+        references = len(np.unique(self.train_set.index[:, 0]))
+        data = {"data": name, "triplets": len(self.train_set), "references": references, **place}
+        card = tuned_card(self.card, self.config, data, figures["val_agreement"], curve)
+        tuned = Tuned(adapter_state(self.metric), self.lora or {}, head_state(self.metric), place["step"])
+        write_tuned(self.run.folder, card, tuned)
+        self.run.write_metrics({**place, **figures})
+
+    def _save(self) -> None:
+        if self.accelerator.is_main_process:
+            if self.accelerator.scaler is not None:
+                self.progress["scaler"] = self.accelerator.scaler.state_dict()
+            named = {name: tensor.detach().cpu().contiguous() for name, tensor in trained(self.metric).items()}
+            self.run.save_last(named | optimizer_tensors(self.optimizer.optimizer), self.progress)
+        self.accelerator.wait_for_everyone()
+
+    def _log(self, row: dict[str, Any]) -> None:
+        if self.accelerator.is_main_process:
+            self.run.log(row)
+        if self.config.log_with:
+            self.accelerator.log({name: value for name, value in row.items() if name != "step"}, step=row["step"])
 
 
 def backward(
