@@ -151,8 +151,9 @@ class _Trainer:
         # fp16's scaler skips a step whose gradients overflow.
         if not math.isfinite(loss) or not (math.isfinite(norm) or self.accelerator.scaler):
             raise FloatingPointError(
-                f"the loss is {loss} and its gradient {norm} at step {progress['step']}: lower --lr (now {config.lr:g}), "
-                f"set --clip or --precision no; the best model so far is in {self.run.folder}"
+                f"the loss is {loss} and its gradient {norm} at step {progress['step']}: "
+                f"lower --lr (now {config.lr:g}), set --clip or --precision no; "
+                f"the best model so far is in {self.run.folder}"
             )
         self.optimizer.step()
         self.optimizer.zero_grad()
