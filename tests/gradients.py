@@ -1,6 +1,6 @@
 """The gradients of one step. Run by itself, also in several processes, it writes them to a file.
 
-Usage: `torchrun --nproc-per-node 2 -m tests.gradients DATA NETWORK LOSS OUT`.
+Usage: `torchrun --nproc-per-node 2 -m tests.gradients DATA NETWORK LOSS ROWS OUT`.
 """
 
 import sys
@@ -36,8 +36,8 @@ def gradients(config: Config, rows: int = 21) -> tuple[float, dict[str, torch.Te
 
 
 if __name__ == "__main__":
-    data, network, kind, out = sys.argv[1:]
-    loss, found = gradients(Config(Path(data), Path(out), model=(network,), loss=kind))
+    data, network, kind, rows, out = sys.argv[1:]
+    loss, found = gradients(Config(Path(data), Path(out), model=(network,), loss=kind), int(rows))
     state = loop.Accelerator(cpu=True)
     if state.is_main_process:
         save_file(found | {"loss": torch.tensor([loss, state.num_processes])}, out)
