@@ -13,6 +13,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -51,8 +52,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     index = torch.arange(3 * given.triplets, device=given.device).view(-1, 3) % pictures
     share, votes = torch.ones(2, given.triplets, device=given.device)
     released, ours = with_lora(given.model, given.device), TripletModel(with_lora(given.model, given.device), False)
-    for branch in released.branches:
-        branch.network.blocks[-1].__class__ = Block  # type: ignore[union-attr, index]
+    branches: Any = released.branches
+    for branch in branches:
+        branch.network.blocks[-1].__class__ = Block
 
     def loss_of(left: Tensor, right: Tensor) -> Tensor:
         return hinge(left, right, share, votes)[0].mean()

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from peft import LoraConfig
 
+    from .metric import PerceptualMetric
+
 _A, _B = ".lora_A.weight", ".lora_B.weight"
 
 
@@ -54,10 +56,12 @@ def merge_lora(state: dict[str, Tensor], adapter: dict[str, Tensor], config: dic
     return merged
 
 
-def add_lora(metric: nn.Module, rank: int, alpha: float, dropout: float, targets: Sequence[str] = ()) -> "LoraConfig":
+def add_lora(
+    metric: "PerceptualMetric", rank: int, alpha: float, dropout: float, targets: Sequence[str] = ()
+) -> "LoraConfig":
     """Put trainable adapters into a metric, in place; what else it has stays frozen.
 
-    The adapters begin at zero, so its distances do not change. `Dropout` is off until `set_dropout`.
+    The adapters begin at zero, so its distances do not change. Dropout is off until `set_dropout`.
 
     Args:
         metric: a `PerceptualMetric`.
@@ -90,7 +94,7 @@ def add_lora(metric: nn.Module, rank: int, alpha: float, dropout: float, targets
     return config
 
 
-def _targets(metric: nn.Module, endings: tuple[str, ...]) -> list[str]:
+def _targets(metric: "PerceptualMetric", endings: tuple[str, ...]) -> list[str]:
     found = []
     for name, module in metric.named_modules():
         pointwise = isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and module.groups == 1
@@ -99,7 +103,7 @@ def _targets(metric: nn.Module, endings: tuple[str, ...]) -> list[str]:
         if name.endswith(tuple("." + ending for ending in endings)) if endings else pointwise or name.endswith(".qkv"):
             found.append(name)
     branches = {name.split(".")[1] for name in found}
-    untouched = [str(i) for i in range(len(metric.branches)) if str(i) not in branches]  # type: ignore[arg-type]
+    untouched = [str(i) for i in range(len(metric.branches)) if str(i) not in branches]
     if untouched:
         wanted = ", ".join(endings) or "qkv, or a pointwise convolution"
         raise ValueError(

@@ -30,9 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     # The options of `train` are those of training.config, which argparse cannot pass on as they are.
     rest = argv[1:] if argv[:1] == ["train"] else []
-    debug = [option for option in rest if option == "--debug"]
-    arguments = _parser().parse_args([*argv[: len(argv) - len(rest)], *debug])
-    arguments.rest = [option for option in rest if option != "--debug"]
+    ours = [option for option in rest if option in ("--json", "--csv", "--debug")]
+    arguments = _parser().parse_args([*argv[: len(argv) - len(rest)], *ours])
+    arguments.rest = [option for option in rest if option not in ours]
     try:
         _print(arguments.run(arguments), arguments)
         sys.stdout.flush()
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for problem in getattr(error, "problems", ()):
             print(problem, file=sys.stderr)
         if hasattr(error, "problems"):
-            text = f"{len(error.problems)} problems in the data, listed above; nothing was done"
+            text = text.partition(":")[0] + ", listed above; nothing was done"
         if isinstance(error, OSError) and error.strerror:  # without its [Errno …]
             text = error.strerror + (f": {error.filename}" if error.filename else "")
         if isinstance(error, ModuleNotFoundError):

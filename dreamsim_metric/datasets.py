@@ -148,7 +148,7 @@ class Triplets(_Table[tuple[str, str, str, float]]):
         reference, left, right = (str(self.pictures[position]) for position in self.index[i])
         return reference, left, right, float(self.right[i])
 
-    def hold_out(self, fraction: float, seed: int, name: str = "val") -> "Triplets":
+    def hold_out(self, fraction: float, seed: int) -> "Triplets":
         """Set aside some of train's reference pictures with all their triplets, to choose by what is not trained on.
 
         The choice depends on the seed and the names of the reference pictures, not on the order of the rows. Left and
@@ -157,10 +157,9 @@ class Triplets(_Table[tuple[str, str, str, float]]):
         Args:
             fraction: of the reference pictures in the split `train`, between 0 and 1; rounded to whole pictures.
             seed: of the random choice.
-            name: of the new split.
 
         Returns:
-            The same rows, those that are held out with `name` for their split in place of `train`.
+            The same rows, those that are held out with `val` for their split in place of `train`.
 
         Raises:
             ValueError: no row is of the split `train`, or the fraction would leave one side empty.
@@ -176,7 +175,7 @@ class Triplets(_Table[tuple[str, str, str, float]]):
             )
         chosen = np.random.default_rng(seed).permutation(references)[:held]
         mask = train & np.isin(self.index[:, 0], chosen)
-        return self._with(splits=tuple(np.where(mask, name, np.array(self.splits, dtype=object)).tolist()))
+        return self._with(splits=tuple(np.where(mask, "val", np.array(self.splits, dtype=object)).tolist()))
 
     def _splits(self) -> dict[str, np.ndarray]:
         splits = super()._splits()

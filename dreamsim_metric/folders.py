@@ -69,14 +69,14 @@ def read_folder(folder: Path) -> tuple[ModelCard, dict[str, "Tensor"] | Tuned]:
     """
     card = read_card(folder)
     if (folder / WEIGHTS).is_file():
-        return card, _read_tensors(folder / WEIGHTS)[0]
+        return card, read_tensors(folder / WEIGHTS)[0]
     adapter, head = (folder / ADAPTER).is_file(), (folder / HEAD).is_file()
     if not (card.base and (adapter or head)):
         raise FileNotFoundError(f"{folder} has no {WEIGHTS}; expected a model folder with {CARD} and {WEIGHTS}")
     steps, adapter_config = set(), {}
     tensors: dict[str, dict[str, Tensor]] = {ADAPTER: {}, HEAD: {}}
     for name in (ADAPTER,) * adapter + (HEAD,) * head:
-        tensors[name], metadata = _read_tensors(folder / name)
+        tensors[name], metadata = read_tensors(folder / name)
         steps.add(int(metadata.get("step", 0)))
     if len(steps) > 1:
         raise ValueError(
@@ -94,16 +94,20 @@ def read_folder(folder: Path) -> tuple[ModelCard, dict[str, "Tensor"] | Tuned]:
     return card, Tuned(stripped, adapter_config, tensors[HEAD], steps.pop())
 
 
-def _read_tensors(file: Path) -> tuple[dict[str, "Tensor"], dict[str, str]]:
+def read_tensors(file: Path) -> tuple[dict[str, "Tensor"], dict[str, str]]:
+    """Tensors and metadata of a safetensors file.
+
+    Raises:
+        ValueError: it is damaged.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(file, framework="pt") as opened:
-            return {name: opened.get_tensor(name) for name in opened.keys()}, opened.metadata() or {}  # noqa: SIM118
+            names = opened.keys()
+            return {name: opened.get_tensor(name) for name in names}, opened.metadata() or {}
     except SafetensorError as error:
-        raise ValueError(
-            f"{file} is damaged or half-written ({error}); remove {file.parent} and load the model again"
-        ) from error
+        raise ValueError(f"{file} is damaged or half-written ({error}); remove it and make or load it again") from error
 
 
 def write_folder(folder: Path, card: ModelCard, state: dict[str, "Tensor"], readme: str = "") -> None:

@@ -1,6 +1,7 @@
 """Training: what moves, what is kept, what it costs, and what is refused."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -193,10 +194,30 @@ def test_gradients_have_the_same_bits_each_time_with_several_threads():
     assert all(torch.equal(found[0], other) for other in found)
 
 
-@pytest.mark.parametrize("precision", ["bf16"])
-def test_mixed_precision_trains(config, precision):
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+def test_branches_run_in_the_precision_asked_for(config, precision, monkeypatch):
+    forward, ran = Backbone.forward, []
+    monkeypatch.setattr(
+        Backbone, "forward", lambda self, x: ran.append(torch.is_autocast_enabled("cpu")) or forward(self, x)
+    )
     train(replace(config, precision=precision))
-    assert log_of(config)[-1]["val_loss"] > 0
+    assert len(ran) > 5
+    assert set(ran) == {precision != "no"}
+    assert all(np.isfinite(row["val_loss"]) for row in log_of(config) if "val_loss" in row)
+
+
+def test_gradients_are_clipped_to_the_norm_asked_for(config, monkeypatch):
+    clip, after = loop.Accelerator.clip_grad_norm_, []
+
+    def recorded(self, parameters, norm):
+        before = clip(self, parameters, norm)
+        after.append(torch.stack([p.grad.norm() for p in parameters]).norm().item())
+        return before
+
+    monkeypatch.setattr(loop.Accelerator, "clip_grad_norm_", recorded)
+    train(replace(config, loss="bradley-terry", clip=1e-3))
+    assert max(after) == pytest.approx(1e-3, rel=1e-2)
+    assert min(row["gradient_norm"] for row in log_of(config) if "gradient_norm" in row) > 2e-3
 
 
 def test_schedules():
@@ -221,7 +242,17 @@ def test_it_stops_when_nothing_gets_better(config):
 
 def test_tensorboard_gets_the_metrics(config):
     train(replace(config, log_with=("tensorboard",), epochs=1))
-    assert list(config.out.rglob("events.out.tfevents*"))
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    files = [EventAccumulator(str(file)).Reload() for file in config.out.rglob("events.out.tfevents*")]
+    logged = [e.value for file in files if "val_loss" in file.Tags()["scalars"] for e in file.Scalars("val_loss")]
+    assert logged == pytest.approx([row["val_loss"] for row in log_of(config) if "val_loss" in row])
+
+
+def test_a_logger_that_is_not_installed_is_said(config, monkeypatch):
+    monkeypatch.setattr(loop, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match="wandb asked for by log_with: pip install wandb"):
+        train(replace(config, log_with=("wandb",)))
 
 
 def test_everything_about_a_run_is_kept(config):
@@ -294,6 +325,19 @@ def test_an_empty_split_is_said(config, tmp_path):
     data = write_triplets(tmp_path / "test-only", splits=("test",))
     with pytest.raises(ValueError, match=r"'train'.*test \(60 rows\)"):
         train(replace(config, data=data))
+
+
+def test_a_validation_split_that_is_not_there_is_said(config):
+    with pytest.raises(ValueError, match=r"got split 'vall'; .*train \(60 rows\)"):
+        train(replace(config, val="vall"))
+
+
+def test_a_split_of_ties_is_said(config):
+    table = config.data / "data.csv"
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join([lines[0], *(re.sub(r",\d+,\d+,train", ",2,2,train", line) for line in lines[1:])]))
+    with pytest.raises(ValueError, match="people tie on all triplets"):
+        train(config)
 
 
 def test_a_named_validation_split_is_used(config, tmp_path):

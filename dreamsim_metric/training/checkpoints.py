@@ -17,7 +17,7 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from ..folders import write_file
+from ..folders import read_tensors, write_file
 from .config import Config
 
 CONFIG, LOG, LAST, METRICS = "config.json", "metrics.jsonl", "last.safetensors", "metrics.json"
@@ -68,20 +68,11 @@ class Run:
         Raises:
             ValueError: the checkpoint is damaged.
         """
-        from safetensors import SafetensorError, safe_open
-
         path = self.folder / LAST
         if not path.is_file():
             return None
-        try:
-            with safe_open(path, framework="pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                progress = json.loads(file.metadata()["progress"])
-        except SafetensorError as error:
-            raise ValueError(
-                f"{path} is damaged ({error}): remove it to begin anew; the best model is intact"
-            ) from error
-        return tensors, progress
+        tensors, metadata = read_tensors(path)
+        return tensors, json.loads(metadata["progress"])
 
     def cut_log(self, progress: dict[str, Any] | None) -> None:
         """Take back the lines that were logged after a checkpoint, or all where there is none."""

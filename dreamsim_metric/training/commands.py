@@ -40,22 +40,22 @@ def evaluate_command(arguments: argparse.Namespace) -> list[Row]:
     """`evaluate MODEL --data DIR`: agreement with people, with intervals."""
     if arguments.hardest < 1:
         raise ValueError(f"got --hardest {arguments.hardest}; expected 1 or more")
-    name = arguments.model or default_model()
-    if arguments.record and not (Path(name) / CARD).is_file():
+    model = arguments.model or default_model()
+    if arguments.record and not (Path(model) / CARD).is_file():
         raise ValueError(
-            f"got --record with {name}; expected the folder of a model, such as a run or save_pretrained's"
+            f"got --record with {model}; expected the folder of a model, such as a run or save_pretrained's"
         )
     metric, judged, data = _judged(arguments)
     rows = scores(judged, metric.card)
     if arguments.out:
-        about = {"model": name, "data": str(arguments.data), "split": arguments.split, "card": metric.card.name}
+        about = {"model": model, "data": str(arguments.data), "split": arguments.split, "card": metric.card.name}
         write_report(Path(arguments.out), judged, metric.card, rows, about, arguments.hardest)
     if arguments.record:
         found = {row["score"]: row["value"] for row in rows}
-        kinds = {"2AFC": "2AFC agreement with the majority, %", "JND AP": "JND average precision, %"}
-        figures = {f"{data} {kind}": round(found[score], 2) for kind, score in kinds.items() if score in found}
-        card = read_card(Path(name))
-        _write_card(Path(name), replace(card, agreement=card.agreement | figures))
+        names = {"2AFC": "2AFC agreement with the majority, %", "JND AP": "JND average precision, %"}
+        figures = {f"{data} {name}": round(found[score], 2) for name, score in names.items() if score in found}
+        card = read_card(Path(model))
+        _write_card(Path(model), replace(card, agreement=card.agreement | figures))
     return rows
 
 

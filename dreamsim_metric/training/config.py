@@ -25,8 +25,8 @@ class Config:
         format: of the data: nights, table, bapps or materials; recognised by its layout unless given.
         min_votes: triplets with fewer votes are left out; default 6 for NIGHTS (as released), else 0.
         shared_pictures: allow pictures that several splits show; else that is an error, since it flatters the figures.
-        val: the split that is validated on; where the data has none, triplets of some of train's references.
-        val_fraction: share of train's reference pictures that is held out where there is no such split.
+        val: the split that is validated on; where the data has none called val, triplets of some of train's references.
+        val_fraction: share of train's reference pictures that is held out for that.
         rank: of LoRA; 0 for none.
         alpha: of LoRA: the change to a weight is alpha / rank · B A.
         dropout: of LoRA.
@@ -160,7 +160,6 @@ _ENSEMBLE = (
     "timm:vit_base_patch16_clip_quickgelu_224.openai#embedding",
     "timm:vit_base_patch16_clip_224.laion400m_e32#embedding",
 )
-_RELEASED = Config(data=Path(), out=Path())
 
 
 def presets(data: Path, out: Path) -> dict[str, tuple[str, Config]]:
@@ -169,7 +168,7 @@ def presets(data: Path, out: Path) -> dict[str, tuple[str, Config]]:
     The released recipes are those of DreamSim's repository (training/configs), but for OpenCLIP's LAION-400M weights:
     timm has epoch 32 of them, the released ensemble began at epoch 31.
     """
-    base = replace(_RELEASED, data=data, out=out)
+    base = Config(data=data, out=out)  # of the single models, as released
     return {
         "mini": (
             "mini with an MLP head, on all votes: seconds to minutes on a CPU",

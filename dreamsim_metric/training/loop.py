@@ -22,7 +22,6 @@ from ..adapters import adapter_state, set_dropout
 from ..calibration import fit_left
 from ..datasets import Triplets, check, on_common_pictures
 from ..folders import Tuned, write_tuned
-from ..metric import PerceptualMetric
 from ..readers import read_triplets
 from ..scores import majority_agreement, vote_agreement
 from .checkpoints import Run, optimizer_tensors, restore_optimizer
@@ -48,12 +47,12 @@ def train(config: Config) -> Path:
         ValueError: an empty split, a configuration that does not fit the model or the run in the folder.
         FileExistsError: the folder holds something else.
         FloatingPointError: the loss is not finite any more; the best model so far is intact.
-        ModuleNotFoundError: a logger that is asked for is not installed.
+        ImportError: a logger that is asked for is not installed.
         OSError: the disk is full; the last checkpoint is intact.
     """
     absent = [name for name in config.log_with if find_spec(name) is None]
     if absent:  # accelerate would only not log
-        raise ModuleNotFoundError(f"{' and '.join(absent)} asked for by log_with: pip install {' '.join(absent)}")
+        raise ImportError(f"{' and '.join(absent)} asked for by log_with: pip install {' '.join(absent)}")
     trainer = _Trainer(config)
     trainer.fit()
     return trainer.run.folder
@@ -71,12 +70,15 @@ class _Trainer:
             project_dir=config.out,
         )
         table = read_triplets(config.data, config.format, min_votes=config.min_votes)
-        if config.val not in table.splits:
-            table = table.hold_out(config.val_fraction, config.seed, config.val)
+        if config.val == "val" not in table.splits:
+            table = table.hold_out(config.val_fraction, config.seed)
+        self.table = table
         self.train_set, self.val_set = on_common_pictures(table.split("train"), table.split(config.val))
+        for split in (self.train_set, self.val_set):
+            if (split.right == 0.5).all():
+                raise ValueError(f"people tie on all triplets of {table.name}'s {split.splits[0]}; nothing to go by")
         self.card, self.metric, self.lora = tuned_metric(config)
         self.run = self._open_run({"data": _data_digest(table), "base weights": self.card.base_sha256})
-        self.inputs = _inputs(self.accelerator, config, table, self.train_set, self.metric, self.lora is None, self.run)
         self.parameters = list(trained(self.metric).values())
         self.optimizer: Any = torch.optim.AdamW(
             self.parameters, config.lr, betas=config.betas, weight_decay=config.weight_decay
@@ -110,7 +112,35 @@ class _Trainer:
         self.accelerator.wait_for_everyone()
 
     def fit(self) -> None:
-        """Train to the end."""
+        """Train to the end, unless that is reached already."""
+        if not self.progress["finished"]:
+            self.inputs = self._make_inputs()
+            self._train()
+        self.accelerator.end_training()
+        if self.accelerator.is_main_process:
+            for file in self.run.folder.glob("inputs-*.npy"):
+                file.unlink()
+
+    def _make_inputs(self) -> np.ndarray:
+        """Pixels or, where the branches are frozen, features of all pictures: made by one process, mapped by all."""
+        config, pictures, frozen = self.config, self.train_set.pictures, self.lora is None
+        path = self.run.folder / f"inputs-{'features' if frozen else 'pixels'}.npy"
+        if self.accelerator.is_main_process:
+            unreadable: dict[Path, str] = {}
+            try:
+                if not path.is_file() and frozen:
+                    metric = self.metric.to(self.accelerator.device)
+                    unreadable = write_features(metric, pictures, path, config.workers)
+                elif not path.is_file():
+                    unreadable = write_pixels(pictures, self.card.image_size, path, config.workers)
+                check([self.table], unreadable, shared_pictures=config.shared_pictures)
+            except Exception:
+                self.run.abandon()
+                raise
+        self.accelerator.wait_for_everyone()
+        return np.load(path, mmap_mode="r")
+
+    def _train(self) -> None:
         config, progress = self.config, self.progress
         batches = math.ceil(len(self.train_set) / config.batch_size)
         self.steps = batches * config.epochs
@@ -130,10 +160,6 @@ class _Trainer:
                 stopped = config.patience and progress["waited"] >= config.patience
                 progress["finished"] = bool(stopped or progress["epoch"] == config.epochs)
                 self._save()
-        self.accelerator.end_training()
-        if self.accelerator.is_main_process:
-            for file in self.run.folder.glob("inputs-*.npy"):
-                file.unlink()
 
     def _step(self, rows: np.ndarray) -> None:
         config, progress = self.config, self.progress
@@ -288,32 +314,6 @@ def _distances(
     rows = torch.from_numpy(index.reshape(-1, 3)).split(4096)
     left, right = zip(*(triplet_distances(units, some) for some in rows), strict=True)
     return torch.cat(left), torch.cat(right)
-
-
-def _inputs(
-    accelerator: Accelerator,
-    config: Config,
-    table: Triplets,
-    train_set: Triplets,
-    metric: PerceptualMetric,
-    frozen: bool,
-    run: Run,
-) -> np.ndarray:
-    """Pixels or, where the branches are frozen, features of all pictures: made by one process, mapped by all."""
-    path = run.folder / f"inputs-{'features' if frozen else 'pixels'}.npy"
-    if accelerator.is_main_process:
-        unreadable: dict[Path, str] = {}
-        try:
-            if not path.is_file() and frozen:
-                unreadable = write_features(metric.to(accelerator.device), train_set.pictures, path, config.workers)
-            elif not path.is_file():
-                unreadable = write_pixels(train_set.pictures, metric.card.image_size, path, config.workers)
-            check([table], unreadable, shared_pictures=config.shared_pictures)
-        except Exception:
-            run.abandon()
-            raise
-    accelerator.wait_for_everyone()
-    return np.load(path, mmap_mode="r")
 
 
 def _data_digest(table: Triplets) -> str:

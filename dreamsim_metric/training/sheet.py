@@ -8,12 +8,12 @@ from pathlib import Path
 import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
-import PIL.ImageOps
 
 from ..folders import write_file
+from .inputs import decode
 
 _SIDE, _GAP, _FRAME, _TEXT = 168, 14, 5, 15
-_PEOPLE, _METRIC, _INK, _PAPER, _PAD = "#2a9d4a", "#e07b1a", "#222222", "#ffffff", "#eeeeee"
+_PEOPLE, _METRIC, _INK, _PAPER = "#2a9d4a", "#e07b1a", "#222222", "#ffffff"
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ class SheetRow:
 def triplet_sheet(rows: Sequence[SheetRow], path: Path, columns: int = 2) -> None:
     """Write triplets as a PNG: left, reference, right, each with its votes and distance.
 
-    The side that people chose is framed in green, the metric's in orange, inside it where they agree.
+    Pictures are squashed to squares, as metrics see them. The side that people chose is framed in green, the
+    metric's in orange, inside it where they agree.
 
     Args:
         rows: the triplets.
@@ -69,11 +70,11 @@ def triplet_sheet(rows: Sequence[SheetRow], path: Path, columns: int = 2) -> Non
         people = "right" if row.share > 0.5 else "left" if row.share < 0.5 else ""
         nearer = row.right_distance - row.left_distance
         ours = "left" if nearer > 0 else "right" if nearer < 0 else ""
-        for j, (name, file) in enumerate((("left", row.left), ("reference", row.reference), ("right", row.right))):
+        seen = decode((row.left, row.reference, row.right), _SIDE)
+        for j, (name, pixels) in enumerate(zip(("left", "reference", "right"), seen, strict=True)):
             at = left + j * (_SIDE + _GAP), top
-            with PIL.Image.open(file) as opened:
-                picture = PIL.ImageOps.exif_transpose(opened).convert("RGB")
-            sheet.paste(PIL.ImageOps.pad(picture, (_SIDE, _SIDE), color=_PAD), at)
+            if not isinstance(pixels, str):  # a file that went away since it was embedded leaves its place empty
+                sheet.paste(PIL.Image.fromarray(pixels.transpose(1, 2, 0)), at)
             frames = [colour for chosen, colour in ((people, _PEOPLE), (ours, _METRIC)) if chosen == name]
             for depth, colour in enumerate(frames):
                 inset = depth * _FRAME
