@@ -36,8 +36,8 @@ class DataError(ValueError):
         return "\n".join(lines)
 
 
-class _Table(Dataset[Item]):
-    """What tables of triplets and of pairs share: rows that refer to pictures, each with a share of votes."""
+class Table(Dataset[Item]):
+    """What all tables of judgements share: rows that refer to pictures, each with what people said of them."""
 
     name: str
     ids: tuple[str, ...]
@@ -47,8 +47,10 @@ class _Table(Dataset[Item]):
     splits: tuple[str, ...]
     rows: tuple[str, ...]
     problems: tuple[str, ...]
+    subsets: tuple[str, ...] | None
     _TARGET: ClassVar[str]
     _PICTURES_A_ROW: ClassVar[int]
+    _OPTIONAL: ClassVar[tuple[str, ...]] = ("subsets",)
 
     def __post_init__(self) -> None:
         lengths = {name: len(getattr(self, name)) for name in self._columns()}
@@ -88,8 +90,8 @@ class _Table(Dataset[Item]):
         """The rows of one split.
 
         Args:
-            name: as the data calls it, or `all`. Where the table says which triplets are of ImageNet's categories,
-                also `train_imagenet`, `train_no_imagenet` and so on, as DreamSim reports NIGHTS.
+            name: as the data calls it, or `all`. Where the table has subsets, also `SPLIT_SUBSET`: `test_imagenet` and
+                `test_no_imagenet` of NIGHTS, `val_cnn` of BAPPS.
 
         Raises:
             ValueError: no row is of that split; the message gives those that there are.
@@ -101,19 +103,23 @@ class _Table(Dataset[Item]):
         return self.take(masks[name])
 
     def _splits(self) -> dict[str, np.ndarray]:
-        splits = np.array(self.splits, dtype=object)
-        return {name: splits == name for name in dict.fromkeys(self.splits)}
+        masks = _masks(self.splits)
+        if self.subsets is None:
+            return masks
+        parts = _masks(self.subsets)
+        return masks | {f"{name}_{part}": mask & rows for name, mask in masks.items() for part, rows in parts.items()}
 
     def _columns(self) -> tuple[str, ...]:
         """The attributes with one value a row."""
-        return ("ids", "index", self._TARGET, "votes", "splits", "rows")
+        optional = (name for name in self._OPTIONAL if getattr(self, name) is not None)
+        return ("ids", "index", self._TARGET, "votes", "splits", "rows", *optional)
 
     def _with(self, **changes: Any) -> Self:
         return type(self)(**{**vars(self), **changes})
 
 
 @dataclass(frozen=True, eq=False)
-class Triplets(_Table[tuple[str, str, str, float]]):
+class Triplets(Table[tuple[str, str, str, float]]):
     """Two-alternative forced choices: which of two pictures looks more like the reference?
 
     An item is `(reference, left, right, share)`: three paths and the share of votes for the right picture.
@@ -128,7 +134,8 @@ class Triplets(_Table[tuple[str, str, str, float]]):
         splits: `N` names of splits.
         rows: `N` places where the rows come from, for reports: "data.csv row 17 (id 12)".
         problems: the rows that the reader could not use and why, one line each; `check` raises them.
-        imagenet: `(N,)` bool, whether the pictures are of ImageNet's categories, where the data says.
+        subsets: `N` names of parts that are reported on their own, where the data has any.
+        prompts: `N` texts that the pictures were generated from, where the data says.
     """
 
     name: str
@@ -140,9 +147,11 @@ class Triplets(_Table[tuple[str, str, str, float]]):
     splits: tuple[str, ...]
     rows: tuple[str, ...]
     problems: tuple[str, ...]
-    imagenet: np.ndarray | None = None
+    subsets: tuple[str, ...] | None = None
+    prompts: tuple[str, ...] | None = None
     _TARGET: ClassVar[str] = "right"
     _PICTURES_A_ROW: ClassVar[int] = 3
+    _OPTIONAL: ClassVar[tuple[str, ...]] = ("subsets", "prompts")
 
     def __getitem__(self, i: int) -> tuple[str, str, str, float]:
         reference, left, right = (str(self.pictures[position]) for position in self.index[i])
@@ -177,25 +186,15 @@ class Triplets(_Table[tuple[str, str, str, float]]):
         mask = train & np.isin(self.index[:, 0], chosen)
         return self._with(splits=tuple(np.where(mask, "val", np.array(self.splits, dtype=object)).tolist()))
 
-    def _splits(self) -> dict[str, np.ndarray]:
-        splits = super()._splits()
-        if self.imagenet is None:
-            return splits
-        parts = {"_imagenet": self.imagenet, "_no_imagenet": ~self.imagenet}
-        return splits | {name + part: mask & rows for name, mask in splits.items() for part, rows in parts.items()}
-
-    def _columns(self) -> tuple[str, ...]:
-        return super()._columns() if self.imagenet is None else (*super()._columns(), "imagenet")
-
 
 @dataclass(frozen=True, eq=False)
-class Pairs(_Table[tuple[str, str, float]]):
+class Pairs(Table[tuple[str, str, float]]):
     """Just-noticeable differences: do two pictures, shown briefly, look the same?
 
     An item is `(a, b, same)`: two paths and the share of people who said that they are the same.
 
     Attributes:
-        name, ids, pictures, votes, splits, rows, problems: as in `Triplets`.
+        name, ids, pictures, votes, splits, rows, problems, subsets: as in `Triplets`.
         index: `(N, 2)` int64, positions in `pictures`.
         same: `(N,)` float64 in [0, 1], the share of votes for "same".
     """
@@ -209,6 +208,7 @@ class Pairs(_Table[tuple[str, str, float]]):
     splits: tuple[str, ...]
     rows: tuple[str, ...]
     problems: tuple[str, ...]
+    subsets: tuple[str, ...] | None = None
     _TARGET: ClassVar[str] = "same"
     _PICTURES_A_ROW: ClassVar[int] = 2
 
@@ -217,7 +217,12 @@ class Pairs(_Table[tuple[str, str, float]]):
         return a, b, float(self.same[i])
 
 
-def on_common_pictures(*tables: Triplets | Pairs) -> tuple[Any, ...]:
+def _masks(names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    values = np.array(names, dtype=object)
+    return {name: values == name for name in dict.fromkeys(names)}
+
+
+def on_common_pictures(*tables: Table[Any]) -> tuple[Any, ...]:
     """The same tables with one list of pictures for all of them, so that each picture is read once."""
     places = {path: i for i, path in enumerate(dict.fromkeys(path for table in tables for path in table.pictures))}
     return tuple(
@@ -227,7 +232,7 @@ def on_common_pictures(*tables: Triplets | Pairs) -> tuple[Any, ...]:
 
 
 def check(
-    tables: Sequence[Triplets | Pairs],
+    tables: Sequence[Table[Any]],
     unreadable: Mapping[Path, str] | None = None,
     *,
     shared_pictures: bool = False,
@@ -266,7 +271,7 @@ def check(
         raise DataError(dict.fromkeys(problems))  # parts of one table repeat its reader's problems
 
 
-def _places(tables: Sequence[Triplets | Pairs]) -> tuple[dict[str, _Places], dict[tuple[str, ...], _Places]]:
+def _places(tables: Sequence[Table[Any]]) -> tuple[dict[str, _Places], dict[tuple[str, ...], _Places]]:
     """Where each picture is, and where each triplet or pair is, sides in alphabetical order."""
     pictures: dict[str, _Places] = defaultdict(lambda: defaultdict(list))
     questions: dict[tuple[str, ...], _Places] = defaultdict(lambda: defaultdict(list))
@@ -281,7 +286,7 @@ def _places(tables: Sequence[Triplets | Pairs]) -> tuple[dict[str, _Places], dic
     return pictures, questions
 
 
-def _bad_rows(table: Triplets | Pairs) -> Iterator[str]:
+def _bad_rows(table: Table[Any]) -> Iterator[str]:
     owners = defaultdict(list)
     for name, row in zip(table.ids, table.rows, strict=True):
         owners[name].append(row)

@@ -42,7 +42,7 @@ def read_triplets(
             and the columns `ref_path`, `left_path`, `right_path`, and either `left_votes` and `right_votes` (how many
             chose each) or `left_vote` and `right_vote` (shares that sum to 1; counts too, if any sum exceeds 1).
             Optional: `id` (else the row's number), `votes` beside shares (else 1), `split` (else `train`),
-            `is_imagenet`.
+            `subset`, `is_imagenet` (subsets `imagenet` and `no_imagenet`, as DreamSim reports NIGHTS), `prompt`.
         format: see the module; by default as the files in `root` suggest.
         min_votes: leave out triplets that fewer people judged; by default 6 for `nights`, as DreamSim does, else 0.
 
@@ -89,7 +89,8 @@ class _Row:
     target: float
     votes: float
     split: str
-    imagenet: bool | None = None
+    subset: str = ""
+    prompt: str = ""
 
 
 _Rows = Iterator[_Row | str]  # a text is what is wrong with a row
@@ -160,8 +161,10 @@ def _columns(root: Path, rows: _Rows, min_votes: float, target: str) -> dict[str
         "rows": tuple(row.where for row in kept),
         "problems": tuple(problems),
     }
-    imagenet = [row.imagenet for row in kept]
-    return columns if None in imagenet else columns | {"imagenet": np.array(imagenet, dtype=bool)}
+    for name, values in (("subsets", [row.subset for row in kept]), ("prompts", [row.prompt for row in kept])):
+        if all(values):
+            columns[name] = tuple(values)
+    return columns
 
 
 def _triplet_table(root: Path, nights: bool = False) -> _Rows:
@@ -184,10 +187,15 @@ def _triplet_table(root: Path, nights: bool = False) -> _Rows:
             raise RowError(f"left_vote {left:g} and right_vote {right:g} do not sum to 1")
         share = right / (votes or 1) if counted else right
         paths = tuple(record.path(column) for column in ("ref_path", "left_path", "right_path"))
-        split, imagenet = record.text("split", "train"), record.truth("is_imagenet")
-        return _Row(record.where, record.id, paths, share, votes, split, imagenet)
+        split, prompt = record.text("split", "train"), record.cells.get("prompt", "")
+        return _Row(record.where, record.id, paths, share, votes, split, _subset(record), prompt)
 
     return sheet.rows(row)
+
+
+def _subset(record: Record) -> str:
+    imagenet = record.truth("is_imagenet")
+    return record.cells.get("subset", "") if imagenet is None else "imagenet" if imagenet else "no_imagenet"
 
 
 def _are_counts(sheet: Sheet, sides: tuple[str, str]) -> bool:
@@ -204,7 +212,7 @@ def _pair_table(root: Path) -> _Rows:
     def row(record: Record) -> _Row:
         paths = (record.path("a_path"), record.path("b_path"))
         votes, split = record.number("votes", "1"), record.text("split", "train")
-        return _Row(record.where, record.id, paths, record.number("same"), votes, split)
+        return _Row(record.where, record.id, paths, record.number("same"), votes, split, record.cells.get("subset", ""))
 
     return sheet.rows(row)
 
@@ -237,7 +245,7 @@ def _bapps(root: Path, task: str, parts: tuple[str, ...], answer: str) -> _Rows:
                 yield f"{where}: {error}"
                 continue
             paths = tuple(files[part][stem] for part in parts)
-            yield _Row(where, where, paths, share, _BAPPS_VOTES[task, split], split)
+            yield _Row(where, where, paths, share, _BAPPS_VOTES[task, split], split, subset)
 
 
 def _bapps_folders(root: Path, task: str, answer: str) -> list[Path]:

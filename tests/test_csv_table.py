@@ -29,7 +29,8 @@ def test_a_table_of_counts(tmp_path):
     ]
     assert table.votes.tolist() == [4, 2]
     assert table.splits == ("train", "test")
-    assert table.imagenet is None
+    assert table.subsets is None
+    assert table.prompts is None
     assert [path.name for path in table.pictures] == ["r.jpg", "a.jpg", "b.jpg", "c.jpg"]
     assert table.index.tolist() == [[0, 1, 2], [0, 2, 3]]
     assert read_triplets(tmp_path / "mine", min_votes=3).ids == ("a",)

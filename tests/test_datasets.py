@@ -34,9 +34,9 @@ def table(questions, answers=None, **columns):
 
 def contents(table):
     """All there is to a row, whatever the numbering of the pictures."""
+    optional = [name for name in ("subsets", "prompts") if getattr(table, name, None) is not None]
     return [
-        (*table[i], table.ids[i], table.votes[i], table.splits[i], table.rows[i])
-        + (() if getattr(table, "imagenet", None) is None else (table.imagenet[i],))
+        (*table[i], *(getattr(table, name)[i] for name in ("ids", "votes", "splits", "rows", *optional)))
         for i in range(len(table))
     ]
 
@@ -46,7 +46,8 @@ FIVE = table(
     [0.0, 0.25, 0.5, 0.75, 1.0],
     votes=np.arange(1.0, 6.0),
     splits=("train", "train", "val", "test", "test"),
-    imagenet=np.array([True, False, True, True, False]),
+    subsets=("imagenet", "no_imagenet", "imagenet", "imagenet", "no_imagenet"),
+    prompts=("a cat", "a dog", "a cat", "a cup", "a bus"),
     problems=("row 9: bad",),
 )
 JND = table(["a b", "c d", "a d"], [0.0, 1.0, 0.5], splits=("val", "val", "test"))
@@ -78,7 +79,7 @@ def test_taking_rows_keeps_all_that_belongs_to_them(whole):
     assert contents(whole.take(mask)) == contents(whole)[::2]
 
 
-def test_splits_go_by_name_and_imagenet():
+def test_splits_go_by_name_and_subset():
     ids = {name: FIVE.split(name).ids for name in ("all", "train", "val", "test", "test_imagenet", "test_no_imagenet")}
     assert ids == {
         "all": ("0", "1", "2", "3", "4"),
@@ -99,7 +100,7 @@ def test_splits_go_by_name_and_imagenet():
         (JND, "test_imagenet", r"all \(3 rows\), val \(2 rows\), test \(1 rows\)$"),
         (FIVE.take(np.array([], dtype=int)), "all", "it has no rows"),
     ],
-    ids=["unknown", "empty", "imagenet not known", "no rows"],
+    ids=["unknown", "empty", "subsets not known", "no rows"],
 )
 def test_a_split_that_is_not_there_is_an_error_with_those_that_are(whole, name, there):
     with pytest.raises(ValueError, match=f"got split '{name}'; expected one of those in set: .*{there}"):
@@ -159,7 +160,7 @@ def test_holding_out_nothing_or_everything_is_an_error(fraction):
     ("columns", "message"),
     [
         ({"ids": ("0",)}, "unequal length, .*'ids': 1, 'index': 2"),
-        ({"imagenet": np.array([True])}, "unequal length, .*'imagenet': 1"),
+        ({"subsets": ("cnn",)}, "unequal length, .*'subsets': 1"),
         ({"index": np.zeros((2, 2), int)}, r"shape \(2, 2\); expected \(2, 3\)"),
         ({"index": np.full((2, 3), 9)}, "from 9 to 9; expected positions in the 3 pictures"),
         ({"index": np.full((2, 3), -1)}, "from -1 to -1; expected positions in the 3 pictures"),

@@ -81,7 +81,8 @@ def test_nights_is_read_with_its_rule_of_six_votes(nights):
     assert table.ids == ("7", "1008", "12")
     assert table.votes.tolist() == [6, 9, 11]
     assert table.splits == ("train", "test", "test")
-    assert table.imagenet.tolist() == [True, False, True]
+    assert table.subsets == ("imagenet", "no_imagenet", "imagenet")
+    assert table.prompts == ("An image of a cat, sleeping", "An image of a cup", "An image of a dog")
     assert table.rows == ("data.csv row 2 (id 7)", "data.csv row 3 (id 1008)", "data.csv row 4 (id 12)")
     assert table.problems == ()
     assert table.split("test_no_imagenet").ids == ("1008",)
@@ -127,6 +128,8 @@ def test_bapps_triplets(bapps):
     assert table.right == pytest.approx([0.5, 1.0, 0.2, 0.8, 0.0, 1.0])
     assert table.votes.tolist() == [2, 2, 5, 5, 5, 5]
     assert table.splits == ("train",) * 2 + ("val",) * 4
+    assert table.subsets == ("mix", "mix", "cnn", "cnn", "cnn", "color")
+    assert table.split("val_color").ids == ("val/color/000000",)
     assert list(read_triplets(bapps / "2afc")) == list(table)
     check([table, read_pairs(bapps)])
 
