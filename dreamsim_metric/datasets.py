@@ -51,6 +51,7 @@ class Table(Dataset[Item]):
     _TARGET: ClassVar[str]
     _PICTURES_A_ROW: ClassVar[int]
     _OPTIONAL: ClassVar[tuple[str, ...]] = ("subsets",)
+    _TARGET_IS_SHARE: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         lengths = {name: len(getattr(self, name)) for name in self._columns()}
@@ -96,13 +97,14 @@ class Table(Dataset[Item]):
         Raises:
             ValueError: no row is of that split; the message gives those that there are.
         """
-        masks = {"all": np.ones(len(self), dtype=bool), **self._splits()}
+        masks = {"all": np.ones(len(self), dtype=bool), **self.split_masks()}
         if name not in masks or not masks[name].any():
             there = ", ".join(f"{known} ({mask.sum()} rows)" for known, mask in masks.items() if mask.any())
             raise ValueError(f"got split {name!r}; expected one of those in {self.name}: {there or 'it has no rows'}")
         return self.take(masks[name])
 
-    def _splits(self) -> dict[str, np.ndarray]:
+    def split_masks(self) -> dict[str, np.ndarray]:
+        """`(N,)` bool by name of split, and by `SPLIT_SUBSET`; some of the latter may be empty."""
         masks = _masks(self.splits)
         if self.subsets is None:
             return masks
@@ -174,7 +176,7 @@ class Triplets(Table[tuple[str, str, str, float]]):
             ValueError: no row is of the split `train`, or the fraction would leave one side empty.
         """
         self.split("train")  # says what there is instead
-        train = self._splits()["train"]
+        train = self.split_masks()["train"]
         references = np.array(sorted(set(self.index[train, 0].tolist()), key=self.pictures.__getitem__), dtype=np.int64)
         held = round(fraction * len(references)) if 0 < fraction < 1 else 0
         if not 0 < held < len(references):
@@ -294,7 +296,7 @@ def _bad_rows(table: Table[Any]) -> Iterator[str]:
         if len(theirs) > 1:
             yield f"id {name} is given to {_some(theirs)}; expected each id once"
     share = getattr(table, table._TARGET)
-    for i in np.flatnonzero(~((share >= 0) & (share <= 1))):
+    for i in np.flatnonzero(~((share >= 0) & (share <= 1))) if table._TARGET_IS_SHARE else ():
         yield f"{table.rows[i]}: {table._TARGET} is {share[i]:g}; expected a share of votes, in [0, 1]"
     for i in np.flatnonzero(~((table.votes > 0) & np.isfinite(table.votes))):
         yield f"{table.rows[i]}: votes is {table.votes[i]:g}; expected a number above 0"

@@ -56,14 +56,14 @@ def batches(pictures: Pictures, batch_size: int) -> Iterator[Pictures]:
             yield cast(Sequence[Picture], pictures)[start : start + batch_size]
 
 
-def to_pixels(pictures: Pictures, size: tuple[int, int], *, check: bool = True) -> Tensor:
+def to_pixels(pictures: Pictures, size: tuple[int, int] | None, *, check: bool = True) -> Tensor:
     """Read, convert to RGB and resize (Pillow's bicubic, aspect ratio ignored, as DreamSim was trained).
 
     Args:
         pictures: a path, PIL image, uint8 array or tensor (0…255; HWC/NHWC or CHW/NCHW where that is unambiguous),
             float array or tensor in [0, 1] (CHW/NCHW), or a list of those with sizes mixed. EXIF rotation is applied;
             greyscale, palette and CMYK become RGB; transparency is laid over white; 16-bit is scaled to 8-bit.
-        size: height and width of the result.
+        size: height and width of the result; None for the pictures' own, which must then all have one.
         check: look for values outside [0, 1]. This reads the pixels back from a GPU; switch it off inside a loop.
 
     Returns:
@@ -84,7 +84,10 @@ def to_pixels(pictures: Pictures, size: tuple[int, int], *, check: bool = True) 
         stacks = [_one(picture, check) for picture in pictures]
     else:
         stacks = [_stack(cast(Picture, pictures), check)]
-    return torch.cat([resize(stack, size) for stack in stacks])
+    resized = [resize(stack, size or (stack.shape[-2], stack.shape[-1])) for stack in stacks]
+    if len(sizes := {f"{some.shape[-2]} × {some.shape[-1]}" for some in resized}) > 1:
+        raise ValueError(f"got pictures of sizes {', '.join(sorted(sizes))} and no size=; expected one size")
+    return torch.cat(resized)
 
 
 def _one(picture: Picture, check: bool) -> Tensor:

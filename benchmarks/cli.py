@@ -1,0 +1,228 @@
+"""The command line, `dreamsim-bench`."""
+
+import argparse
+import json
+import logging
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dreamsim_metric.datasets import DataError
+
+# Heavy imports (torch, pandas) are in the functions that need them: `--help` and errors come at once.
+
+DEFAULT_METRICS = (
+    *("mini", "ensemble", "lpips-alex", "lpips-vgg", "lpips-squeeze", "dists", "psnr", "ssim", "ms-ssim"),
+    *("clip-i-b32", "dino-vits16", "dinov2-vitb14"),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: the arguments; default those of the process.
+
+    Returns:
+        0, or 1 after an error, of which one line is on stderr.
+    """
+    arguments = _parser().parse_args(argv)
+    arguments.command = list(sys.argv[1:] if argv is None else argv)
+    try:
+        arguments.run(arguments)
+        sys.stdout.flush()
+        return 0
+    except BrokenPipeError:  # the reader, `head` say, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        print("dreamsim-bench: interrupted; what was computed is cached", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if arguments.debug:
+            raise
+        if isinstance(error, DataError):
+            for problem in error.problems:
+                print(problem, file=sys.stderr)
+        text = " ".join(str(error).split()) if not isinstance(error, DataError) else str(error).partition(":")[0]
+        if isinstance(error, ModuleNotFoundError):
+            text = f"{error}: pip install 'dreamsim_metric[bench]'"
+        print(f"dreamsim-bench: {text or type(error).__name__}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="dreamsim-bench", description="metrics of pictures against people")
+    parser.add_argument("--debug", action="store_true", help="show where an error comes from")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    human = commands.add_parser("human", help="metrics × human data sets: agreement, intervals, tests")
+    human.set_defaults(run=_human)
+    human.add_argument(
+        "--data",
+        action="append",
+        required=True,
+        metavar="[NAME=]FOLDER",
+        help="a data set (names: dreamsim-bench data); repeat for more",
+    )
+    human.add_argument("--split", nargs="+", default=[], metavar="SPLIT", help="in place of the usual splits")
+    human.add_argument(
+        "--metrics", nargs="+", default=DEFAULT_METRICS, metavar="METRIC", help="see dreamsim-bench metrics"
+    )
+    human.add_argument(
+        "--weights",
+        action="append",
+        default=[],
+        metavar="METRIC=FILE[,FILE]",
+        help="files of weights to read in place of downloading; repeat for more",
+    )
+    human.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the tables")
+    human.add_argument("--draws", type=int, default=1000, metavar="N", help="of the bootstrap (default: 1000)")
+    human.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
+    human.add_argument("--batch-size", type=int, default=32, metavar="N", help="pictures at once (default: 32)")
+    human.add_argument("--device", help="default: cuda where there is one, else cpu")
+    human.add_argument(
+        "--cache", type=Path, metavar="FILE", help="of embeddings and distances (default: in the user cache)"
+    )
+    human.add_argument("--json", action="store_true", help="print the scores as JSON")
+    data = commands.add_parser("data", help="the data sets; for one: where to get it, and whether it is whole")
+    data.set_defaults(run=_data)
+    data.add_argument("name", nargs="?", metavar="NAME", help="a data set, or a .py file with SOURCES")
+    data.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="check what is in it")
+    metrics = commands.add_parser("metrics", help="the metrics")
+    metrics.set_defaults(run=_metrics)
+    return parser
+
+
+def _say_so_at_once_without_network() -> None:
+    """Else the hub's client would try each file for half a minute, with many lines of warnings."""
+    host = os.environ.get("HF_ENDPOINT", "https://huggingface.co").partition("://")[2].partition("/")[0]
+    try:
+        socket.getaddrinfo(host.partition(":")[0], 443)
+    except OSError:
+        if os.environ.setdefault("HF_HUB_OFFLINE", "1") == "1":
+            print("no network: weights are looked for on this machine only", file=sys.stderr)
+    logging.disable(logging.ERROR)  # what cannot be had is said in our own words
+
+
+def _human(arguments: argparse.Namespace) -> None:
+    _say_so_at_once_without_network()
+    import torch
+
+    from dreamsim_metric.weights import cache_dir
+
+    from .human.cache import Cache
+    from .human.run import run
+    from .human.sources import read_parts
+    from .metrics.base import Options
+    from .metrics.registry import find_metrics
+
+    for option, value in (("--draws", arguments.draws), ("--batch-size", arguments.batch_size)):
+        if value < 1:
+            raise ValueError(f"got {option} {value}; expected 1 or more")
+    makers = find_metrics(arguments.metrics)
+    weights = _weights(arguments.weights, list(makers))
+    parts = [part for given in arguments.data for part in read_parts(given, arguments.split)]
+    device = torch.device(arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    scores = run(
+        makers,
+        parts,
+        arguments.out,
+        Cache(arguments.cache or cache_dir() / "benchmarks.sqlite"),
+        options=lambda name: Options(weights.get(name, ()), device),
+        draws=arguments.draws,
+        seed=arguments.seed,
+        batch_size=arguments.batch_size,
+        command=["dreamsim-bench", *arguments.command],
+    )
+    if arguments.json:
+        print(json.dumps(json.loads(scores.to_json(orient="records")), indent=2))
+    else:
+        print_scores(scores)
+        print_unmeasured(arguments.out)
+
+
+def _weights(given: Sequence[str], metrics: Sequence[str]) -> dict[str, tuple[Path, ...]]:
+    found = {}
+    for text in given:
+        name, equals, files = text.partition("=")
+        if not equals or name not in metrics:
+            raise ValueError(f"got --weights {text}; expected METRIC=FILE of one of {', '.join(metrics)}")
+        found[name] = tuple(map(Path, files.split(",")))
+        for file in found[name]:
+            if not file.exists():
+                raise FileNotFoundError(f"no such file of weights: {file}")
+    return found
+
+
+def print_scores(scores: Any) -> None:
+    """A table a figure, best metric first: value, 95 % interval over references (else judgements), and people."""
+    for (data, split, score), rows in scores.groupby(["data", "split", "score"], sort=False):
+        first = rows.iloc[0]
+        known = {"people": "people", "others": "one person against the others", "ceiling": "at most"}
+        notes = [f"{text} {first[name]:.4g}" for name, text in known.items() if first[name] == first[name]]
+        print(f"{data} {split}, {score}, {first['n']} judgements" + (f" ({'; '.join(notes)})" if notes else ""))
+        for _, row in rows.sort_values("value", ascending=False).iterrows():
+            low, high = ("low", "high") if row["ref_low"] != row["ref_low"] else ("ref_low", "ref_high")
+            digits = 1 if score.endswith("%") else 3
+            interval = f"{row[low]:.{digits}f} to {row[high]:.{digits}f}"
+            print(f"  {row['rank']:>2}  {row['metric']:<28} {row['value']:>7.{digits}f}   {interval}")
+        print()
+
+
+def print_unmeasured(out: Path) -> None:
+    """A line for each metric that has no figures, or not all."""
+    import pandas as pd
+
+    for row in pd.read_parquet(out / "metrics.parquet").itertuples():
+        if row.status != "measured":
+            status = str(row.status)
+            print(f"   -  {row.metric:<28} {status if len(status) < 100 else status[:100] + '…'}")
+
+
+def _data(arguments: argparse.Namespace) -> None:
+    from dreamsim_metric.datasets import check
+
+    from .human.sources import built_in, find_source, missing_rows
+
+    if arguments.name is None:
+        width = max(map(len, built_in()))
+        for name, source in built_in().items():
+            print(f"{name:<{width}}  {source.kind}")
+        return
+    name, source = find_source(arguments.name)
+    print(f"{source.title or name}: {source.kind}\nget it: {source.get}\nlicence: {source.licence}")
+    if source.citation:
+        print(f"cite: {source.citation}")
+    if source.rows:
+        print("published judgements: " + ", ".join(f"{split} {count}" for split, count in source.rows.items()))
+    if arguments.folder is None:
+        return
+    if not arguments.folder.exists():
+        raise FileNotFoundError(f"no such folder: {arguments.folder}")
+    tables = source.read(arguments.folder)
+    check(tables, shared_pictures=True)
+    for table in tables:
+        splits = ", ".join(f"{split} {mask.sum()}" for split, mask in table.split_masks().items())
+        print(f"on disk: {type(table).__name__}, {len(table)} rows, {len(table.pictures)} pictures: {splits}")
+    incomplete = missing_rows(source, tables)
+    for line in incomplete:
+        print(f"note: {line}")
+    print("whole" if not incomplete else "readable, but not as published")
+
+
+def _metrics(arguments: argparse.Namespace) -> None:
+    from dreamsim_metric import list_models
+
+    from .metrics.registry import built_in
+
+    print(
+        f"models of dreamsim_metric: {', '.join(list_models())}, timm:NAME, open_clip:ARCH/TAG, hf:OWNER/REPO, a folder"
+    )
+    print(f"others: {', '.join(built_in())}, a .py file with METRICS")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Agreement of metrics with people: data sets, measurement, scores, and the command `dreamsim-bench human`."""

@@ -1,0 +1,71 @@
+"""What was computed before, kept by content: a killed run goes on where it was, a second one costs seconds."""
+
+import hashlib
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+_AT_ONCE = 500  # keys in one question to the database
+
+
+class Cache:
+    """An SQLite file of arrays by metric and content.
+
+    Args:
+        file: made if it is not there; None keeps nothing.
+
+    Raises:
+        OSError: it cannot be written, or is something else.
+    """
+
+    def __init__(self, file: Path | None) -> None:
+        try:
+            if file is not None:
+                file.parent.mkdir(parents=True, exist_ok=True)
+            self._base = sqlite3.connect(":memory:" if file is None else file, timeout=60)
+            self._base.execute("PRAGMA journal_mode = WAL")
+            self._base.execute(
+                "CREATE TABLE IF NOT EXISTS found (metric TEXT, content TEXT, value BLOB, "
+                "PRIMARY KEY (metric, content)) WITHOUT ROWID"
+            )
+        except sqlite3.Error as error:
+            raise OSError(f"cannot use {file} as cache ({error}); name another file, or remove it") from error
+
+    def get(self, metric: str, contents: Iterable[str]) -> dict[str, np.ndarray]:
+        """Float32 vectors by content, those that there are."""
+        wanted, found = list(dict.fromkeys(contents)), {}
+        for start in range(0, len(wanted), _AT_ONCE):
+            some = wanted[start : start + _AT_ONCE]
+            marks = ",".join("?" * len(some))
+            query = f"SELECT content, value FROM found WHERE metric = ? AND content IN ({marks})"
+            for content, value in self._base.execute(query, (metric, *some)):
+                found[content] = np.frombuffer(value, dtype=np.float32)
+        return found
+
+    def put(self, metric: str, values: Mapping[str, np.ndarray]) -> None:
+        """Keep float32 vectors by content.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        rows = [(metric, content, np.asarray(value, dtype=np.float32).tobytes()) for content, value in values.items()]
+        try:
+            with self._base:
+                self._base.executemany("INSERT OR REPLACE INTO found VALUES (?, ?, ?)", rows)
+        except sqlite3.Error as error:
+            raise OSError(f"cannot write the cache ({error}); what was there before is intact: make room") from error
+
+
+def digests(files: Sequence[Path]) -> dict[Path, str]:
+    """sha256 of files' contents.
+
+    Raises:
+        OSError: one cannot be read.
+    """
+    found = {}
+    for file in dict.fromkeys(files):
+        with open(file, "rb") as opened:
+            found[file] = hashlib.file_digest(opened, "sha256").hexdigest()
+    return found

@@ -1,0 +1,1 @@
+"""Data sets of human judgements. A file here with a dictionary `SOURCES` adds those in it."""

@@ -1,0 +1,59 @@
+"""THINGS odd-one-out judgements (Hebart et al., Nature Human Behaviour 2020), as DreamSim reads them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..sources import Source
+from ..tables import OddOneOut, Row, assemble
+
+_TABLE = "things_valset.txt"
+_ENDINGS = (".png", ".jpg", ".jpeg")
+
+
+def read_things(root: Path) -> OddOneOut:
+    """A folder with `things_valset.txt` (osf.io/b2a4j) and the pictures, in it or in `images/`.
+
+    A line has the names of three pictures without ending. The third is the odd one out: the first two are those that
+    the person found most alike.
+
+    Raises:
+        FileNotFoundError: no such table.
+        DataError: no line can be used.
+    """
+    return assemble(OddOneOut, root, _rows(root))
+
+
+def _rows(root: Path) -> Iterator[Row | str]:
+    file = root / _TABLE
+    if not file.is_file():
+        raise FileNotFoundError(f"no such table: {file}; expected {_TABLE} beside the pictures")
+    folder = root / "images" if (root / "images").is_dir() else root
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        names = line.split()
+        where = f"{_TABLE} line {number}"
+        if not names:
+            continue
+        if len(names) != 3:
+            yield f"{where}: {len(names)} names; expected three"
+            continue
+        paths = [next((p for end in _ENDINGS if (p := folder / (name + end)).is_file()), None) for name in names]
+        absent = [name for name, path in zip(names, paths, strict=True) if path is None]
+        if absent:
+            yield f"{where}: no picture {', '.join(absent)}.png in {folder}"
+            continue
+        yield Row(where, tuple(map(str, paths)), {"id": str(number), "target": 2, "split": "val"})
+
+
+SOURCES = {
+    "things": Source(
+        title="THINGS",
+        kind="odd one out of three photographs of objects",
+        read=lambda root: [read_things(root)],
+        fits=lambda root: (root / _TABLE).is_file(),
+        splits=("val",),
+        get="things_valset.txt from https://osf.io/b2a4j; its pictures from https://osf.io/jum2f, beside it",
+        licence="CC0 (judgements); pictures for research only",
+        citation="Hebart et al. Nature Human Behaviour 2020; THINGS-data, eLife 2023",
+        people={"odd-one-out, %": 66.67},  # noise ceiling: Muttenthaler et al., Nature 2025
+    )
+}

@@ -1,0 +1,200 @@
+"""Distances of everything that people judged: each picture goes through a metric's network once."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from dreamsim_metric.datasets import Triplets
+
+from ..metrics.base import Features, Metric, Unmeasurable
+from .cache import Cache, digests
+from .tables import COMPARED, Judgements
+
+_HELD = 3 << 30  # bytes of features held at once, of metrics whose features are large
+_AT_ONCE = 16 << 20  # bytes of features compared at once: more does not fit in the processor's cache
+_SAVED = 200  # pairs after which the cache is written
+
+
+def measure(metric: Metric, table: Judgements, cache: Cache, *, batch_size: int = 32, workers: int = 4) -> np.ndarray:
+    """Distances between the pictures that each row of a table is about.
+
+    Args:
+        metric: any.
+        table: what people judged.
+        cache: of what was computed before.
+        batch_size: pictures of one size that go through a network at once.
+        workers: threads that decode.
+
+    Returns:
+        `(N, K)` float64, for the K pairs of columns in `tables.COMPARED`, larger the more different: similarities have
+        their sign changed.
+
+    Raises:
+        Unmeasurable: the metric cannot take these pictures, and why.
+        OSError: the cache cannot be written.
+    """
+    columns = COMPARED[type(table)]
+    pairs = np.concatenate([table.index[:, list(pair)] for pair in columns])
+    key, contents = metric.key(), digests(table.pictures)
+    names = [contents[picture] for picture in table.pictures]
+    if metric.text is not None and isinstance(table, Triplets):
+        d = _against_prompts(metric, table, names, key, cache, batch_size, workers)
+    elif metric.text is not None:
+        raise Unmeasurable("it compares pictures with prompts, and this data has none")
+    elif metric.embeds:
+        units = _embeddings(metric, table.pictures, names, key, cache, batch_size, workers)
+        d = _compared(metric, (units[pairs[:, 0]],), (units[pairs[:, 1]],))
+    else:
+        d = _pair_distances(metric, table.pictures, names, pairs, key, cache, batch_size, workers)
+    if not np.isfinite(d).all():
+        raise Unmeasurable(f"it gave {np.count_nonzero(~np.isfinite(d))} numbers that are not finite")
+    sign = 1 if metric.card.direction == "distance" else -1
+    return sign * d.reshape(len(columns), len(table)).T
+
+
+def _against_prompts(
+    metric: Metric, table: Triplets, names: list[str], key: str, cache: Cache, batch_size: int, workers: int
+) -> np.ndarray:
+    if table.prompts is None or metric.text is None:
+        raise Unmeasurable("it compares pictures with prompts, and this data has none")
+    units = _embeddings(metric, table.pictures, names, key, cache, batch_size, workers)
+    prompts = list(dict.fromkeys(table.prompts))
+    texts = torch.cat([metric.text(prompts[i : i + batch_size]) for i in range(0, len(prompts), batch_size)]).cpu()
+    rows = texts[[prompts.index(prompt) for prompt in table.prompts]]
+    sides = [_compared(metric, (rows,), (units[table.index[:, side]],)) for side in (1, 2)]
+    return np.concatenate(sides)
+
+
+def _compared(metric: Metric, a: Features, b: Features) -> np.ndarray:
+    size = max(1, _AT_ONCE // max(1, sum(part[0].nbytes for part in a)))
+    found = []
+    for start in range(0, len(a[0]), size):
+        some = slice(start, start + size)
+        left, right = (tuple(part[some].to(metric.device) for part in side) for side in (a, b))
+        found.append(metric.compare(left, right).double().cpu().numpy())
+    return np.concatenate(found)
+
+
+def _embeddings(
+    metric: Metric, pictures: Sequence[Path], names: list[str], key: str, cache: Cache, batch_size: int, workers: int
+) -> torch.Tensor:
+    found = cache.get(key, names)
+    missing = {name: picture for name, picture in zip(names, pictures, strict=True) if name not in found}
+    made: dict[str, np.ndarray] = {}
+    order = list(missing)
+    for name, features in zip(order, _features(metric, list(missing.values()), batch_size, workers), strict=True):
+        made[name] = features[0].numpy()
+        if len(made) == _SAVED:
+            cache.put(key, made)
+            found |= made
+            made = {}
+    cache.put(key, made)
+    found |= made
+    return torch.from_numpy(np.stack([found[name] for name in names]))
+
+
+def _features(metric: Metric, pictures: Sequence[Path], batch_size: int, workers: int) -> Iterator[Features]:
+    """Of each picture, on the CPU, in order; neighbours of one size go through the network together."""
+    bar = tqdm(total=len(pictures), desc=metric.card.name, unit="picture", disable=None, leave=False)
+    with ThreadPoolExecutor(workers) as pool, bar:
+        for start in range(0, len(pictures), batch_size):
+            pixels = list(pool.map(metric.read, pictures[start : start + batch_size]))
+            while pixels:
+                alike = next((i for i, some in enumerate(pixels) if some.shape != pixels[0].shape), len(pixels))
+                batch, pixels = torch.stack(pixels[:alike]), pixels[alike:]
+                parts = _run(metric, batch)
+                for i in range(len(batch)):
+                    yield tuple(part[i] for part in parts)
+                bar.update(len(batch))
+
+
+def _run(metric: Metric, batch: torch.Tensor) -> Features:
+    with torch.inference_mode():
+        try:
+            return tuple(part.cpu() for part in metric.features(batch.to(metric.device)))
+        except (ValueError, RuntimeError, AssertionError) as error:  # too small for the network, say
+            raise Unmeasurable(f"it cannot take pictures of {batch.shape[-2]} × {batch.shape[-1]}: {error}") from error
+
+
+def _pair_distances(
+    metric: Metric,
+    pictures: Sequence[Path],
+    names: list[str],
+    pairs: np.ndarray,
+    key: str,
+    cache: Cache,
+    batch_size: int,
+    workers: int,
+) -> np.ndarray:
+    keys = [f"{names[a]} {names[b]}" for a, b in pairs]
+    found = cache.get(key, keys)
+    missing = {name: tuple(pair) for name, pair in zip(keys, pairs.tolist(), strict=True) if name not in found}
+    made: dict[str, np.ndarray] = {}
+    bar = tqdm(total=len(missing), desc=metric.card.name, unit="pair", disable=None, leave=False)
+    with bar, torch.inference_mode():
+        for some, d in _in_blocks(metric, pictures, missing, batch_size, workers):
+            made |= {name: np.array([value], dtype=np.float32) for name, value in zip(some, d, strict=True)}
+            bar.update(len(some))
+            if len(made) >= _SAVED:
+                cache.put(key, made)
+                found |= made
+                made = {}
+    cache.put(key, made)
+    found |= made
+    return np.array([found[name][0] for name in keys], dtype=np.float64)
+
+
+def _in_blocks(
+    metric: Metric, pictures: Sequence[Path], pairs: dict[str, tuple[int, int]], batch_size: int, workers: int
+) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Names and distances of pairs, ordered so that few pictures' features are held and few are computed twice."""
+    if not pairs:
+        return
+    used = sorted({position for pair in pairs.values() for position in pair})
+    one = next(_features(metric, [pictures[used[0]]], 1, 1))
+    block = max(1, int(_HELD / 2 / sum(part.nbytes for part in one)))
+    block_of = {position: i // block for i, position in enumerate(used)}
+    groups: dict[tuple[int, int], list[str]] = {}
+    for name, pair in pairs.items():
+        low, high = sorted(block_of[position] for position in pair)
+        groups.setdefault((low, high), []).append(name)
+    held: dict[int, Features] = {}
+    for group in sorted(groups):
+        needed = sorted({position for name in groups[group] for position in pairs[name]})
+        held = {position: held[position] for position in needed if position in held}
+        new = [position for position in needed if position not in held]
+        held |= dict(zip(new, _features(metric, [pictures[i] for i in new], batch_size, workers), strict=True))
+        batch = max(1, min(_SAVED, _AT_ONCE // max(1, sum(part.nbytes for part in held[needed[0]]))))
+        for start in range(0, len(groups[group]), batch):
+            some = groups[group][start : start + batch]
+            yield some, _distances(metric, pictures, [pairs[name] for name in some], held)
+
+
+def _distances(
+    metric: Metric, pictures: Sequence[Path], pairs: list[tuple[int, int]], held: dict[int, Features]
+) -> np.ndarray:
+    shapes = [tuple(tuple(part.shape for part in held[position]) for position in pair) for pair in pairs]
+    d = np.empty(len(pairs))
+    for shape in dict.fromkeys(shapes):
+        alike = [i for i, other in enumerate(shapes) if other == shape]
+        sides: list[Features] = []
+        for side in (0, 1):
+            features = [held[pairs[i][side]] for i in alike]
+            if side == 1 and shape[0] != shape[1]:  # seen at the size of its reference
+                features = [_resized(metric, pictures[pairs[i][1]], pictures[pairs[i][0]]) for i in alike]
+            sides.append(tuple(torch.stack(parts) for parts in zip(*features, strict=True)))
+        try:
+            d[alike] = _compared(metric, *sides)
+        except (ValueError, RuntimeError, AssertionError) as error:
+            raise Unmeasurable(f"it cannot compare such pictures: {error}") from error
+    return d
+
+
+def _resized(metric: Metric, picture: Path, reference: Path) -> Features:
+    size = metric.own_size(reference)
+    parts = _run(metric, metric.read(picture, size)[None])
+    return tuple(part[0] for part in parts)

@@ -1,0 +1,89 @@
+"""Bootstrap draws that all metrics share, so that two metrics are compared on the same resampled data."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+_CHUNK = 1 << 22  # numbers drawn at once: bounds the memory
+
+
+class Resamples:
+    """Resampled data sets: whole groups are drawn with replacement (Davison & Hinkley 1997, section 3.8).
+
+    Args:
+        groups: `(N,)` labels; rows with one label are drawn together. `np.arange(N)` draws rows.
+        draws: how many data sets.
+        seed: of the draws.
+    """
+
+    def __init__(self, groups: np.ndarray, draws: int = 1000, seed: int = 0) -> None:
+        _, self._labels = np.unique(groups, return_inverse=True)
+        self._count = int(self._labels.max()) + 1
+        self._draws, self._seed = draws, seed
+
+    def _drawn(self) -> Iterator[np.ndarray]:
+        random = np.random.default_rng(self._seed)
+        for some in np.array_split(np.empty(self._draws), max(1, self._draws * self._count // _CHUNK)):
+            yield random.integers(0, self._count, (len(some), self._count))
+
+    def means(self, values: np.ndarray) -> np.ndarray:
+        """`(draws,)` means of `(N,)` values in each draw; NaNs among the values are left out."""
+        kept = ~np.isnan(values)
+        sums = np.bincount(self._labels[kept], values[kept], self._count)
+        sizes = np.bincount(self._labels[kept], minlength=self._count)
+        with np.errstate(invalid="ignore"):  # a draw of groups that are all NaN has no mean
+            return np.concatenate([sums[drawn].sum(1) / sizes[drawn].sum(1) for drawn in self._drawn()])
+
+    def statistics(self, statistic: Callable[[np.ndarray], float]) -> np.ndarray:
+        """`(draws,)` of anything that is computed from the positions of the rows drawn; NaN where it is undefined."""
+        order = np.argsort(self._labels, kind="stable")
+        members = np.split(order, np.cumsum(np.bincount(self._labels))[:-1])
+        found = []
+        for drawn in self._drawn():
+            for groups in drawn:
+                try:
+                    found.append(statistic(np.concatenate([members[group] for group in groups])))
+                except ValueError:  # a draw without a single pair that is the same, say
+                    found.append(np.nan)
+        return np.array(found)
+
+
+def interval(draws: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """Percentile interval of bootstrap draws; NaNs where there are none.
+
+    Args:
+        draws: `(B,)`; NaNs are left out.
+        level: of confidence.
+    """
+    kept = draws[~np.isnan(draws)]
+    if not len(kept):
+        return float("nan"), float("nan")
+    low, high = np.quantile(kept, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def paired_p(a: np.ndarray, b: np.ndarray) -> float:
+    """Two-sided p of "neither is better", from one statistic of two metrics on the same draws.
+
+    Twice the share of draws on the far side of no difference (Efron & Tibshirani 1993, section 15.4), at least
+    1 / (B + 1).
+
+    Args:
+        a, b: `(B,)`; draws where either is NaN are left out.
+    """
+    difference = (a - b)[~(np.isnan(a) | np.isnan(b))]
+    below, above = np.count_nonzero(difference <= 0), np.count_nonzero(difference >= 0)
+    return min(1.0, 2 * (min(below, above) + 1) / (len(difference) + 1))
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """p-values corrected for how many they are (Holm 1979): step down, each at least the one before.
+
+    Args:
+        p: `(K,)` in [0, 1].
+    """
+    order = np.argsort(p, kind="stable")
+    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    corrected = np.empty(len(p))
+    corrected[order] = np.minimum(stepped, 1)
+    return corrected

@@ -1,0 +1,240 @@
+"""Metrics × human data sets → tables in a folder, of which `report` makes a page."""
+
+import importlib.metadata
+import itertools
+import json
+import platform
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from dreamsim_metric.datasets import Pairs, Triplets
+from dreamsim_metric.folders import write_file
+
+from ..metrics.base import Maker, Metric, Options, Unmeasurable
+from .cache import Cache
+from .measure import measure
+from .resampling import holm, interval, paired_p
+from .scoring import Score, ceilings, score
+from .sources import Part
+from .tables import COMPARED, Dissimilarities, Judgements, OddOneOut, Ratings
+
+SETTINGS, TABLES = "settings.json", ("metrics", "scores", "comparisons", "questions", "answers")
+MEASURED = "measured"
+
+_KINDS = {Triplets: "2AFC", Pairs: "JND", Ratings: "ratings", OddOneOut: "odd-one-out", Dissimilarities: "RDM"}
+_LIBRARIES = ("dreamsim_metric", "torch", "torchvision", "timm", "open_clip_torch", "piq", "lpips", "pillow", "numpy")
+_TIMED = 4  # pictures whose time is taken
+
+Row = dict[str, Any]
+
+
+def run(
+    makers: Mapping[str, Maker],
+    parts: Sequence[Part],
+    out: Path,
+    cache: Cache,
+    *,
+    options: Callable[[str], Options],
+    draws: int = 1000,
+    seed: int = 0,
+    batch_size: int = 32,
+    workers: int = 4,
+    command: Sequence[str] = (),
+) -> pd.DataFrame:
+    """Measure, score and compare, and write what was found.
+
+    A metric whose weights are not at hand, or which cannot take the pictures, has its row say so; the others go on.
+
+    Args:
+        makers: metrics by name (`registry.find_metrics`).
+        parts: of data sets (`sources.read_parts`).
+        out: folder for `metrics`, `scores`, `comparisons`, `questions` and `answers`, each `.parquet`, and
+            `settings.json`.
+        cache: of what was computed before; a run that was killed goes on from there.
+        options: weights and device of a metric, by name.
+        draws, seed: of the bootstrap.
+        batch_size, workers: see `measure`.
+        command: that asked for the run, for the settings.
+
+    Returns:
+        The table `scores`.
+
+    Raises:
+        OSError: the disk is full or not writable.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    metrics: list[Row] = []
+    answers: list[pd.DataFrame] = []
+    scores: dict[tuple[int, str], dict[str, Score]] = {}  # part and protocol → metric → figure
+    for name, make in makers.items():
+        print(f"{name} …", file=sys.stderr)
+        try:
+            metric = make(options(name))
+        except (OSError, ImportError) as error:
+            metrics.append(_unmade(name, f"weights not available: {_line(error)}"))
+            print(f"{name}: {metrics[-1]['status']}", file=sys.stderr)
+            continue
+        failures = []
+        for i, part in enumerate(parts):
+            try:
+                distances = measure(metric, part.table, cache, batch_size=batch_size, workers=workers)
+                found = score(part.table, distances, draws, seed)
+            except Unmeasurable as error:
+                failures.append(f"{part.data} {part.split}: {_line(error)}")
+                print(f"{name}: {failures[-1]}", file=sys.stderr)
+                continue
+            answers.append(_answers(part, name, distances))
+            for figure in found:
+                scores.setdefault((i, figure.name), {})[name] = figure
+        metrics.append(_made(name, metric, "; ".join(failures) or MEASURED, parts[0]))
+    frames = {
+        "metrics": pd.DataFrame(metrics),
+        "scores": _scores(parts, scores, draws, seed),
+        "comparisons": _comparisons(parts, scores),
+        "questions": pd.concat([_questions(part) for part in parts], ignore_index=True),
+        "answers": pd.concat(answers, ignore_index=True) if answers else pd.DataFrame(columns=["data", "metric"]),
+    }
+    for name, frame in frames.items():
+        write_file(out / f"{name}.parquet", frame.to_parquet(index=False))
+    write_file(out / SETTINGS, (json.dumps(_settings(parts, command, draws, seed), indent=2) + "\n").encode())
+    return frames["scores"]
+
+
+def _unmade(name: str, status: str) -> Row:
+    unknown = {"direction": "", "low": np.nan, "high": np.nan, "input": "", "preprocessing": "", "weights": ""}
+    return {"metric": name, "status": status, **unknown, "citation": "", "parameters": 0, "seconds": np.nan, "key": ""}
+
+
+def _made(name: str, metric: Metric, status: str, part: Part) -> Row:
+    card = asdict(metric.card)
+    low, high = card.pop("range")
+    del card["name"]
+    return {"metric": name, "status": status, "low": low, "high": high, **card} | {
+        "seconds": _seconds(metric, part.table),
+        "key": metric.key(),
+    }
+
+
+def _seconds(metric: Metric, table: Judgements) -> float:
+    """CPU seconds to compare two pictures that it has not seen, decoded already: the least of some tries."""
+    found = []
+    for picture in table.pictures[:_TIMED]:
+        try:
+            with torch.inference_mode():
+                pixels = metric.read(picture)[None].to(metric.device)
+                start = time.process_time()
+                metric.compare(metric.features(pixels), metric.features(pixels))
+            found.append(time.process_time() - start)
+        except (ValueError, RuntimeError, AssertionError):  # a picture that it cannot take
+            continue
+    return min(found, default=float("nan"))
+
+
+def _answers(part: Part, metric: str, distances: np.ndarray) -> pd.DataFrame:
+    columns = {f"d{k}": distances[:, k] if k < distances.shape[1] else np.nan for k in range(3)}
+    return pd.DataFrame({"data": part.data, "split": part.split, "id": part.table.ids, "metric": metric, **columns})
+
+
+def _questions(part: Part) -> pd.DataFrame:
+    table = part.table
+    index = np.pad(table.index, ((0, 0), (0, 3 - table.index.shape[1])), constant_values=-1)
+    paths = np.array([*(str(path.absolute()) for path in table.pictures), ""], dtype=object)
+    target = getattr(table, table._TARGET)
+    return pd.DataFrame(
+        {
+            "data": part.data,
+            "split": part.split,
+            "kind": _KINDS[type(table)],
+            "id": table.ids,
+            **{f"picture{k}": paths[index[:, k]] for k in range(3)},
+            "target": np.nanmean(target, axis=1) if target.ndim == 2 else target.astype(float),
+            "votes": table.votes,
+        }
+    )
+
+
+def _scores(
+    parts: Sequence[Part], scores: dict[tuple[int, str], dict[str, Score]], draws: int, seed: int
+) -> pd.DataFrame:
+    rows: list[Row] = []
+    best = {i: ceilings(part.table) for i, part in enumerate(parts)}
+    for (i, protocol), figures in scores.items():
+        part = parts[i]
+        known = best[i].get(protocol, {})
+        if protocol in part.source.people:
+            known = {"people": part.source.people[protocol]} | known
+        for name, figure in figures.items():
+            rank = 1 + sum(other.value > figure.value for other in figures.values())
+            low, high = interval(figure.by_row)
+            ref_low, ref_high = interval(figure.by_reference)
+            rows.append(
+                {"data": part.data, "split": part.split, "score": protocol, "metric": name, "value": figure.value}
+                | {"low": low, "high": high, "ref_low": ref_low, "ref_high": ref_high, "rank": rank}
+                | {kind: known.get(kind, np.nan) for kind in ("ceiling", "people", "others")}
+                | {"n": figure.n, "draws": draws, "seed": seed, "version": _version("dreamsim_metric")}
+            )
+    return pd.DataFrame(rows)
+
+
+def _comparisons(parts: Sequence[Part], scores: dict[tuple[int, str], dict[str, Score]]) -> pd.DataFrame:
+    """Is one metric better than another on the same judgements? Corrected for all pairs of one figure (Holm)."""
+    rows: list[Row] = []
+    for (i, protocol), figures in scores.items():
+        ordered = sorted(figures, key=lambda name: -figures[name].value)
+        pairs = list(itertools.combinations(ordered, 2))
+        p = np.array([paired_p(figures[a].paired, figures[b].paired) for a, b in pairs])
+        for (a, b), raw, corrected in zip(pairs, p, holm(p), strict=True):
+            low, high = interval(figures[a].paired - figures[b].paired)
+            rows.append(
+                {"data": parts[i].data, "split": parts[i].split, "score": protocol, "better": a, "worse": b}
+                | {"difference": figures[a].value - figures[b].value, "low": low, "high": high}
+                | {"p": float(raw), "p_holm": float(corrected)}
+            )
+    columns = ("data", "split", "score", "better", "worse", "difference", "low", "high", "p", "p_holm")
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _settings(parts: Sequence[Part], command: Sequence[str], draws: int, seed: int) -> Row:
+    return {
+        "command": list(command),
+        "made": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+        "draws": draws,
+        "seed": seed,
+        "data": [
+            {
+                "data": part.data,
+                "title": part.source.title or part.data,
+                "split": part.split,
+                "kind": _KINDS[type(part.table)],
+                "judgements": len(part.table),
+                "pictures": len(part.table.pictures),
+                "compared": len(COMPARED[type(part.table)]),
+                "licence": part.source.licence,
+                "citation": part.source.citation,
+            }
+            for part in parts
+        ],
+        "versions": {name: _version(name) for name in _LIBRARIES},
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads"
+        + (f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""),
+    }
+
+
+def _version(library: str) -> str:
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,242 @@
+"""How well distances agree with each kind of judgement, and how well people do."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+from scipy.optimize import least_squares
+from scipy.stats import kendalltau, pearsonr, spearmanr
+
+from dreamsim_metric.datasets import Pairs, Triplets
+from dreamsim_metric.scores import average_precision, majority_agreement, vote_agreement, vote_ceiling
+
+from .resampling import Resamples
+from .tables import Dissimilarities, Judgements, OddOneOut, Ratings
+
+MAJORITY, VOTES = "2AFC, majority, %", "2AFC, votes, %"
+JND = "JND average precision, %"
+ODD, ODD_STRICT = "odd-one-out, %", "odd-one-out, ties wrong, %"
+SROCC, KROCC, PLCC = "SROCC", "KROCC", "PLCC"
+RDM = "RDM Spearman"
+
+_NOISE_DRAWS = 20
+
+
+@dataclass(frozen=True)
+class Score:
+    """One figure of one metric on one data set.
+
+    Attributes:
+        name: of the protocol.
+        value: in the unit that the name says; larger is better.
+        n: judgements it is made of.
+        by_row: `(B,)` the figure on resampled judgements.
+        by_reference: `(B,)` on resampled reference pictures with all their judgements; empty where there are none.
+    """
+
+    name: str
+    value: float
+    n: int
+    by_row: np.ndarray
+    by_reference: np.ndarray = field(default_factory=lambda: np.zeros(0))
+
+    @property
+    def paired(self) -> np.ndarray:
+        """The draws to compare metrics by: of references, as judgements of one reference are not independent."""
+        return self.by_reference if len(self.by_reference) else self.by_row
+
+
+def score(table: Judgements, distances: np.ndarray, draws: int = 1000, seed: int = 0) -> list[Score]:
+    """All figures of a metric on a table.
+
+    Args:
+        table: what people said.
+        distances: `(N, K)`, larger the more different, between the columns that `tables.COMPARED` names.
+        draws, seed: of the bootstrap.
+
+    Raises:
+        ValueError: distances that are NaN, or judgements that say nothing (all ties, nobody said "same").
+    """
+    if np.isnan(distances).any():
+        raise ValueError(f"got {np.isnan(distances).sum()} distances that are NaN; expected numbers")
+    rows = Resamples(np.arange(len(table)), draws, seed)
+    if isinstance(table, Dissimilarities):
+        return [_rdm(table, distances[:, 0], rows, draws, seed)]
+    references = None if isinstance(table, OddOneOut) else Resamples(table.index[:, 0], draws, seed)
+    found = []
+    for name, values in _means(table, distances).items():
+        if np.isnan(values).all():
+            raise ValueError(f"people tie on all of {table.name}; expected some that they agree on")
+        by_reference = 100 * references.means(values) if references else np.zeros(0)
+        n = int(np.count_nonzero(~np.isnan(values)))
+        found.append(Score(name, 100 * float(np.nanmean(values)), n, 100 * rows.means(values), by_reference))
+    for name, statistic in _statistics(table, distances).items():
+        value = statistic(np.arange(len(table)))
+        by_reference = references.statistics(statistic) if references else np.zeros(0)
+        found.append(Score(name, value, len(table), rows.statistics(statistic), by_reference))
+    return found
+
+
+def _means(table: Judgements, d: np.ndarray) -> dict[str, np.ndarray]:
+    """Protocols whose figure is a mean over judgements: `(N,)` in [0, 1] each, NaN for those that do not count."""
+    if isinstance(table, Triplets):
+        left, right = d.T
+        return {
+            MAJORITY: majority_agreement(left, right, table.right),
+            VOTES: vote_agreement(left, right, table.right),
+        }
+    if isinstance(table, OddOneOut):
+        alike = d[np.arange(len(d)), 2 - table.odd]  # the pair without the odd one: columns are (0,1), (0,2), (1,2)
+        others = np.sort(d, axis=1)
+        strictly = (alike == others[:, 0]) & (others[:, 0] < others[:, 1])
+        return {ODD: (alike <= others[:, 0]).astype(float), ODD_STRICT: strictly.astype(float)}
+    return {}
+
+
+def _statistics(table: Judgements, d: np.ndarray) -> dict[str, Callable[[np.ndarray], float]]:
+    """Protocols whose figure needs all judgements at once: functions of the positions of rows."""
+    if isinstance(table, Pairs):
+        return {JND: lambda rows: 100 * average_precision(d[rows, 0], table.same[rows])}
+    if isinstance(table, Ratings):
+        fitted = logistic_fit(-d[:, 0], table.alike)
+        return {
+            SROCC: partial(_correlation, spearmanr, -d[:, 0], table.alike),
+            KROCC: partial(_correlation, kendalltau, -d[:, 0], table.alike),
+            PLCC: partial(_correlation, pearsonr, fitted, table.alike),
+        }
+    return {}
+
+
+def _correlation(function: Any, x: np.ndarray, y: np.ndarray, rows: np.ndarray) -> float:
+    x, y = x[rows], y[rows]
+    if len(x) < 2 or (x == x[0]).all() or (y == y[0]).all():
+        raise ValueError("a correlation with something constant is undefined")
+    return float(function(x, y)[0])
+
+
+def logistic_fit(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Scores mapped to opinions by the logistic that image quality assessment uses before a Pearson correlation.
+
+    `b1 (1/2 − 1 / (1 + exp(b2 (x − b3)))) + b4 x + b5`, by least squares (Sheikh, Sabir, Bovik, TIP 2006, eq. 8).
+    Where a straight line is nearer, that one, whose correlation is the plain one.
+
+    Args:
+        x: `(N,)` scores.
+        y: `(N,)` opinions.
+
+    Returns:
+        `(N,)` predicted opinions.
+    """
+    scaled = (x - x.mean()) / (x.std() or 1)
+    line = np.polyval(np.polyfit(scaled, y, 1), scaled) if x.std() else np.full(len(y), y.mean())
+
+    def logistic(b: np.ndarray) -> np.ndarray:
+        bend = 1 / (1 + np.exp(np.clip(b[1] * (scaled - b[2]), -50, 50)))
+        return b[0] * (0.5 - bend) + b[3] * scaled + b[4]
+
+    if len(x) <= 5 or not x.std():
+        return line
+    slope = np.sign(np.corrcoef(scaled, y)[0, 1]) or 1.0
+    start = (np.ptp(y) * slope, 1.0, 0.0, 0.0, y.mean())
+    fitted = logistic(least_squares(lambda b: logistic(b) - y, start, method="lm").x)
+    return fitted if np.square(fitted - y).sum() <= np.square(line - y).sum() else line
+
+
+def _rdm(table: Dissimilarities, d: np.ndarray, rows: Resamples, draws: int, seed: int) -> Score:
+    """Mean over raters of the Spearman correlation with each (Nili et al., PLoS Computational Biology 2014)."""
+    n = len(table.pictures)
+    position = np.full((n, n), -1)
+    a, b = table.index.T
+    position[a, b] = position[b, a] = np.arange(len(table))
+
+    def some(rows: np.ndarray) -> float:
+        return float(np.mean([_rank_correlation(d[rows], rating) for rating in table.ratings[rows].T]))
+
+    random = np.random.default_rng(seed)
+    by_picture = []
+    for _ in range(draws):
+        drawn = random.integers(0, n, n)
+        i, j = np.triu_indices(n, 1)
+        pairs = position[drawn[i], drawn[j]]
+        try:
+            by_picture.append(some(pairs[(pairs >= 0) & (drawn[i] != drawn[j])]))
+        except ValueError:
+            by_picture.append(np.nan)
+    return Score(RDM, some(np.arange(len(table))), len(table), rows.statistics(some), np.array(by_picture))
+
+
+def _rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
+    return _correlation(spearmanr, x, y, np.flatnonzero(~(np.isnan(x) | np.isnan(y))))
+
+
+def ceilings(table: Judgements) -> dict[str, dict[str, float]]:
+    """How good a metric could be and how good people are, by protocol, where the data tells.
+
+    Returns:
+        For each protocol, of:
+        `ceiling`, the most that any metric can have. For opinions with known spread, about what a metric would have
+        that knows what all people on average think: its correlation with means of as many as were asked. For RDMs, the
+        upper bound of Nili et al. 2014: raters against the mean of all.
+        `people`, for the majority: how often people are with it, themselves among it.
+        `others`, one person against the others: 2AFC with votes that are counts (whoever is left out votes against
+        the majority, or the share, of the rest), or RDMs of several raters (the lower bound of Nili et al.).
+    """
+    if isinstance(table, Triplets):
+        most = vote_ceiling(table.right)
+        found = {MAJORITY: {"ceiling": 100.0}, VOTES: {"ceiling": 100 * float(most.mean())}}
+        if (table.right != 0.5).any():
+            found[MAJORITY]["people"] = 100 * float(most[table.right != 0.5].mean())
+        for name, values in zip((MAJORITY, VOTES), one_against_others(table.right, table.votes), strict=True):
+            if not np.isnan(values).all():
+                found[name]["others"] = 100 * float(np.nanmean(values))
+        return found
+    if isinstance(table, Pairs):
+        return {JND: {"ceiling": 100 * average_precision(1 - table.same, table.same)}}
+    if isinstance(table, OddOneOut):
+        return {ODD: {"ceiling": 100.0}, ODD_STRICT: {"ceiling": 100.0}}
+    if isinstance(table, Ratings):
+        if table.spread is None or not (table.votes > 1).all():
+            return {}
+        random = np.random.default_rng(0)
+        error = table.spread / np.sqrt(table.votes)
+        true_share = max(0.0, 1 - np.square(error).mean() / table.alike.var())
+        # As if they were without error: opinions with as much less variance as errors add.
+        truth = table.alike.mean() + (table.alike - table.alike.mean()) * np.sqrt(true_share)
+        noisy = [truth + random.normal(0, 1, len(table)) * error for _ in range(_NOISE_DRAWS)]
+        functions = {SROCC: spearmanr, KROCC: kendalltau, PLCC: pearsonr}
+        return {
+            name: {"ceiling": float(np.mean([function(truth, other)[0] for other in noisy]))}
+            for name, function in functions.items()
+        }
+    ratings = table.ratings
+    if ratings.shape[1] < 2:
+        return {}
+    lower = [
+        _rank_correlation(np.nanmean(np.delete(ratings, r, 1), axis=1), ratings[:, r]) for r in range(ratings.shape[1])
+    ]
+    upper = [_rank_correlation(np.nanmean(ratings, axis=1), rating) for rating in ratings.T]
+    return {RDM: {"ceiling": float(np.mean(upper)), "others": float(np.mean(lower))}}
+
+
+def one_against_others(share: np.ndarray, votes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How often one of the people is with the others, where votes are whole numbers and at least 2.
+
+    Args:
+        share: `(N,)` of votes for the right.
+        votes: `(N,)` numbers of people.
+
+    Returns:
+        Twice `(N,)` in [0, 1]: with the majority of the others (a tie of theirs counts half; NaN where all people
+        together tie, as metrics are not asked there either), and with the share of the others.
+    """
+    right = share * votes
+    counted = (np.abs(right - right.round()) < 1e-6) & (votes == votes.round()) & (votes >= 2)
+    right, n = right.round(), np.where(counted, votes, np.nan)
+    majority = share_of_others = np.zeros(len(share))
+    for chosen, other in ((right, n - right), (n - right, right)):
+        with_majority = (np.sign(chosen - 1 - other) + 1) / 2
+        majority = majority + chosen / n * with_majority
+        share_of_others = share_of_others + chosen / n * (chosen - 1) / (n - 1)
+    return np.where(share == 0.5, np.nan, majority), share_of_others

@@ -1,0 +1,147 @@
+"""From names on the command line to data sets, what is known of each, and whether what is on disk is whole."""
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import benchmarks.human.data
+from dreamsim_metric.datasets import check
+
+from ..files import import_file
+from .tables import Judgements
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set: how to read it, what to report of it, and where to get it.
+
+    Attributes:
+        title: for reports.
+        kind: of judgements, in words.
+        read: the folder → tables, all splits in each.
+        fits: whether a folder looks like this data set.
+        splits: that are reported; `val_*` stands for every subset of `val`. Those that are not there are left out.
+        get: where it can be had, and into what layout.
+        licence: of pictures and judgements.
+        citation: of the paper.
+        rows: published numbers of judgements, by split, to check what is on disk.
+        people: published agreement of people, by protocol, where the data itself does not tell.
+    """
+
+    title: str
+    kind: str
+    read: Callable[[Path], Sequence[Judgements]]
+    fits: Callable[[Path], bool]
+    splits: tuple[str, ...]
+    get: str
+    licence: str = "see the authors' page"
+    citation: str = ""
+    rows: Mapping[str, int] = field(default_factory=dict)
+    people: Mapping[str, float] = field(default_factory=dict)
+
+
+def built_in() -> dict[str, Source]:
+    """All data sets that are known by name."""
+    names = sorted(module.name for module in pkgutil.iter_modules(benchmarks.human.data.__path__))
+    modules = (importlib.import_module(f"benchmarks.human.data.{name}") for name in names)
+    return {name: source for module in modules for name, source in module.SOURCES.items()}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A split of a table, as it is reported.
+
+    Attributes:
+        data: name of the data set.
+        split: of its table.
+        table: the rows of that split.
+        source: what is known of the data set.
+    """
+
+    data: str
+    split: str
+    table: Judgements
+    source: Source
+
+
+def find_source(name: str) -> tuple[str, Source]:
+    """A data set by name, or the one of a `.py` file with a dictionary `SOURCES`.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: an unknown name, with the nearest ones.
+    """
+    known = built_in()
+    if name in known:
+        return name, known[name]
+    if name.endswith(".py"):
+        found = import_file(Path(name), "SOURCES")
+        if len(found) != 1:
+            raise ValueError(f"{name} has {len(found)} entries in SOURCES; expected one")
+        return next(iter(found.items()))
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    raise ValueError(f"unknown data set {name!r}: {hint}Known: {', '.join(known)}, or a .py file with SOURCES")
+
+
+def read_parts(given: str, splits: Sequence[str] = ()) -> list[Part]:
+    """Read a data set and check it.
+
+    Args:
+        given: `NAME=FOLDER`, or a folder or table alone, which is then recognised by its files.
+        splits: to report in place of those that the data set is usually reported on.
+
+    Raises:
+        FileNotFoundError: no such folder.
+        ValueError: an unknown name or layout, or a split that is not there.
+        DataError: rows malformed or pictures missing: all of them, by row.
+    """
+    name, _, folder = given.rpartition("=")
+    root = Path(folder)
+    if not root.exists():
+        raise FileNotFoundError(f"no such data set: {root}; expected NAME=FOLDER, or a folder or .csv file")
+    if name:
+        label, source = find_source(name)
+    else:
+        fitting = [(known, source) for known, source in built_in().items() if source.fits(root)]
+        if not fitting:
+            raise ValueError(f"{root} looks like none of {', '.join(built_in())}; say which: NAME={root}")
+        label, source = fitting[0]
+        label = root.resolve().parent.name if label == "table" and root.is_file() else label
+        label = root.resolve().name if label == "table" else label
+    tables = source.read(root)
+    check(tables, shared_pictures=True)
+    wanted = splits or source.splits
+    parts = [Part(label, split, table.split(split), source) for table in tables for split in _expanded(table, wanted)]
+    found = {part.split for part in parts}
+    if not parts or not all(split in found or split.endswith("_*") for split in splits):
+        there = ", ".join(dict.fromkeys(split for table in tables for split in ("all", *_there(table))))
+        raise ValueError(f"got splits {', '.join(wanted)}; expected some of those in {root}: {there}")
+    return parts
+
+
+def _there(table: Judgements) -> list[str]:
+    return [name for name, mask in table.split_masks().items() if mask.any()]
+
+
+def _expanded(table: Judgements, splits: Sequence[str]) -> list[str]:
+    """Of the splits wanted, those that are there; `val_*` is every subset of `val`."""
+    there = ["all", *_there(table)]
+    return [name for split in splits for name in there if fnmatchcase(name, split)]
+
+
+def missing_rows(source: Source, tables: Sequence[Judgements]) -> list[str]:
+    """Where the numbers of judgements on disk are not the published ones, a line each."""
+    counts: dict[str, int] = {}
+    for table in tables:
+        for split, mask in table.split_masks().items():
+            counts[split] = counts.get(split, 0) + int(mask.sum())
+    return [
+        f"split {split} has {counts.get(split, 0)} judgements; published are {expected}"
+        for split, expected in source.rows.items()
+        if counts.get(split, 0) != expected
+    ]

@@ -1,0 +1,174 @@
+"""Kinds of human judgements beside 2AFC triplets and JND pairs, and what of each kind a metric has to compare."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+
+from dreamsim_metric.datasets import DataError, Pairs, Table, Triplets
+
+
+@dataclass(frozen=True, eq=False)
+class Ratings(Table[tuple[str, str, float]]):
+    """Pairs of a reference and a changed picture, each with a mean opinion, as in data sets of image quality.
+
+    An item is `(reference, picture, alike)`.
+
+    Attributes:
+        name, ids, pictures, splits, rows, problems, subsets: as in `Triplets`; a subset is a kind of distortion.
+        index: `(N, 2)` int64, reference and picture as positions in `pictures`.
+        alike: `(N,)` float64, larger the more alike people find them; published differences (DMOS) have their sign
+            changed.
+        votes: `(N,)` how many people rated; 1 where the data does not say.
+        spread: `(N,)` standard deviation of the opinions, where the data says.
+    """
+
+    name: str
+    ids: tuple[str, ...]
+    pictures: tuple[Path, ...]
+    index: np.ndarray
+    alike: np.ndarray
+    votes: np.ndarray
+    splits: tuple[str, ...]
+    rows: tuple[str, ...]
+    problems: tuple[str, ...]
+    subsets: tuple[str, ...] | None = None
+    spread: np.ndarray | None = None
+    _TARGET: ClassVar[str] = "alike"
+    _PICTURES_A_ROW: ClassVar[int] = 2
+    _OPTIONAL: ClassVar[tuple[str, ...]] = ("subsets", "spread")
+    _TARGET_IS_SHARE: ClassVar[bool] = False
+
+    def __getitem__(self, i: int) -> tuple[str, str, float]:
+        reference, picture = (str(self.pictures[position]) for position in self.index[i])
+        return reference, picture, float(self.alike[i])
+
+
+@dataclass(frozen=True, eq=False)
+class OddOneOut(Table[tuple[str, str, str, int]]):
+    """Which of three pictures is the odd one out? (THINGS: Hebart et al., Nature Human Behaviour 2020)
+
+    An item is `(first, second, third, odd)`.
+
+    Attributes:
+        name, ids, pictures, index, votes, splits, rows, problems, subsets: as in `Triplets`; no picture is a reference.
+        odd: `(N,)` int64, the position of the odd one in its row: 0, 1 or 2.
+    """
+
+    name: str
+    ids: tuple[str, ...]
+    pictures: tuple[Path, ...]
+    index: np.ndarray
+    odd: np.ndarray
+    votes: np.ndarray
+    splits: tuple[str, ...]
+    rows: tuple[str, ...]
+    problems: tuple[str, ...]
+    subsets: tuple[str, ...] | None = None
+    _TARGET: ClassVar[str] = "odd"
+    _PICTURES_A_ROW: ClassVar[int] = 3
+    _TARGET_IS_SHARE: ClassVar[bool] = False
+
+    def __getitem__(self, i: int) -> tuple[str, str, str, int]:
+        first, second, third = (str(self.pictures[position]) for position in self.index[i])
+        return first, second, third, int(self.odd[i])
+
+
+@dataclass(frozen=True, eq=False)
+class Dissimilarities(Table[tuple[str, str, float]]):
+    """All pairs of a set of pictures, each rated by several people: representational dissimilarity matrices (RDMs).
+
+    An item is `(a, b, mean dissimilarity)`.
+
+    Attributes:
+        name, ids, pictures, splits, rows, problems, subsets: as in `Triplets`.
+        index: `(N, 2)` int64, positions in `pictures`.
+        ratings: `(N, R)` float64, a column a rater, larger the more different; NaN where one did not rate.
+        votes: `(N,)` raters of each pair.
+    """
+
+    name: str
+    ids: tuple[str, ...]
+    pictures: tuple[Path, ...]
+    index: np.ndarray
+    ratings: np.ndarray
+    votes: np.ndarray
+    splits: tuple[str, ...]
+    rows: tuple[str, ...]
+    problems: tuple[str, ...]
+    subsets: tuple[str, ...] | None = None
+    _TARGET: ClassVar[str] = "ratings"
+    _PICTURES_A_ROW: ClassVar[int] = 2
+    _TARGET_IS_SHARE: ClassVar[bool] = False
+
+    def __getitem__(self, i: int) -> tuple[str, str, float]:
+        a, b = (str(self.pictures[position]) for position in self.index[i])
+        return a, b, float(np.nanmean(self.ratings[i]))
+
+
+Judgements = Triplets | Pairs | Ratings | OddOneOut | Dissimilarities
+
+COMPARED: dict[type, tuple[tuple[int, int], ...]] = {
+    Triplets: ((0, 1), (0, 2)),
+    Pairs: ((0, 1),),
+    Ratings: ((0, 1),),
+    OddOneOut: ((0, 1), (0, 2), (1, 2)),
+    Dissimilarities: ((0, 1),),
+}
+"""The columns of a table's `index` between which a metric measures distances, in the order of its answers."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row as a reader finds it.
+
+    Attributes:
+        where: for reports.
+        paths: the pictures.
+        values: of the table's other columns: `target`, and if known `id`, `votes`, `split`, `subset`, `spread`.
+    """
+
+    where: str
+    paths: tuple[str, ...]
+    values: dict[str, Any]
+
+
+Kind = TypeVar("Kind", Ratings, OddOneOut, Dissimilarities)
+
+
+def assemble(kind: type[Kind], root: Path, rows: Iterable[Row | str]) -> Kind:
+    """A table of the rows that can be used; the others, which come as texts, are its problems.
+
+    Raises:
+        DataError: no row can be used, and this is what is wrong with each.
+        ValueError: there are no rows.
+    """
+    found = list(rows)
+    kept = [row for row in found if isinstance(row, Row)]
+    problems = tuple(row for row in found if isinstance(row, str))
+    if not kept and problems:
+        raise DataError(problems)
+    if not kept:
+        raise ValueError(f"{root} has no rows; expected at least one")
+    place = Path(os.path.abspath(root))
+    positions: dict[str, int] = {}
+    index = [[positions.setdefault(os.path.normpath(path), len(positions)) for path in row.paths] for row in kept]
+    columns: dict[str, Any] = {
+        "name": place.parent.name if place.is_file() else place.name,
+        "ids": tuple(str(row.values.get("id", row.where)) for row in kept),
+        "pictures": tuple(map(Path, positions)),
+        "index": np.array(index, dtype=np.int64),
+        kind._TARGET: np.array([row.values["target"] for row in kept]),
+        "votes": np.array([row.values.get("votes", 1) for row in kept], dtype=np.float64),
+        "splits": tuple(row.values.get("split", "test") for row in kept),
+        "rows": tuple(row.where for row in kept),
+        "problems": problems,
+    }
+    if all(row.values.get("subset") for row in kept):
+        columns["subsets"] = tuple(row.values["subset"] for row in kept)
+    if all(row.values.get("spread") is not None for row in kept):
+        columns["spread"] = np.array([row.values["spread"] for row in kept], dtype=np.float64)
+    return kind(**columns)

@@ -1,0 +1,1 @@
+"""Every metric that is compared, behind one interface. A file here with a dictionary `METRICS` adds what is in it."""

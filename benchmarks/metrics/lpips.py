@@ -1,0 +1,82 @@
+"""LPIPS (Zhang, Isola, Efros, Shechtman, Wang, CVPR 2018), by the authors' package: version 0.1, linear layers."""
+
+import contextlib
+import io
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .base import Features, Maker, Metric, MetricCard, Options
+from .trunks import read_trunk
+
+_NAMES = {"lpips-alex": "alex", "lpips-vgg": "vgg", "lpips-squeeze": "squeeze"}
+
+
+class LPIPS(Metric):
+    """The package's network and layers, the network run once a picture.
+
+    Args:
+        name: see `METRICS`.
+        options: a file among the weights holds the trunk (`trunks.read_trunk`); else torchvision downloads it.
+
+    Raises:
+        OSError: the trunk cannot be downloaded.
+        ValueError: the file does not hold it.
+    """
+
+    def __init__(self, name: str, options: Options) -> None:
+        self.module = _package_module(_NAMES[name], options).to(options.device)
+        self.card = MetricCard(
+            name=name,
+            direction="distance",
+            range=(0, float("inf")),
+            input="native",
+            preprocessing="as it is, scaled to [-1, 1]; of two sizes, the second is resized to the first",
+            weights=f"trunk: {options.weights[0].name if options.weights else 'torchvision'}; lpips package, v0.1",
+            citation="Zhang et al. The Unreasonable Effectiveness of Deep Features as a Perceptual Metric. CVPR 2018",
+            parameters=sum(parameter.numel() for parameter in self.module.parameters()),
+        )
+
+    @property
+    def device(self) -> torch.device:
+        return self.module.scaling_layer.shift.device
+
+    def features(self, pixels: Tensor) -> Features:
+        import lpips
+
+        outputs = self.module.net(self.module.scaling_layer(2 * pixels - 1))
+        return tuple(lpips.normalize_tensor(output) for output in outputs)
+
+    def compare(self, a: Features, b: Features) -> Tensor:
+        layers = zip(self.module.lins, a, b, strict=True)
+        return torch.stack([lin((x - y).square()).mean((1, 2, 3)) for lin, x, y in layers]).sum(0)
+
+
+def _package_module(kind: str, options: Options) -> Any:
+    import lpips
+
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")  # the package calls torchvision and torch.load in ways that are deprecated
+        module = lpips.LPIPS(net=kind, pnet_rand=bool(options.weights), verbose=False)
+    if options.weights:
+        trunk = read_trunk(options.weights[0], kind)
+        with torch.no_grad():
+            for name, parameter in module.net.named_parameters():
+                _fill(parameter, "features." + name.partition(".")[2], trunk, options.weights[0])  # slice1.0.weight
+    return module.eval().requires_grad_(False)
+
+
+def _fill(parameter: nn.Parameter, name: str, trunk: dict[str, Tensor], file: Any) -> None:
+    if name not in trunk or trunk[name].shape != parameter.shape:
+        found = tuple(trunk[name].shape) if name in trunk else "nothing"
+        raise ValueError(f"{file} has {found} for {name}; expected {tuple(parameter.shape)}: is it another network's?")
+    parameter.copy_(trunk[name])
+
+
+def _maker(name: str) -> Maker:
+    return lambda options: LPIPS(name, options)
+
+
+METRICS: dict[str, Maker] = {name: _maker(name) for name in _NAMES}

@@ -1,0 +1,251 @@
+"""Metrics of other libraries behind one interface give the numbers that those libraries give."""
+
+import pickle
+import warnings
+
+import lpips
+import numpy as np
+import piq
+import pytest
+import torch
+from torchvision.models import alexnet, vgg16
+
+from benchmarks.metrics.base import Options
+from benchmarks.metrics.lpips import LPIPS
+from benchmarks.metrics.registry import built_in, find_metrics
+from benchmarks.metrics.trunks import read_trunk
+from dreamsim_metric import load
+from dreamsim_metric.images import to_pixels
+
+from .judged import write_network
+
+CAT, COFFEE = "examples/cat.jpg", "examples/coffee.jpg"
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    """Two photographs as (1, 3, 180, 200) in [0, 1]."""
+    return to_pixels(CAT, (180, 200)), to_pixels(COFFEE, (180, 200))
+
+
+@pytest.fixture(scope="module")
+def trunks(tmp_path_factory):
+    """Random trunks in the formats that they come in."""
+    folder = tmp_path_factory.mktemp("trunks")
+    torch.manual_seed(0)
+    states = {"alex": alexnet().features.state_dict(), "vgg": vgg16().features.state_dict()}
+    for kind, state in states.items():
+        named = {f"features.{name}": tensor for name, tensor in state.items()}
+        torch.save(named | {"classifier.1.weight": torch.zeros(2)}, folder / f"{kind}.pth")
+        pairs = [(state[f"{i}.weight"], state[f"{i}.bias"]) for i in sorted({int(n.split(".")[0]) for n in state})]
+        torch.save({"net": kind, "trunk": [{"weight": w, "bias": b} for w, b in pairs]}, folder / f"{kind}.pt")
+        flax = {
+            f"Conv_{i}": {"kernel": w.numpy().transpose(2, 3, 1, 0), "bias": b.numpy()}
+            for i, (w, b) in enumerate(pairs)
+        }
+        with open(folder / f"{kind}.ckpt", "wb") as file:
+            pickle.dump({"Net_0": flax, "NetLinLayer_0": {"Conv_0": {"kernel": np.zeros(3)}}}, file, protocol=3)
+    channels = 3 + 64 + 128 + 256 + 512 + 512
+    torch.save({name: torch.rand(1, channels, 1, 1) for name in ("alpha", "beta")}, folder / "dists.pt")
+    return folder
+
+
+def make(name, *weights):
+    return find_metrics([name])[name](Options(weights))
+
+
+def measured(metric, a, b):
+    with torch.inference_mode():
+        return metric.compare(metric.features(a), metric.features(b))
+
+
+FORMULAS = {
+    "psnr": piq.psnr,
+    "ssim": piq.ssim,
+    "gmsd": piq.gmsd,
+    "ms-gmsd": piq.multi_scale_gmsd,
+    "vif": piq.vif_p,
+    "fsim": piq.fsim,
+    "vsi": piq.vsi,
+    "haarpsi": piq.haarpsi,
+    "mdsi": piq.mdsi,
+    "sr-sim": piq.srsim,
+    "dss": piq.dss,
+    "ms-ssim": piq.multi_scale_ssim,
+    "iw-ssim": piq.information_weighted_ssim,
+}
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_formulas_are_piqs_and_say_their_direction(name, pictures):
+    a, b = pictures
+    metric = make(name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = FORMULAS[name](b, a, data_range=1.0, reduction="none").item()
+    assert measured(metric, a, b).item() == pytest.approx(expected, abs=1e-6)
+    itself = measured(metric, a, a).item()
+    assert (itself > expected) == (metric.card.direction == "similarity")
+    low, high = metric.card.range
+    assert low <= min(expected, itself)
+    assert max(expected, itself) <= high + 1e-5  # some are a rounding above 1 for a picture and itself
+
+
+@pytest.mark.parametrize("file", ["alex.pth", "alex.pt", "alex.ckpt", "vgg.pth", "vgg.ckpt"])
+def test_lpips_is_the_package_with_the_trunk_of_the_file(file, trunks, pictures):
+    a, b = pictures
+    kind = file.partition(".")[0]
+    metric = make(f"lpips-{kind}", trunks / file)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        package = lpips.LPIPS(net=kind, pnet_rand=True, verbose=False)
+    reference = torch.load(trunks / f"{kind}.pth", weights_only=True)
+    with torch.no_grad():
+        for name, parameter in package.net.named_parameters():
+            parameter.copy_(reference["features." + name.partition(".")[2]])
+        expected = package(a, b, normalize=True).item()
+    assert measured(metric, a, b).item() == pytest.approx(expected, rel=1e-5)
+    assert measured(metric, a, a).item() == 0
+
+
+def test_dists_is_piqs_with_the_weights_of_the_files(trunks, pictures, monkeypatch):
+    a, b = pictures
+    metric = make("dists", trunks / "vgg.ckpt", trunks / "dists.pt")
+    own = torch.load(trunks / "dists.pt", weights_only=True)
+    total = own["alpha"].sum() + own["beta"].sum()
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", lambda *_, **__: {k: v / total for k, v in own.items()})
+    network = vgg16()
+    trunk = torch.load(trunks / "vgg.pth", weights_only=True)
+    network.load_state_dict({k: v for k, v in trunk.items() if k.startswith("features")}, strict=False)
+    monkeypatch.setattr("piq.perceptual.vgg16", lambda **_: network)
+    expected = piq.DISTS(reduction="none")(b, a).item()
+    assert measured(metric, a, b).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_large_pictures_are_shrunk_for_dists_and_small_ones_left(trunks):
+    metric = make("dists", trunks / "vgg.ckpt", trunks / "dists.pt")
+    assert metric.read(CAT).shape == (3, 256, 341) or min(metric.read(CAT).shape[1:]) == 256
+    small = to_pixels(CAT, (100, 120))
+    assert torch.equal(metric.read(small), small[0])
+
+
+def test_models_are_those_of_load(tmp_path, pictures):
+    folder = write_network(tmp_path, "vit")
+    for name in ("mini", str(folder)):
+        metric, model = make(name), load(name)
+        a, b = (metric.read(picture)[None] for picture in (CAT, COFFEE))
+        assert measured(metric, a, b).item() == pytest.approx(model(CAT, COFFEE).item(), abs=1e-6)
+
+
+def test_published_networks_cut_the_middle_out(monkeypatch):
+    """Against torchvision's own transforms, as DINO's and CLIP's authors compose them."""
+    import PIL.Image
+    from torchvision import transforms
+
+    import benchmarks.metrics.ours as ours
+
+    monkeypatch.setattr(ours, "load", lambda *_, **__: load("mini"))
+    for name, side in (("clip-i-b32", 224), ("dino-vits16", 256)):
+        metric = built_in()[name](Options())
+        compose = transforms.Compose(
+            [
+                transforms.Resize(side, transforms.InterpolationMode.BICUBIC),
+                transforms.CenterCrop(224),
+                transforms.ToTensor(),
+            ]
+        )
+        assert torch.equal(metric.read(CAT), compose(PIL.Image.open(CAT).convert("RGB")))
+        a = metric.read(CAT)[None]
+        assert measured(metric, a, a).item() == 1
+        assert (metric.card.direction, metric.card.range) == ("similarity", (-1, 1))
+
+
+def test_clip_t_is_open_clips_cosine(tmp_path):
+    import open_clip
+
+    torch.manual_seed(0)
+    model = open_clip.create_model("ViT-B-32-quickgelu", pretrained=None).eval()
+    torch.save(model.state_dict(), tmp_path / "clip.pt")
+    metric = make("clip-t-b32", tmp_path / "clip.pt")
+    prompts = ["An image of a cat", "An image of a cup"]
+    pixels = torch.stack([metric.read(CAT), metric.read(COFFEE)])
+    preprocess = open_clip.image_transform(224, is_train=False)
+    import PIL.Image
+
+    inputs = torch.stack([preprocess(PIL.Image.open(path).convert("RGB")) for path in (CAT, COFFEE)])
+    with torch.inference_mode():
+        image = model.encode_image(inputs, normalize=True)
+        text = model.encode_text(open_clip.tokenize(prompts), normalize=True)
+        found = metric.compare((metric.text(prompts),), metric.features(pixels))
+    assert torch.allclose(found, (image * text).sum(-1), atol=1e-5)
+
+
+def test_keys_change_with_weights_only(trunks, tmp_path):
+    first, again = (make("lpips-alex", trunks / "alex.ckpt").key() for _ in range(2))
+    assert first == again
+    state = torch.load(trunks / "alex.pth", weights_only=True)
+    state["features.0.bias"][0] += 1
+    torch.save(state, tmp_path / "alex.ckpt.pth")
+    (tmp_path / "alex.ckpt.pth").rename(tmp_path / "other.pth")
+    assert LPIPS("lpips-alex", Options((tmp_path / "other.pth",))).key() != first
+
+
+BAD_TRUNKS = {
+    "another network": ("alex.pth", "vgg", "is it another network's"),
+    "fewer layers": ("vgg.ckpt", "alex", "does not hold the trunk"),
+    "not weights": ("text.pth", "alex", "does not hold the trunk"),
+    "code in a pickle": ("evil.ckpt", "alex", r"asks for \w+.system, which is refused"),
+    "missing": ("gone.pth", "alex", "no such file"),
+}
+
+
+@pytest.mark.parametrize(("file", "kind", "message"), BAD_TRUNKS.values(), ids=BAD_TRUNKS)
+def test_files_that_hold_no_trunk_are_refused(file, kind, message, trunks):
+    (trunks / "text.pth").write_text("no weights")
+
+    class Evil:
+        def __reduce__(self):
+            import os
+
+            return os.system, (f"touch {trunks}/was-run",)
+
+    with open(trunks / "evil.ckpt", "wb") as opened:
+        pickle.dump({"Net_0": Evil()}, opened)
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        make(f"lpips-{kind}", trunks / file)
+    assert not (trunks / "was-run").exists()
+
+
+def test_trunks_of_all_formats_are_equal(trunks):
+    first = read_trunk(trunks / "alex.pth", "alex")
+    for ending in ("pt", "ckpt"):
+        other = read_trunk(trunks / f"alex.{ending}", "alex")
+        assert first.keys() == other.keys()
+        assert all(torch.equal(first[name], other[name]) for name in first)
+
+
+def test_every_metric_says_what_its_numbers_mean():
+    for name in ("psnr", "ssim", "mini"):
+        card = make(name).card
+        assert card.name == name
+        assert card.preprocessing
+        assert card.input
+        assert card.range[0] < card.range[1]
+
+
+def test_unknown_names_are_said_with_the_nearest():
+    with pytest.raises(ValueError, match="unknown metric 'lpips-alexnet': did you mean lpips-alex"):
+        find_metrics(["lpips-alexnet"])
+    with pytest.raises(ValueError, match="two: VGG16's and DISTS' own"):
+        make("dists", "one.pt")
+
+
+def test_a_file_of_ones_own_adds_metrics(tmp_path):
+    file = tmp_path / "grey.py"
+    file.write_text("METRICS = {'grey': lambda options: 'made'}\n")
+    assert find_metrics(["psnr", str(file)])["grey"](Options()) == "made"
+    file.write_text("METRIC = 1\n")
+    with pytest.raises(ValueError, match="has no dictionary METRICS"):
+        find_metrics([str(file)])
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        find_metrics(["gone.py"])
