@@ -58,7 +58,49 @@ class Backbone(nn.Module):
         read = _open_clip_feature if self.branch.network.startswith("open_clip:") else _timm_feature
         return read(self.network, x, self.branch.feature).float()
 
-    def _stages(self, x: Tensor) -> Tensor:
+    def local_features(self, pixels: Tensor) -> list[Tensor]:
+        """What the feature is made of, place by place.
+
+        Patch tokens after the last block, as the feature takes them (before or after the final norm); for `stages`,
+        the map of each stage; else the last feature map.
+
+        Args:
+            pixels: as for `forward`.
+
+        Returns:
+            Maps `(N, D, h, w)` float32, one or, for `stages`, one a statistic.
+
+        Raises:
+            ValueError: the network does not give tokens or maps.
+        """
+        x = ((pixels - self.mean) / self.std).to(self.dtype)
+        if self.branch.feature == "stages":
+            by_stage = self._maps(x)
+            return [by_stage[stage].float() for _, stage in self.branch.stages]
+        if self.branch.network.startswith("open_clip:"):
+            found = _open_clip_feature(self.network, x, "cls_patch" if self.branch.feature == "cls" else "patches")[
+                :, 1:
+            ]
+        elif isinstance(self.network, VisionTransformer):
+            found = _patch_tokens(self.network, x)
+        else:
+            found = self.network.forward_features(x)
+            if found.ndim == 3:
+                found = found[:, getattr(self.network, "num_prefix_tokens", 0) :]
+            elif found.ndim == 4 and found.shape[-1] == getattr(self.network, "num_features", 0) != found.shape[1]:
+                found = found.permute(0, 3, 1, 2)  # some networks have channels last
+        if found.ndim == 3:
+            side = round(found.shape[1] ** 0.5)
+            if side * side != found.shape[1]:
+                raise ValueError(f"{self.branch.network} has {found.shape[1]} tokens, which are no square of places")
+            found = found.transpose(1, 2).unflatten(2, (side, side))
+        if found.ndim != 4:
+            raise ValueError(
+                f"{self.branch.network} gives no feature map, shape {tuple(found.shape)}; use another model"
+            )
+        return [found.float()]
+
+    def _maps(self, x: Tensor) -> dict[int, Tensor]:
         stages = {stage for _, stage in self.branch.stages}
         middle = sorted(stages - {-1})
         if -1 not in stages:
@@ -68,7 +110,10 @@ class Backbone(nn.Module):
             maps = [*maps, final]
         else:
             maps = [self.network.forward_features(x)]
-        by_stage = dict(zip([*middle, -1], maps, strict=False))
+        return dict(zip([*middle, -1], maps, strict=False))
+
+    def _stages(self, x: Tensor) -> Tensor:
+        by_stage = self._maps(x)
         parts = []
         for statistic, stage in self.branch.stages:
             values = by_stage[stage].float().flatten(2)  # N x C x HW
@@ -179,7 +224,25 @@ def _timm_feature(network: Any, x: Tensor, feature: str) -> Tensor:
     return patches.mean(1) if feature == "patch_mean" else torch.cat([tokens[:, :1], patches], 1)
 
 
+def _patch_tokens(network: Any, x: Tensor) -> Tensor:
+    """`(N, patches, D)` after the last block and the norm, also where that block computes its class token only."""
+    last = len(network.blocks) - 1
+    ((patches, prefix),) = network.forward_intermediates(
+        x,
+        indices=[last - 1],
+        return_prefix_tokens=True,
+        output_fmt="NLC",
+        stop_early=True,
+        intermediates_only=True,
+    )
+    tokens = torch.cat([prefix, patches], 1)
+    block = network.blocks[last]
+    tokens = Block.forward(block, tokens) if isinstance(block, ClassTokenBlock) else block(tokens)
+    return network.norm(tokens)[:, prefix.shape[1] :]
+
+
 def _open_clip_feature(network: Any, x: Tensor, feature: str) -> Tensor:
+    """A feature; `patches` is as `cls_patch`, after the final norm."""
     if feature == "embedding":
         out = network(x)
         return out[0] if isinstance(out, tuple) else out
@@ -188,7 +251,7 @@ def _open_clip_feature(network: Any, x: Tensor, feature: str) -> Tensor:
     out = network.forward_intermediates(
         x,
         indices=1,
-        normalize_intermediates=feature in ("cls_norm", "patch_mean"),
+        normalize_intermediates=feature in ("cls_norm", "patch_mean", "patches"),
         intermediates_only=True,
         output_fmt="NLC",
         output_extra_tokens=True,

@@ -111,6 +111,10 @@ def _parser() -> argparse.ArgumentParser:
     rank.add_argument("query", metavar="QUERY", help="the picture that the others are compared to")
     rank.add_argument("pictures", metavar="DIR|FILE", nargs="+", help=pictures)
     rank.add_argument("--top", type=int, default=10, metavar="K", help="how many (default: 10)")
+    difference = command("difference", _difference, "a picture of where two pictures differ", scoring)
+    difference.add_argument("a", metavar="A", help="a picture")
+    difference.add_argument("b", metavar="B", help="the picture that the map is laid over")
+    difference.add_argument("--out", required=True, metavar="FILE", help="the picture to write, PNG")
     command("train", _train, "tune a metric on judged triplets: train PRESET --help")
     evaluation = command("evaluate", _evaluate, "how well a model agrees with people")
     calibration = command("calibrate", _calibrate, "fit what a model's distances mean, and keep it on its card")
@@ -161,6 +165,36 @@ def _from_one(reference: str, files: list[str], arguments: argparse.Namespace) -
 
     scoring = _scoring(arguments)
     return all_distances(embed(reference, **scoring), embed(files, progress=True, **scoring))[0].tolist()
+
+
+def _difference(arguments: argparse.Namespace) -> list[Row]:
+    import io
+
+    import PIL.Image
+    import PIL.ImageOps
+
+    from .attribution import overlay
+    from .folders import write_file
+
+    metric = _scoring(arguments)["model"]
+    found = metric.difference_map(arguments.a, arguments.b)[0]
+    with PIL.Image.open(arguments.b) as opened:
+        drawn = overlay(PIL.ImageOps.exif_transpose(opened).convert("RGB"), found)
+    data = io.BytesIO()
+    drawn.save(data, "PNG")
+    write_file(Path(arguments.out), data.getvalue())
+    y, x = divmod(int(found.argmax()), found.shape[1])
+    return [
+        {
+            "a": arguments.a,
+            "b": arguments.b,
+            "distance": metric(arguments.a, arguments.b).item(),
+            "most different": found.max().item(),
+            "at x": x / found.shape[1],
+            "at y": y / found.shape[0],
+            "written": arguments.out,
+        }
+    ]
 
 
 def _train(arguments: argparse.Namespace) -> list[Row]:

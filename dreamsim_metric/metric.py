@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .attribution import local_distances
 from .backbones import Backbone, resample_positions
 from .folders import write_folder
 from .heads import create_head
@@ -168,6 +169,28 @@ class PerceptualMetric(nn.Module):
         u, v = self.to_unit(self.features(torch.cat([a, b]))).split([len(a), len(b)])
         d = pair_distances(u, v)
         return d if reduction == "none" else d.mean() if reduction == "mean" else d.sum()
+
+    def difference_map(self, a: Pictures, b: Pictures) -> Tensor:
+        """Where two pictures differ, as the metric's networks see it.
+
+        At each place, `1 − cos` of the local features there: patch tokens of a ViT, the map of each stage of a CNN,
+        averaged over stages and branches. The distance itself is not its mean: it compares pooled features, and a head
+        comes after those and has no places.
+
+        Args:
+            a, b: as for `forward`.
+
+        Returns:
+            `(N, S, S)` float32 in [0, 2], for the pictures squashed to the metric's size; exactly 0 where local
+            features are equal. `dreamsim_metric.attribution.overlay` draws it.
+
+        Raises:
+            ValueError: unequal numbers, pictures that cannot be read, or a network without local features.
+        """
+        a, b = self.preprocess(a), self.preprocess(b)
+        check_pairs(len(a), len(b))
+        n = max(len(a), len(b))
+        return local_distances(self, a.expand(n, -1, -1, -1), b.expand(n, -1, -1, -1))
 
     def probability_same(self, a: Pictures, b: Pictures) -> Tensor:
         """How likely people are to judge two pictures the same, by the psychometric curve on the card.
