@@ -6,7 +6,8 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -96,19 +97,31 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _say_so_at_once_without_network() -> None:
-    """Else the hub's client would try each file for half a minute, with many lines of warnings."""
+@contextmanager
+def _quick_without_network() -> Iterator[None]:
+    """The hub's client would try each file for half a minute, with many warnings; what fails is said in our words."""
     host = os.environ.get("HF_ENDPOINT", "https://huggingface.co").partition("://")[2].partition("/")[0]
+    before = os.environ.get("HF_HUB_OFFLINE")
     try:
         socket.getaddrinfo(host.partition(":")[0], 443)
     except OSError:
-        if os.environ.setdefault("HF_HUB_OFFLINE", "1") == "1":
-            print("no network: weights are looked for on this machine only", file=sys.stderr)
-    logging.disable(logging.ERROR)  # what cannot be had is said in our own words
+        print("no network: weights are looked for on this machine only", file=sys.stderr)
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    logging.disable(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+        if before is None:
+            os.environ.pop("HF_HUB_OFFLINE", None)
 
 
 def _human(arguments: argparse.Namespace) -> None:
-    _say_so_at_once_without_network()
+    with _quick_without_network():  # before anything imports the hub's client
+        _measure(arguments)
+
+
+def _measure(arguments: argparse.Namespace) -> None:
     import torch
 
     from dreamsim_metric.weights import cache_dir

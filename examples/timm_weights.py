@@ -45,9 +45,7 @@ def main(source: str, target: str) -> None:
     for key, tensor in state.items():
         module, _, part = key.rpartition(".")
         if module not in names:
-            raise SystemExit(
-                f"{source} has {key}; expected EfficientNet-Lite0's or torchvision's MobileNetV2's weights"
-            )
+            raise SystemExit(f"{source} has {key}; expected weights of EfficientNet-Lite0 or torchvision's MobileNetV2")
         renamed[f"{names[module]}.{part}"] = tensor.contiguous()
     write_file(Path(target), save(renamed))
     print(f"{target}: {len(renamed)} tensors, with timm's names")

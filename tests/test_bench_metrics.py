@@ -4,11 +4,10 @@ import pickle
 import warnings
 
 import lpips
-import numpy as np
 import piq
 import pytest
 import torch
-from torchvision.models import alexnet, vgg16
+from torchvision.models import vgg16
 
 from benchmarks.metrics.base import Options
 from benchmarks.metrics.lpips import LPIPS
@@ -18,6 +17,7 @@ from dreamsim_metric import load
 from dreamsim_metric.images import to_pixels
 
 from .judged import write_network
+from .trunks import write_dists, write_trunks
 
 CAT, COFFEE = "examples/cat.jpg", "examples/coffee.jpg"
 
@@ -31,22 +31,8 @@ def pictures():
 @pytest.fixture(scope="module")
 def trunks(tmp_path_factory):
     """Random trunks in the formats that they come in."""
-    folder = tmp_path_factory.mktemp("trunks")
-    torch.manual_seed(0)
-    states = {"alex": alexnet().features.state_dict(), "vgg": vgg16().features.state_dict()}
-    for kind, state in states.items():
-        named = {f"features.{name}": tensor for name, tensor in state.items()}
-        torch.save(named | {"classifier.1.weight": torch.zeros(2)}, folder / f"{kind}.pth")
-        pairs = [(state[f"{i}.weight"], state[f"{i}.bias"]) for i in sorted({int(n.split(".")[0]) for n in state})]
-        torch.save({"net": kind, "trunk": [{"weight": w, "bias": b} for w, b in pairs]}, folder / f"{kind}.pt")
-        flax = {
-            f"Conv_{i}": {"kernel": w.numpy().transpose(2, 3, 1, 0), "bias": b.numpy()}
-            for i, (w, b) in enumerate(pairs)
-        }
-        with open(folder / f"{kind}.ckpt", "wb") as file:
-            pickle.dump({"Net_0": flax, "NetLinLayer_0": {"Conv_0": {"kernel": np.zeros(3)}}}, file, protocol=3)
-    channels = 3 + 64 + 128 + 256 + 512 + 512
-    torch.save({name: torch.rand(1, channels, 1, 1) for name in ("alpha", "beta")}, folder / "dists.pt")
+    folder = write_trunks(tmp_path_factory.mktemp("trunks"))
+    write_dists(folder / "dists.pt")
     return folder
 
 
@@ -91,10 +77,10 @@ def test_formulas_are_piqs_and_say_their_direction(name, pictures):
     assert max(expected, itself) <= high + 1e-5  # some are a rounding above 1 for a picture and itself
 
 
-@pytest.mark.parametrize("file", ["alex.pth", "alex.pt", "alex.ckpt", "vgg.pth", "vgg.ckpt"])
+@pytest.mark.parametrize("file", ["alex.pth", "alex.pt", "alexnet.ckpt", "vgg.pth", "vgg16.ckpt"])
 def test_lpips_is_the_package_with_the_trunk_of_the_file(file, trunks, pictures):
     a, b = pictures
-    kind = file.partition(".")[0]
+    kind = "alex" if file.startswith("alex") else "vgg"
     metric = make(f"lpips-{kind}", trunks / file)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -110,7 +96,7 @@ def test_lpips_is_the_package_with_the_trunk_of_the_file(file, trunks, pictures)
 
 def test_dists_is_piqs_with_the_weights_of_the_files(trunks, pictures, monkeypatch):
     a, b = pictures
-    metric = make("dists", trunks / "vgg.ckpt", trunks / "dists.pt")
+    metric = make("dists", trunks / "vgg16.ckpt", trunks / "dists.pt")
     own = torch.load(trunks / "dists.pt", weights_only=True)
     total = own["alpha"].sum() + own["beta"].sum()
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", lambda *_, **__: {k: v / total for k, v in own.items()})
@@ -123,7 +109,7 @@ def test_dists_is_piqs_with_the_weights_of_the_files(trunks, pictures, monkeypat
 
 
 def test_large_pictures_are_shrunk_for_dists_and_small_ones_left(trunks):
-    metric = make("dists", trunks / "vgg.ckpt", trunks / "dists.pt")
+    metric = make("dists", trunks / "vgg16.ckpt", trunks / "dists.pt")
     assert metric.read(CAT).shape == (3, 256, 341) or min(metric.read(CAT).shape[1:]) == 256
     small = to_pixels(CAT, (100, 120))
     assert torch.equal(metric.read(small), small[0])
@@ -181,18 +167,17 @@ def test_clip_t_is_open_clips_cosine(tmp_path):
 
 
 def test_keys_change_with_weights_only(trunks, tmp_path):
-    first, again = (make("lpips-alex", trunks / "alex.ckpt").key() for _ in range(2))
+    first, again = (make("lpips-alex", trunks / "alexnet.ckpt").key() for _ in range(2))
     assert first == again
     state = torch.load(trunks / "alex.pth", weights_only=True)
     state["features.0.bias"][0] += 1
-    torch.save(state, tmp_path / "alex.ckpt.pth")
-    (tmp_path / "alex.ckpt.pth").rename(tmp_path / "other.pth")
+    torch.save(state, tmp_path / "other.pth")
     assert LPIPS("lpips-alex", Options((tmp_path / "other.pth",))).key() != first
 
 
 BAD_TRUNKS = {
     "another network": ("alex.pth", "vgg", "is it another network's"),
-    "fewer layers": ("vgg.ckpt", "alex", "does not hold the trunk"),
+    "fewer layers": ("vgg16.ckpt", "alex", "does not hold the trunk"),
     "not weights": ("text.pth", "alex", "does not hold the trunk"),
     "code in a pickle": ("evil.ckpt", "alex", r"asks for \w+.system, which is refused"),
     "missing": ("gone.pth", "alex", "no such file"),
@@ -218,8 +203,8 @@ def test_files_that_hold_no_trunk_are_refused(file, kind, message, trunks):
 
 def test_trunks_of_all_formats_are_equal(trunks):
     first = read_trunk(trunks / "alex.pth", "alex")
-    for ending in ("pt", "ckpt"):
-        other = read_trunk(trunks / f"alex.{ending}", "alex")
+    for name in ("alex.pt", "alexnet.ckpt"):
+        other = read_trunk(trunks / name, "alex")
         assert first.keys() == other.keys()
         assert all(torch.equal(first[name], other[name]) for name in first)
 

