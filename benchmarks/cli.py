@@ -69,25 +69,31 @@ def _parser() -> argparse.ArgumentParser:
         help="a data set (names: dreamsim-bench data); repeat for more",
     )
     human.add_argument("--split", nargs="+", default=[], metavar="SPLIT", help="in place of the usual splits")
-    human.add_argument(
-        "--metrics", nargs="+", default=DEFAULT_METRICS, metavar="METRIC", help="see dreamsim-bench metrics"
-    )
-    human.add_argument(
-        "--weights",
-        action="append",
-        default=[],
-        metavar="METRIC=FILE[,FILE]",
-        help="files of weights to read in place of downloading; repeat for more",
-    )
-    human.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the tables")
     human.add_argument("--draws", type=int, default=1000, metavar="N", help="of the bootstrap (default: 1000)")
     human.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
     human.add_argument("--batch-size", type=int, default=32, metavar="N", help="pictures at once (default: 32)")
-    human.add_argument("--device", help="default: cuda where there is one, else cpu")
     human.add_argument(
         "--cache", type=Path, metavar="FILE", help="of embeddings and distances (default: in the user cache)"
     )
-    human.add_argument("--json", action="store_true", help="print the scores as JSON")
+    sensitivity = commands.add_parser("sensitivity", help="distances against the strength of known changes")
+    sensitivity.set_defaults(run=_sensitivity)
+    sensitivity.add_argument(
+        "--pictures", type=Path, default=Path("examples"), metavar="DIR", help="to change (default: examples)"
+    )
+    for command in (human, sensitivity):
+        command.add_argument(
+            "--metrics", nargs="+", default=DEFAULT_METRICS, metavar="METRIC", help="names: dreamsim-bench metrics"
+        )
+        command.add_argument(
+            "--weights",
+            action="append",
+            default=[],
+            metavar="METRIC=FILE[,FILE]",
+            help="files of weights to read in place of downloading; repeat for more",
+        )
+        command.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the tables")
+        command.add_argument("--device", help="default: cuda where there is one, else cpu")
+        command.add_argument("--json", action="store_true", help="print what was found as JSON")
     data = commands.add_parser("data", help="the data sets; for one: where to get it, and whether it is whole")
     data.set_defaults(run=_data)
     data.add_argument("name", nargs="?", metavar="NAME", help="a data set, or a .py file with SOURCES")
@@ -122,39 +128,64 @@ def _human(arguments: argparse.Namespace) -> None:
 
 
 def _measure(arguments: argparse.Namespace) -> None:
-    import torch
-
     from dreamsim_metric.weights import cache_dir
 
     from .human.cache import Cache
     from .human.run import run
     from .human.sources import read_parts
-    from .metrics.base import Options
-    from .metrics.registry import find_metrics
 
     for option, value in (("--draws", arguments.draws), ("--batch-size", arguments.batch_size)):
         if value < 1:
             raise ValueError(f"got {option} {value}; expected 1 or more")
-    makers = find_metrics(arguments.metrics)
-    weights = _weights(arguments.weights, list(makers))
+    makers, options = _asked_for(arguments)
     parts = [part for given in arguments.data for part in read_parts(given, arguments.split)]
-    device = torch.device(arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     scores = run(
         makers,
         parts,
         arguments.out,
         Cache(arguments.cache or cache_dir() / "benchmarks.sqlite"),
-        options=lambda name: Options(weights.get(name, ()), device),
+        options=options,
         draws=arguments.draws,
         seed=arguments.seed,
         batch_size=arguments.batch_size,
         command=["dreamsim-bench", *arguments.command],
     )
     if arguments.json:
-        print(json.dumps(json.loads(scores.to_json(orient="records")), indent=2))
+        _print_json(scores)
     else:
         print_scores(scores)
         print_unmeasured(arguments.out)
+
+
+def _sensitivity(arguments: argparse.Namespace) -> None:
+    with _quick_without_network():
+        from .changes import read_scenes
+        from .sensitivity import print_ranking, run
+
+        makers, options = _asked_for(arguments)
+        command = ["dreamsim-bench", *arguments.command]
+        table = run(makers, read_scenes(arguments.pictures), arguments.out, options=options, command=command)
+    if arguments.json:
+        _print_json(table)
+    elif len(table):
+        print_ranking(table)
+
+
+def _asked_for(arguments: argparse.Namespace) -> tuple[dict[str, Any], Any]:
+    """Makers of the metrics that were named, and weights and device for each."""
+    import torch
+
+    from .metrics.base import Options
+    from .metrics.registry import find_metrics
+
+    makers = find_metrics(arguments.metrics)
+    weights = _weights(arguments.weights, list(makers))
+    device = torch.device(arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return makers, lambda name: Options(weights.get(name, ()), device)
+
+
+def _print_json(table: Any) -> None:
+    print(json.dumps(json.loads(table.to_json(orient="records")), indent=2))
 
 
 def _weights(given: Sequence[str], metrics: Sequence[str]) -> dict[str, tuple[Path, ...]]:

@@ -1,0 +1,133 @@
+"""What a metric does and does not notice: its distance against the strength of known changes."""
+
+import itertools
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from dreamsim_metric.folders import write_file
+
+from .changes import CHANGES, Image, Scene, changed
+from .metrics.base import Features, Maker, Metric, Options, Unmeasurable
+
+TABLE, SETTINGS = "sensitivity.parquet", "sensitivity.json"
+
+
+def run(
+    makers: Mapping[str, Maker],
+    scenes: Sequence[Scene],
+    out: Path,
+    *,
+    options: Callable[[str], Options],
+    command: Sequence[str] = (),
+) -> pd.DataFrame:
+    """Distances of every change of every scene, by every metric whose weights are at hand.
+
+    Args:
+        makers: metrics by name.
+        scenes: pictures to change, two at least.
+        out: folder for `sensitivity.parquet` and `sensitivity.json`.
+        options: weights and device of a metric, by name.
+        command: that asked for it, for the settings.
+
+    Returns:
+        A row a change: metric, scene, change, unit, level, invariance, `distance` (larger the more different) and
+        `relative`, which is 0 for a picture and itself and 1 for the median of all pairs of the scenes' pictures.
+
+    Raises:
+        ValueError: fewer than two scenes.
+        OSError: the disk is full or not writable.
+    """
+    if len(scenes) < 2:
+        raise ValueError(f"got {len(scenes)} picture; expected two at least: what is unlike sets the scale")
+    out.mkdir(parents=True, exist_ok=True)
+    rows: list[dict[str, Any]] = []
+    left_out = {}
+    for name, make in makers.items():
+        print(f"{name} …", file=sys.stderr)
+        try:
+            rows += [{"metric": name, **row} for row in _rows(make(options(name)), scenes)]
+        except Unmeasurable as error:
+            left_out[name] = str(error)
+        except (OSError, ImportError) as error:
+            left_out[name] = f"weights not available: {' '.join(str(error).split())}"
+    for name, why in left_out.items():
+        print(f"{name}: {why}", file=sys.stderr)
+    table = pd.DataFrame(rows)
+    settings = {"command": list(command), "scenes": [scene.name for scene in scenes], "left out": left_out}
+    write_file(out / TABLE, table.to_parquet(index=False))
+    write_file(out / SETTINGS, (json.dumps(settings, indent=2) + "\n").encode())
+    return table
+
+
+@torch.inference_mode()
+def _rows(metric: Metric, scenes: Sequence[Scene]) -> list[dict[str, Any]]:
+    if metric.text is not None:
+        raise Unmeasurable("it compares pictures with prompts")
+    own = [_features(metric, scene.picture) for scene in scenes]
+    same = [
+        _distance(metric, features, scene.picture, scene.picture) for features, scene in zip(own, scenes, strict=True)
+    ]
+    unlike = [
+        _distance(metric, own[i], scenes[i].picture, scenes[j].picture)
+        for i, j in itertools.combinations(range(len(scenes)), 2)
+    ]
+    scale = float(np.median(unlike)) - float(np.median(same))
+    if not scale > 0:
+        raise Unmeasurable("it finds different pictures no more different than equal ones")
+    rows = []
+    for scene, features, zero in zip(scenes, own, same, strict=True):
+        for change, level, picture in changed(scene):
+            d = _distance(metric, features, scene.picture, picture)
+            rows.append(
+                {"scene": scene.name, "change": change.name, "unit": change.unit, "level": level}
+                | {"invariance": change.invariance, "distance": d, "relative": (d - zero) / scale}
+            )
+    return rows
+
+
+def _features(metric: Metric, picture: Image, size: tuple[int, int] | None = None) -> Features:
+    try:
+        return metric.features(metric.read(picture, size)[None].to(metric.device))
+    except (ValueError, RuntimeError, AssertionError) as error:
+        raise Unmeasurable(f"it cannot take pictures of {picture.height} × {picture.width}: {error}") from error
+
+
+def _distance(metric: Metric, reference: Features, original: Image, picture: Image) -> float:
+    """Signed so that larger is more different; of two sizes, the second is seen at the size of the first."""
+    features = _features(metric, picture)
+    if [part.shape for part in features] != [part.shape for part in reference]:
+        features = _features(metric, picture, (original.height, original.width))
+    try:
+        value = metric.compare(reference, features).item()
+    except (ValueError, RuntimeError, AssertionError) as error:
+        raise Unmeasurable(f"it cannot compare such pictures: {error}") from error
+    return value if metric.card.direction == "distance" else -value
+
+
+def ranking(table: pd.DataFrame) -> pd.DataFrame:
+    """How much each metric minds each change: the mean of `relative` over scenes and levels, changes by metrics.
+
+    Ordered from what the metrics together mind most.
+    """
+    means = table.pivot_table(index="change", columns="metric", values="relative", sort=False)
+    means = means[list(dict.fromkeys(table["metric"]))]
+    return means.loc[means.rank().mean(axis=1).sort_values(ascending=False, kind="stable").index]
+
+
+def print_ranking(table: pd.DataFrame) -> None:
+    """The ranking as text, invariances marked."""
+    means = ranking(table)
+    width = max(len(name) for name in CHANGES) + 2
+    print(f"{'':{width}}" + "".join(f"  {name[-14:]:>14}" for name in means.columns))
+    for change, row in means.iterrows():
+        mark = " *" if CHANGES[str(change)].invariance else ""
+        print(f"{str(change) + mark:{width}}" + "".join(f"  {value:>14.3f}" for value in row))
+    print("0: no change, 1: as unlike as the pictures are to one another; means over pictures and levels")
+    print("* people would call it the same picture")
