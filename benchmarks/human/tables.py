@@ -1,14 +1,12 @@
 """Kinds of human judgements beside 2AFC triplets and JND pairs, and what of each kind a metric has to compare."""
 
-import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar
 
 import numpy as np
 
-from dreamsim_metric.datasets import DataError, Pairs, Table, Triplets
+from dreamsim_metric.datasets import Pairs, Table, Triplets
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,56 +117,3 @@ COMPARED: dict[type, tuple[tuple[int, int], ...]] = {
     Dissimilarities: ((0, 1),),
 }
 """The columns of a table's `index` between which a metric measures distances, in the order of its answers."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row as a reader finds it.
-
-    Attributes:
-        where: for reports.
-        paths: the pictures.
-        values: of the table's other columns: `target`, and if known `id`, `votes`, `split`, `subset`, `spread`.
-    """
-
-    where: str
-    paths: tuple[str, ...]
-    values: dict[str, Any]
-
-
-Kind = TypeVar("Kind", Ratings, OddOneOut, Dissimilarities)
-
-
-def assemble(kind: type[Kind], root: Path, rows: Iterable[Row | str]) -> Kind:
-    """A table of the rows that can be used; the others, which come as texts, are its problems.
-
-    Raises:
-        DataError: no row can be used, and this is what is wrong with each.
-        ValueError: there are no rows.
-    """
-    found = list(rows)
-    kept = [row for row in found if isinstance(row, Row)]
-    problems = tuple(row for row in found if isinstance(row, str))
-    if not kept and problems:
-        raise DataError(problems)
-    if not kept:
-        raise ValueError(f"{root} has no rows; expected at least one")
-    place = Path(os.path.abspath(root))
-    positions: dict[str, int] = {}
-    index = [[positions.setdefault(os.path.normpath(path), len(positions)) for path in row.paths] for row in kept]
-    columns: dict[str, Any] = {
-        "name": place.parent.name if place.is_file() else place.name,
-        "ids": tuple(str(row.values.get("id", row.where)) for row in kept),
-        "pictures": tuple(map(Path, positions)),
-        "index": np.array(index, dtype=np.int64),
-        kind._TARGET: np.array([row.values["target"] for row in kept]),
-        "votes": np.array([row.values.get("votes", 1) for row in kept], dtype=np.float64),
-        "splits": tuple(row.values.get("split", "test") for row in kept),
-        "rows": tuple(row.where for row in kept),
-        "problems": problems,
-    }
-    if all(row.values.get("subset") for row in kept):
-        columns["subsets"] = tuple(row.values["subset"] for row in kept)
-    if all(row.values.get("spread") is not None for row in kept):
-        columns["spread"] = np.array([row.values["spread"] for row in kept], dtype=np.float64)
-    return kind(**columns)

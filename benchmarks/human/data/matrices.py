@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from dreamsim_metric.rows import Row, assemble
+
 from ..sources import Source
-from ..tables import Dissimilarities, Row, assemble
+from ..tables import Dissimilarities
 
 
 def read_matrix(root: Path) -> Dissimilarities:
@@ -49,8 +51,9 @@ def _rows(root: Path, pictures: list[str], matrices: np.ndarray) -> Iterator[Row
         ratings = matrices[:, i, j]
         if np.isnan(ratings).all():
             continue
-        values = {"id": f"{i}-{j}", "target": ratings, "votes": np.count_nonzero(~np.isnan(ratings))}
-        yield Row(f"pictures {i + 1} and {j + 1}", (str(root / pictures[i]), str(root / pictures[j])), values)
+        paths = str(root / pictures[i]), str(root / pictures[j])
+        votes = int(np.count_nonzero(~np.isnan(ratings)))
+        yield Row(f"pictures {i + 1} and {j + 1}", paths, ratings, f"{i}-{j}", votes)
 
 
 SOURCES = {

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from dreamsim_metric.csv_table import Record, RowError, Sheet, as_number
+from dreamsim_metric.rows import Row, assemble
 
 from ..sources import Source
-from ..tables import Ratings, Row, assemble
+from ..tables import Ratings
 
 _PICTURES = (".bmp", ".png", ".jpg", ".jpeg")
 _LIVE = {"jp2k": 227, "jpeg": 233, "wn": 174, "gblur": 174, "fastfading": 174}  # in the order of its .mat files
@@ -41,15 +42,16 @@ def read_ratings(root: Path) -> Ratings:
     sheet.require(("ref_path", "path", column), " (alike or different)")
 
     def row(record: Record) -> Row:
-        values = {
-            "id": record.id,
-            "target": _signed(record.text(column), column),
-            "split": record.text("split", "test"),
-        }
-        values |= {"votes": record.number("votes", "1"), "subset": record.cells.get("subset", "")}
-        if "spread" in sheet.columns:
-            values["spread"] = record.number("spread")
-        return Row(record.where, (record.path("ref_path"), record.path("path")), values)
+        return Row(
+            record.where,
+            (record.path("ref_path"), record.path("path")),
+            _signed(record.text(column), column),
+            record.id,
+            votes=record.number("votes", "1"),
+            split=record.text("split", "test"),
+            subset=record.cells.get("subset", ""),
+            spread=record.number("spread") if "spread" in sheet.columns else None,
+        )
 
     return assemble(Ratings, root, sheet.rows(row))
 
@@ -208,7 +210,7 @@ def _rated(
     if reference is None or picture is None:
         return f"{where}: no {'picture' if reference else 'reference'} for {name}"
     try:
-        return Row(where, (reference, picture), values | {"target": _signed(str(score), column)})
+        return Row(where, (reference, picture), _signed(str(score), column), **values)
     except RowError as error:
         return f"{where}: {error}"
 

@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from dreamsim_metric.rows import Row, assemble
+
 from ..sources import Source
-from ..tables import OddOneOut, Row, assemble
+from ..tables import OddOneOut
 
 _TABLE = "things_valset.txt"
 _ENDINGS = (".png", ".jpg", ".jpeg")
@@ -41,7 +43,7 @@ def _rows(root: Path) -> Iterator[Row | str]:
         if absent:
             yield f"{where}: no picture {', '.join(absent)}.png in {folder}"
             continue
-        yield Row(where, tuple(map(str, paths)), {"id": str(number), "target": 2, "split": "val"})
+        yield Row(where, tuple(map(str, paths)), 2, str(number), split="val")
 
 
 SOURCES = {

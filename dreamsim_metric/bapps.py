@@ -1,0 +1,68 @@
+"""BAPPS, the Berkeley-Adobe perceptual patch similarity data (Zhang et al., CVPR 2018), in its authors' folders."""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from .csv_table import RowError
+from .rows import Row
+
+PICTURES = (".png", ".jpg", ".jpeg")
+_VOTES = {("2afc", "train"): 2, ("2afc", "val"): 5, ("jnd", "train"): 3, ("jnd", "val"): 3}  # section 3
+
+
+def rows(root: Path, task: str, parts: tuple[str, ...], answer: str) -> Iterator[Row | str]:
+    """Of `2afc` (`ref`, `p0`, `p1` and `judge`) or `jnd` (`p0`, `p1` and `same`): a folder each, files of one name."""
+    found = folders(root, task, answer)
+    if not found:
+        raise ValueError(f"{root} is not BAPPS; expected train/ or val/ with */{answer}/, in it or in {task}/")
+    for folder in found:
+        split, subset = folder.parts[-2:]
+        files = {part: stems(folder / part, PICTURES) for part in parts}
+        files[answer] = stems(folder / answer, (".npy",))
+        absent = [part for part, names in files.items() if not names]
+        if absent:
+            yield f"{split}/{subset}: nothing in {', '.join(absent)}"
+            continue
+        for stem in sorted(set().union(*files.values())):
+            where = f"{split}/{subset}/{stem}"
+            missing = [part for part, names in files.items() if stem not in names]
+            if missing:
+                yield f"{where}: no file in {', '.join(missing)}"
+                continue
+            try:
+                share = _share(files[answer][stem])
+            except RowError as error:
+                yield f"{where}: {error}"
+                continue
+            paths = tuple(files[part][stem] for part in parts)
+            yield Row(where, paths, share, where, _VOTES[task, split], split, subset)
+
+
+def folders(root: Path, task: str, answer: str) -> list[Path]:
+    """The folders of kinds of distortion, `val/cnn` and so on, in the data set or in the part for the task."""
+    for base in (root, root / task):
+        subsets = (subset for split in ("train", "val") for subset in sorted((base / split).glob("*")))
+        found = [subset for subset in subsets if (subset / "p0").is_dir()]
+        if any((folder / answer).is_dir() for folder in found):
+            return found
+    return []
+
+
+def _share(file: str) -> float:
+    try:
+        answer = np.load(file, allow_pickle=False)
+    except Exception as error:  # damaged files raise ValueError, EOFError, BadZipFile and more
+        raise RowError(f"{file} is not a NumPy file ({type(error).__name__}: {error})") from error
+    if not isinstance(answer, np.ndarray) or answer.size != 1 or answer.dtype.kind not in "fiu":
+        raise RowError(f"{file} holds {getattr(answer, 'shape', 'several arrays')}; expected one number")
+    return float(answer.item())
+
+
+def stems(folder: Path, suffixes: Sequence[str]) -> dict[str, str]:
+    """The files with one of the suffixes, by name without it."""
+    names = sorted(os.listdir(folder)) if folder.is_dir() else []
+    split = [os.path.splitext(name) for name in names]
+    return {stem: os.path.join(folder, stem + suffix) for stem, suffix in split if suffix.lower() in suffixes}
