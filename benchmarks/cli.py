@@ -94,6 +94,10 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the tables")
         command.add_argument("--device", help="default: cuda where there is one, else cpu")
         command.add_argument("--json", action="store_true", help="print what was found as JSON")
+    report = commands.add_parser("report", help="one page of what human and sensitivity wrote")
+    report.set_defaults(run=_report)
+    report.add_argument("folder", type=Path, metavar="DIR", help="their --out")
+    report.add_argument("--out", type=Path, metavar="FILE", help="default: report.html in the folder")
     data = commands.add_parser("data", help="the data sets; for one: where to get it, and whether it is whole")
     data.set_defaults(run=_data)
     data.add_argument("name", nargs="?", metavar="NAME", help="a data set, or a .py file with SOURCES")
@@ -154,7 +158,7 @@ def _measure(arguments: argparse.Namespace) -> None:
         _print_json(scores)
     else:
         print_scores(scores)
-        print_unmeasured(arguments.out)
+        print_metrics(arguments.out)
 
 
 def _sensitivity(arguments: argparse.Namespace) -> None:
@@ -169,6 +173,12 @@ def _sensitivity(arguments: argparse.Namespace) -> None:
         _print_json(table)
     elif len(table):
         print_ranking(table)
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from .report.page import write_report
+
+    print(write_report(arguments.folder, arguments.out))
 
 
 def _asked_for(arguments: argparse.Namespace) -> tuple[dict[str, Any], Any]:
@@ -216,14 +226,15 @@ def print_scores(scores: Any) -> None:
         print()
 
 
-def print_unmeasured(out: Path) -> None:
-    """A line for each metric that has no figures, or not all."""
+def print_metrics(out: Path) -> None:
+    """A line for each metric: what its numbers are and what it sees, or why it has no figures."""
     import pandas as pd
 
     for row in pd.read_parquet(out / "metrics.parquet").itertuples():
-        if row.status != "measured":
-            status = str(row.status)
-            print(f"   -  {row.metric:<28} {status if len(status) < 100 else status[:100] + '…'}")
+        seen = f"{row.direction} from {row.low:g} to {row.high:g}, input {row.input}: {row.preprocessing}"
+        status = "" if row.status == "measured" else str(row.status)
+        text = "; ".join(filter(None, [seen if row.direction else "", status]))
+        print(f"{row.metric:<28} {text if len(text) < 140 else text[:140] + '…'}")
 
 
 def _data(arguments: argparse.Namespace) -> None:

@@ -11,12 +11,15 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dreamsim_metric.folders import write_file
+from dreamsim_metric.folders import write_files
 
 from .changes import CHANGES, Image, Scene, changed
 from .metrics.base import Features, Maker, Metric, Options, Unmeasurable
+from .thumbnails import thumbnail
 
-TABLE, SETTINGS = "sensitivity.parquet", "sensitivity.json"
+TABLE, PICTURES, SETTINGS = "sensitivity.parquet", "sensitivity-pictures.parquet", "sensitivity.json"
+
+_SIDE = 96  # pixels of a thumbnail
 
 
 def run(
@@ -32,7 +35,8 @@ def run(
     Args:
         makers: metrics by name.
         scenes: pictures to change, two at least.
-        out: folder for `sensitivity.parquet` and `sensitivity.json`.
+        out: folder for `sensitivity.parquet`, `sensitivity-pictures.parquet` (thumbnails of one scene's changes) and
+            `sensitivity.json`.
         options: weights and device of a metric, by name.
         command: that asked for it, for the settings.
 
@@ -61,9 +65,20 @@ def run(
         print(f"{name}: {why}", file=sys.stderr)
     table = pd.DataFrame(rows)
     settings = {"command": list(command), "scenes": [scene.name for scene in scenes], "left out": left_out}
-    write_file(out / TABLE, table.to_parquet(index=False))
-    write_file(out / SETTINGS, (json.dumps(settings, indent=2) + "\n").encode())
+    tables = {TABLE: table, PICTURES: _thumbnails(scenes)}
+    files = {out / name: frame.to_parquet(index=False) for name, frame in tables.items()}
+    write_files(files | {out / SETTINGS: (json.dumps(settings, indent=2) + "\n").encode()})
     return table
+
+
+def _thumbnails(scenes: Sequence[Scene]) -> pd.DataFrame:
+    """All changes of one scene, of which all can be made if there is one; level 0 is the scene itself."""
+    scene = next((scene for scene in scenes if scene.other is not None), scenes[0])
+    rows = [{"scene": scene.name, "change": "", "level": 0.0, "picture": thumbnail(scene.picture, _SIDE)}]
+    for change, level, picture in changed(scene):
+        made = {"change": change.name, "level": float(level), "picture": thumbnail(picture, _SIDE)}
+        rows.append({"scene": scene.name, **made})
+    return pd.DataFrame(rows)
 
 
 @torch.inference_mode()

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -161,20 +162,29 @@ def write_tuned(folder: Path, card: ModelCard, tuned: Tuned) -> None:
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Write or replace a file at once: a process killed or a disk full meanwhile leaves what was there.
+    """`write_files` of one."""
+    write_files({path: data})
+
+
+def write_files(files: Mapping[Path, bytes]) -> None:
+    """Write or replace files that belong together: a process killed or a disk full meanwhile leaves what was there.
 
     Raises:
         OSError: the disk is full or not writable.
     """
-    beside = path.with_name(f".{path.name}.part")
+    beside = {path: path.with_name(f".{path.name}.part") for path in files}
+    path = next(iter(files))
     try:
-        with open(beside, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())  # else a power cut could leave an empty file under the final name
-        beside.replace(path)
+        for path, data in files.items():
+            with open(beside[path], "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())  # else a power cut could leave an empty file under the final name
+        for path in files:
+            beside[path].replace(path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        for part in beside.values():
+            part.unlink(missing_ok=True)
         raise OSError(
             error.errno, f"cannot write {path} ({error.strerror}); what was there before is intact: make room"
         ) from error

@@ -49,15 +49,16 @@ def by_margin(left: np.ndarray, right: np.ndarray, share: np.ndarray) -> list[di
 
     Returns:
         Rows with `margin` (the majority's lead, in shares of the votes), the number of `triplets`, how often the metric
-        is `with` the majority, `against` it or has a `tie`, and the `agreement` in percent. Margins without triplets,
-        and triplets where people tie, are left out.
+        is `with` the majority, `against` it or has a `tie`, and in percent its `agreement` and that of `people`, each
+        counted in the majority. Margins without triplets, and triplets where people tie, are left out.
     """
     agreed = majority_agreement(left, right, share)
     lead = np.abs(2 * share - 1) - _ROUNDING  # the lead of 3/5 is 0.2 but for rounding
     bins = np.searchsorted([1 / 3, 2 / 3, 1 - 2 * _ROUNDING], lead)
     rows = []
     for bin_, name in enumerate(("up to 1/3", "1/3 to 2/3", "above 2/3", "1 (unanimous)")):
-        inside = agreed[(bins == bin_) & ~np.isnan(agreed)]
+        counted = (bins == bin_) & ~np.isnan(agreed)
+        inside = agreed[counted]
         if len(inside):
             rows.append(
                 {
@@ -67,6 +68,7 @@ def by_margin(left: np.ndarray, right: np.ndarray, share: np.ndarray) -> list[di
                     "against": int((inside == 0).sum()),
                     "tie": int((inside == 0.5).sum()),
                     "agreement": 100 * float(inside.mean()),
+                    "people": 100 * float(vote_ceiling(share[counted]).mean()),
                 }
             )
     return rows

@@ -179,16 +179,46 @@ def test_means_and_statistics_draw_the_same_data():
     assert resamples.means(values) == pytest.approx(resamples.statistics(lambda rows: float(np.nanmean(values[rows]))))
 
 
-def test_paired_p_against_a_sign_flip_test_on_the_same_judgements():
-    for effect in (0.0, 0.03, 0.08):
-        a = (RANDOM.random(400) < 0.75 + effect).astype(float)
-        b = (RANDOM.random(400) < 0.75).astype(float)
-        resamples = Resamples(np.arange(400), draws=5000)
-        mine = paired_p(resamples.means(a), resamples.means(b))
-        theirs = stats.permutation_test(
-            (a, b), lambda x, y, axis: np.mean(x - y, axis), permutation_type="samples", n_resamples=5000, rng=0
-        ).pvalue
-        assert mine == pytest.approx(theirs, abs=0.06)
+@pytest.mark.parametrize("effect", [0.0, 0.03, 0.08, 0.3])
+def test_paired_p_against_scipys_tests_on_the_same_judgements(effect):
+    """Of single judgements: the t-test, whose p may be tiny, and sign flips, whose p has a floor."""
+    random = np.random.default_rng(1)
+    a = (random.random(400) < 0.65 + effect).astype(float)
+    b = (random.random(400) < 0.65).astype(float)
+    resamples = Resamples(np.arange(400), draws=5000)
+    mine = paired_p(a.mean() - b.mean(), resamples.means(a) - resamples.means(b), resamples.groups)
+    t_test = stats.ttest_rel(a, b).pvalue
+    assert np.log(mine) == pytest.approx(np.log(t_test), rel=0.08, abs=0.02)
+    flips = stats.permutation_test(
+        (a, b), lambda x, y, axis: np.mean(x - y, axis), permutation_type="samples", n_resamples=5000, rng=0
+    ).pvalue
+    assert mine == pytest.approx(flips, abs=0.02)
+
+
+def test_paired_p_finds_nothing_where_nothing_is_as_often_as_it_says():
+    """Judgements of one reference go together: 5 % of 400 null data sets are below 0.05, not more."""
+    random = np.random.default_rng(2)
+    references = np.repeat(np.arange(25), 8)
+    found = []
+    for seed in range(400):
+        both = random.normal(size=25)[references] + random.normal(size=200)
+        resamples = Resamples(references, 300, seed)
+        found.append(paired_p(both.mean(), resamples.means(both), resamples.groups))
+    assert np.mean(np.array(found) < 0.05) == pytest.approx(0.05, abs=0.035)
+    assert np.mean(found) == pytest.approx(0.5, abs=0.06)
+
+
+DEGENERATE = {
+    "equal figures": (0.0, [0.1, -0.1], 9, 1.0),
+    "one group": (2.0, [2.0, 2.0], 1, 1.0),
+    "all groups alike": (2.0, [2.0, 2.0], 5, 1 / 16),
+    "no draws": (2.0, [np.nan, np.nan], 5, 1.0),
+}
+
+
+@pytest.mark.parametrize(("difference", "draws", "groups", "expected"), DEGENERATE.values(), ids=DEGENERATE)
+def test_paired_p_of_next_to_nothing(difference, draws, groups, expected):
+    assert paired_p(difference, np.array(draws), groups) == expected
 
 
 def test_holm_by_hand_and_its_properties():

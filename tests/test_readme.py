@@ -61,6 +61,7 @@ def test_commands_run(after_the_commands, workplace):
     assert list(after_the_commands) == COMMANDS
     assert all(after_the_commands.values())
     assert (workplace / "runs" / "mine-on-test" / "hardest.png").is_file()
+    assert "What they notice" in (workplace / "runs" / "compared" / "report.html").read_text(encoding="utf-8")
     measured = pd.read_parquet(workplace / "runs" / "compared" / "metrics.parquet").set_index("metric").status
     assert set(measured.drop("ms-ssim")) == {"measured"}  # whose pictures must be larger
 

@@ -53,8 +53,12 @@ def test_margins_are_told_apart():
         "above 2/3": 1,  # 1:11
         "1 (unanimous)": 2,
     }
-    assert rows["up to 1/3"] == {"triplets": 3, "with": 2, "against": 1, "tie": 0, "agreement": pytest.approx(200 / 3)}
-    assert rows["1 (unanimous)"] == {"triplets": 2, "with": 0, "against": 0, "tie": 2, "agreement": 50}
+    assert rows["up to 1/3"] == {
+        **{"triplets": 3, "with": 2, "against": 1, "tie": 0, "agreement": pytest.approx(200 / 3)},
+        "people": pytest.approx(100 * (3 / 5 + 3 / 5 + 2 / 3) / 3),
+    }
+    unanimous = {"triplets": 2, "with": 0, "against": 0, "tie": 2, "agreement": 50, "people": 100}
+    assert rows["1 (unanimous)"] == unanimous
 
 
 def test_the_hardest_are_those_where_sure_people_meet_a_sure_metric():

@@ -15,23 +15,25 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dreamsim_metric.datasets import Pairs, Triplets
-from dreamsim_metric.folders import write_file
+from dreamsim_metric.folders import write_files
 
 from ..metrics.base import Maker, Metric, Options, Unmeasurable
 from .cache import Cache
+from .examples import examples
 from .measure import measure
 from .resampling import holm, interval, paired_p
 from .scoring import Score, ceilings, score
 from .sources import Part
-from .tables import COMPARED, Dissimilarities, Judgements, OddOneOut, Ratings
+from .tables import COMPARED, Judgements
 
-SETTINGS, TABLES = "settings.json", ("metrics", "scores", "comparisons", "questions", "answers")
+SETTINGS = "settings.json"
+TABLES = ("metrics", "scores", "comparisons", "questions", "answers", "examples")
 MEASURED = "measured"
 
-_KINDS = {Triplets: "2AFC", Pairs: "JND", Ratings: "ratings", OddOneOut: "odd-one-out", Dissimilarities: "RDM"}
 _LIBRARIES = ("dreamsim_metric", "torch", "torchvision", "timm", "open_clip_torch", "piq", "lpips", "pillow", "numpy")
 _TIMED = 4  # pictures whose time is taken
+_PART = ("data", "split", "kind")
+_ANSWER = (*_PART, "id", "metric", "d0", "d1", "d2")
 
 Row = dict[str, Any]
 
@@ -56,7 +58,7 @@ def run(
     Args:
         makers: metrics by name (`registry.find_metrics`).
         parts: of data sets (`sources.read_parts`).
-        out: folder for `metrics`, `scores`, `comparisons`, `questions` and `answers`, each `.parquet`, and
+        out: folder for `metrics`, `scores`, `comparisons`, `questions`, `answers` and `examples`, each `.parquet`, and
             `settings.json`.
         cache: of what was computed before; a run that was killed goes on from there.
         options: weights and device of a metric, by name.
@@ -72,7 +74,7 @@ def run(
     """
     out.mkdir(parents=True, exist_ok=True)
     metrics: list[Row] = []
-    answers: list[pd.DataFrame] = []
+    distances: list[dict[str, np.ndarray]] = [{} for _ in parts]  # of each part, by metric
     scores: dict[tuple[int, str], dict[str, Score]] = {}  # part and protocol → metric → figure
     for name, make in makers.items():
         print(f"{name} …", file=sys.stderr)
@@ -85,27 +87,45 @@ def run(
         failures = []
         for i, part in enumerate(parts):
             try:
-                distances = measure(metric, part.table, cache, batch_size=batch_size, workers=workers)
-                found = score(part.table, distances, draws, seed)
+                d = measure(metric, part.table, cache, batch_size=batch_size, workers=workers)
+                found = score(part.table, d, draws, seed)
             except Unmeasurable as error:
                 failures.append(f"{part.data} {part.split}: {_line(error)}")
                 print(f"{name}: {failures[-1]}", file=sys.stderr)
                 continue
-            answers.append(_answers(part, name, distances))
+            distances[i][name] = d
             for figure in found:
                 scores.setdefault((i, figure.name), {})[name] = figure
         metrics.append(_made(name, metric, "; ".join(failures) or MEASURED, parts[0]))
+    mapper = _mapper(makers, options, next(iter(scores.values()), {}))
+    answers = [
+        _answers(part, name, d)
+        for part, by_metric in zip(parts, distances, strict=True)
+        for name, d in by_metric.items()
+    ]
     frames = {
         "metrics": pd.DataFrame(metrics),
         "scores": _scores(parts, scores, draws, seed),
         "comparisons": _comparisons(parts, scores),
         "questions": pd.concat([_questions(part) for part in parts], ignore_index=True),
-        "answers": pd.concat(answers, ignore_index=True) if answers else pd.DataFrame(columns=["data", "metric"]),
+        "answers": pd.concat(answers, ignore_index=True) if answers else pd.DataFrame(columns=list(_ANSWER)),
+        "examples": examples(parts, distances, mapper),
     }
-    for name, frame in frames.items():
-        write_file(out / f"{name}.parquet", frame.to_parquet(index=False))
-    write_file(out / SETTINGS, (json.dumps(_settings(parts, command, draws, seed), indent=2) + "\n").encode())
+    files = {out / f"{name}.parquet": frame.to_parquet(index=False) for name, frame in frames.items()}
+    settings = json.dumps(_settings(parts, command, draws, seed), indent=2) + "\n"
+    write_files(files | {out / SETTINGS: settings.encode()})
     return frames["scores"]
+
+
+def _mapper(
+    makers: Mapping[str, Maker], options: Callable[[str], Options], figures: Mapping[str, Score]
+) -> Metric | None:
+    """The best of the metrics that tell where pictures differ, made again: one network is held at a time."""
+    for name in sorted(figures, key=lambda name: -figures[name].value):
+        metric = makers[name](options(name))
+        if metric.maps:
+            return metric
+    return None
 
 
 def _unmade(name: str, status: str) -> Row:
@@ -124,23 +144,31 @@ def _made(name: str, metric: Metric, status: str, part: Part) -> Row:
 
 
 def _seconds(metric: Metric, table: Judgements) -> float:
-    """CPU seconds to compare two pictures that it has not seen, decoded already: the least of some tries."""
+    """Seconds to compare two pictures that it has not seen, decoded already: the least of some tries.
+
+    Of one core's time on a CPU, else by the clock.
+    """
+    clock = time.process_time if metric.device.type == "cpu" else time.perf_counter
     found = []
     for picture in table.pictures[:_TIMED]:
         try:
             with torch.inference_mode():
                 pixels = metric.read(picture)[None].to(metric.device)
-                start = time.process_time()
-                metric.compare(metric.features(pixels), metric.features(pixels))
-            found.append(time.process_time() - start)
+                start = clock()
+                metric.compare(metric.features(pixels), metric.features(pixels)).cpu()
+            found.append(clock() - start)
         except (ValueError, RuntimeError, AssertionError):  # a picture that it cannot take
             continue
     return min(found, default=float("nan"))
 
 
+def _named(part: Part) -> Row:
+    return {"data": part.data, "split": part.split, "kind": part.kind}
+
+
 def _answers(part: Part, metric: str, distances: np.ndarray) -> pd.DataFrame:
     columns = {f"d{k}": distances[:, k] if k < distances.shape[1] else np.nan for k in range(3)}
-    return pd.DataFrame({"data": part.data, "split": part.split, "id": part.table.ids, "metric": metric, **columns})
+    return pd.DataFrame(_named(part) | {"id": part.table.ids, "metric": metric, **columns})
 
 
 def _questions(part: Part) -> pd.DataFrame:
@@ -150,9 +178,7 @@ def _questions(part: Part) -> pd.DataFrame:
     target = getattr(table, table._TARGET)
     return pd.DataFrame(
         {
-            "data": part.data,
-            "split": part.split,
-            "kind": _KINDS[type(table)],
+            **_named(part),
             "id": table.ids,
             **{f"picture{k}": paths[index[:, k]] for k in range(3)},
             "target": np.nanmean(target, axis=1) if target.ndim == 2 else target.astype(float),
@@ -176,7 +202,8 @@ def _scores(
             low, high = interval(figure.by_row)
             ref_low, ref_high = interval(figure.by_reference)
             rows.append(
-                {"data": part.data, "split": part.split, "score": protocol, "metric": name, "value": figure.value}
+                _named(part)
+                | {"score": protocol, "metric": name, "value": figure.value}
                 | {"low": low, "high": high, "ref_low": ref_low, "ref_high": ref_high, "rank": rank}
                 | {kind: known.get(kind, np.nan) for kind in ("ceiling", "people", "others")}
                 | {"n": figure.n, "draws": draws, "seed": seed, "version": _version("dreamsim_metric")}
@@ -188,17 +215,19 @@ def _comparisons(parts: Sequence[Part], scores: dict[tuple[int, str], dict[str, 
     """Is one metric better than another on the same judgements? Corrected for all pairs of one figure (Holm)."""
     rows: list[Row] = []
     for (i, protocol), figures in scores.items():
-        ordered = sorted(figures, key=lambda name: -figures[name].value)
-        pairs = list(itertools.combinations(ordered, 2))
-        p = np.array([paired_p(figures[a].paired, figures[b].paired) for a, b in pairs])
-        for (a, b), raw, corrected in zip(pairs, p, holm(p), strict=True):
-            low, high = interval(figures[a].paired - figures[b].paired)
-            rows.append(
-                {"data": parts[i].data, "split": parts[i].split, "score": protocol, "better": a, "worse": b}
-                | {"difference": figures[a].value - figures[b].value, "low": low, "high": high}
-                | {"p": float(raw), "p_holm": float(corrected)}
+        ordered = sorted(figures.items(), key=lambda item: -item[1].value)
+        found: list[Row] = []
+        for (better, a), (worse, b) in itertools.combinations(ordered, 2):
+            difference, draws = a.value - b.value, a.paired - b.paired
+            low, high = interval(draws)
+            found.append(
+                _named(parts[i])
+                | {"score": protocol, "better": better, "worse": worse}
+                | {"difference": difference, "low": low, "high": high, "p": paired_p(difference, draws, a.groups)}
             )
-    columns = ("data", "split", "score", "better", "worse", "difference", "low", "high", "p", "p_holm")
+        corrected = holm(np.array([row["p"] for row in found]))
+        rows += [row | {"p_holm": float(p)} for row, p in zip(found, corrected, strict=True)]
+    columns = (*_PART, "score", "better", "worse", "difference", "low", "high", "p", "p_holm")
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -210,10 +239,8 @@ def _settings(parts: Sequence[Part], command: Sequence[str], draws: int, seed: i
         "seed": seed,
         "data": [
             {
-                "data": part.data,
+                **_named(part),
                 "title": part.source.title or part.data,
-                "split": part.split,
-                "kind": _KINDS[type(part.table)],
                 "judgements": len(part.table),
                 "pictures": len(part.table.pictures),
                 "compared": len(COMPARED[type(part.table)]),

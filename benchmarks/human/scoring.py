@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import least_squares
-from scipy.stats import kendalltau, pearsonr, spearmanr
+from scipy.stats import kendalltau, pearsonr, rankdata, spearmanr
 
 from dreamsim_metric.datasets import Pairs, Triplets
 from dreamsim_metric.scores import average_precision, majority_agreement, vote_agreement, vote_ceiling
@@ -34,6 +34,7 @@ class Score:
         n: judgements it is made of.
         by_row: `(B,)` the figure on resampled judgements.
         by_reference: `(B,)` on resampled reference pictures with all their judgements; empty where there are none.
+        groups: that `paired` was drawn from: reference pictures, else judgements.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Score:
     n: int
     by_row: np.ndarray
     by_reference: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    groups: int = 0
 
     @property
     def paired(self) -> np.ndarray:
@@ -65,18 +67,44 @@ def score(table: Judgements, distances: np.ndarray, draws: int = 1000, seed: int
     if isinstance(table, Dissimilarities):
         return [_rdm(table, distances[:, 0], rows, draws, seed)]
     references = None if isinstance(table, OddOneOut) else Resamples(table.index[:, 0], draws, seed)
+    groups = (references or rows).groups
     found = []
     for name, values in _means(table, distances).items():
         if np.isnan(values).all():
             raise ValueError(f"people tie on all of {table.name}; expected some that they agree on")
         by_reference = 100 * references.means(values) if references else np.zeros(0)
         n = int(np.count_nonzero(~np.isnan(values)))
-        found.append(Score(name, 100 * float(np.nanmean(values)), n, 100 * rows.means(values), by_reference))
+        found.append(Score(name, 100 * float(np.nanmean(values)), n, 100 * rows.means(values), by_reference, groups))
     for name, statistic in _statistics(table, distances).items():
         value = statistic(np.arange(len(table)))
         by_reference = references.statistics(statistic) if references else np.zeros(0)
-        found.append(Score(name, value, len(table), rows.statistics(statistic), by_reference))
+        found.append(Score(name, value, len(table), rows.statistics(statistic), by_reference, groups))
     return found
+
+
+def errors(table: Judgements, distances: np.ndarray) -> np.ndarray:
+    """How far a metric is from people on each judgement: `(N,)` from 0, with them, to 1, against all of them.
+
+    2AFC: the share of people that it is against. Odd one out: 1 for another one than theirs. All others: how far apart
+    its rank and theirs are, among all pairs, from the least to the most different.
+
+    Args:
+        table: what people said.
+        distances: as for `score`.
+    """
+    if isinstance(table, Triplets):
+        return 1 - vote_agreement(distances[:, 0], distances[:, 1], table.right)
+    if isinstance(table, OddOneOut):
+        return 1 - _means(table, distances)[ODD]
+    people = rankdata(differences(table)) - rankdata(distances[:, 0])
+    return np.abs(people) / max(1, len(table) - 1)
+
+
+def differences(table: Pairs | Ratings | Dissimilarities) -> np.ndarray:
+    """How different people find the pictures of each pair: `(N,)`, in the data's own unit."""
+    if isinstance(table, Dissimilarities):
+        return np.nanmean(table.ratings, axis=1)
+    return -(table.same if isinstance(table, Pairs) else table.alike)
 
 
 def _means(table: Judgements, d: np.ndarray) -> dict[str, np.ndarray]:
@@ -164,7 +192,7 @@ def _rdm(table: Dissimilarities, d: np.ndarray, rows: Resamples, draws: int, see
             by_picture.append(some(pairs[(pairs >= 0) & (drawn[i] != drawn[j])]))
         except ValueError:
             by_picture.append(np.nan)
-    return Score(RDM, some(np.arange(len(table))), len(table), rows.statistics(some), np.array(by_picture))
+    return Score(RDM, some(np.arange(len(table))), len(table), rows.statistics(some), np.array(by_picture), n)
 
 
 def _rank_correlation(x: np.ndarray, y: np.ndarray) -> float:

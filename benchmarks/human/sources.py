@@ -12,7 +12,7 @@ import benchmarks.human.data
 from dreamsim_metric.datasets import check
 
 from ..files import import_file
-from .tables import Judgements
+from .tables import KINDS, Judgements
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,11 @@ class Part:
     split: str
     table: Judgements
     source: Source
+
+    @property
+    def kind(self) -> str:
+        """Of judgements, in a word."""
+        return KINDS[type(self.table)]
 
 
 def find_source(name: str) -> tuple[str, Source]:

@@ -117,3 +117,12 @@ COMPARED: dict[type, tuple[tuple[int, int], ...]] = {
     Dissimilarities: ((0, 1),),
 }
 """The columns of a table's `index` between which a metric measures distances, in the order of its answers."""
+
+KINDS: dict[type, str] = {
+    Triplets: "2AFC",
+    Pairs: "JND",
+    Ratings: "ratings",
+    OddOneOut: "odd-one-out",
+    Dissimilarities: "RDM",
+}
+"""What the benchmarks' tables call each kind."""

@@ -63,11 +63,13 @@ class Metric(ABC):
     Attributes:
         card: see `MetricCard`.
         embeds: whether `features` is one short vector a picture, worth keeping from run to run.
+        maps: whether it has a `difference_map`.
         text: for metrics of a picture and its prompt, prompts → what stands for the features of a reference, `(N, D)`.
     """
 
     card: MetricCard
     embeds: bool = False
+    maps: bool = False
     text: Callable[[list[str]], Tensor] | None = None
 
     @property
@@ -105,6 +107,20 @@ class Metric(ABC):
     @abstractmethod
     def compare(self, a: Features, b: Features) -> Tensor:
         """Features of N references and N pictures → `(N,)`, in the metric's own direction."""
+
+    def difference_map(self, a: Tensor, b: Tensor) -> Tensor:
+        """Where two pictures differ to the metric.
+
+        Args:
+            a, b: `(3, H, W)` on the CPU, as `read` gives them.
+
+        Returns:
+            `(H, W)` on the CPU, 0 where they do not.
+
+        Raises:
+            Unmeasurable: the metric tells no places.
+        """
+        raise Unmeasurable(f"{self.card.name} does not tell where pictures differ")
 
 
 class Unmeasurable(Exception):  # noqa: N818

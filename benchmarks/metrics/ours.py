@@ -8,10 +8,11 @@ from torchvision.transforms import functional as TF
 from torchvision.transforms.functional import InterpolationMode
 
 from dreamsim_metric import PerceptualMetric, load
+from dreamsim_metric.attribution import local_distances
 from dreamsim_metric.images import to_pixels
 from dreamsim_metric.metric import pair_distances
 
-from .base import Features, Maker, Metric, MetricCard, Options, Picture
+from .base import Features, Maker, Metric, MetricCard, Options, Picture, Unmeasurable
 
 
 class Embedding(Metric):
@@ -23,6 +24,7 @@ class Embedding(Metric):
     """
 
     embeds = True
+    maps = True
 
     def __init__(self, name: str, options: Options, image_size: int | None = None) -> None:
         source = options.weights[0] if options.weights else None
@@ -52,6 +54,14 @@ class Embedding(Metric):
 
     def compare(self, a: Features, b: Features) -> Tensor:
         return pair_distances(a[0], b[0])
+
+    @torch.inference_mode()
+    def difference_map(self, a: Tensor, b: Tensor) -> Tensor:
+        pair = (pixels[None].to(self.device) for pixels in (a, b))
+        try:
+            return local_distances(self.metric, *pair)[0].cpu()
+        except ValueError as error:  # a network without local features
+            raise Unmeasurable(str(error)) from error
 
 
 @dataclass(frozen=True)

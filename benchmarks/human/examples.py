@@ -1,0 +1,94 @@
+"""Judgements worth looking at, with their pictures: where metrics are far from people, and where they part."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torchvision.transforms.functional import to_pil_image
+
+from dreamsim_metric.attribution import overlay
+from dreamsim_metric.images import to_pixels
+
+from ..metrics.base import Metric, Unmeasurable
+from ..thumbnails import thumbnail
+from .scoring import errors
+from .sources import Part
+
+HARDEST, DISPUTED = "hardest", "disputed"
+COLUMNS = ("data", "split", "kind", "id", "why", "number", "picture", "map", "map_metric")
+
+_EACH = 6
+_SIDE = 208  # pixels of a thumbnail
+
+
+def examples(
+    parts: Sequence[Part], distances: Sequence[Mapping[str, np.ndarray]], mapper: Metric | None
+) -> pd.DataFrame:
+    """A few judgements of each part, so that reports need neither the pictures nor a network.
+
+    Args:
+        parts: of data sets.
+        distances: of each part, by metric.
+        mapper: draws where pictures differ from the reference; None leaves that out.
+
+    Returns:
+        A row a picture, of `COLUMNS`: which judgement and why, the `number` of the picture in it, and as JPEG a
+        thumbnail and, but for a judgement's first picture, the map laid over what `map_metric` sees of it.
+    """
+    rows = [
+        {"data": part.data, "split": part.split, "kind": part.kind, "id": part.table.ids[i], "why": why, **picture}
+        for part, by_metric in zip(parts, distances, strict=True)
+        for why, chosen in _chosen(part, by_metric).items()
+        for i in chosen
+        for picture in _pictures(part, i, mapper)
+    ]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _chosen(part: Part, distances: Mapping[str, np.ndarray]) -> dict[str, list[int]]:
+    """Rows by reason: the largest mean error of all metrics, and the most unequal errors. None is there twice."""
+    if not distances:
+        return {}
+    table = part.table
+    by_metric = np.stack([errors(table, d) for d in distances.values()])
+    hardest = _first(part, by_metric.mean(0), set())
+    # One metric alone has nobody to dispute with.
+    disputed = _first(part, by_metric.std(0), set(hardest)) if len(by_metric) > 1 else []
+    return {HARDEST: hardest, DISPUTED: disputed}
+
+
+def _first(part: Part, value: np.ndarray, taken: set[int]) -> list[int]:
+    """The largest values above 0; of equal ones, those that more people judged; no reference twice."""
+    found: dict[int, int] = {}  # by reference
+    for i in np.lexsort((-part.table.votes, -value.round(9))).tolist():
+        if value[i] <= 1e-9 or len(found) == _EACH:
+            break
+        if i not in taken:
+            found.setdefault(int(part.table.index[i, 0]), i)
+    return list(found.values())
+
+
+def _pictures(part: Part, row: int, mapper: Metric | None) -> list[dict[str, Any]]:
+    paths = [part.table.pictures[position] for position in part.table.index[row]]
+    found: list[dict[str, Any]] = [
+        {
+            "number": i,
+            "picture": thumbnail(to_pil_image(to_pixels(path, None)[0]), _SIDE),
+            "map": None,
+            "map_metric": "",
+        }
+        for i, path in enumerate(paths)
+    ]
+    if mapper is None:
+        return found
+    try:
+        reference, *others = (mapper.read(path) for path in paths)
+        maps = [mapper.difference_map(reference, other) for other in others]
+    except Unmeasurable:
+        return found
+    highest = max(float(values.max()) for values in maps)  # one scale, so that both sides can be compared
+    for picture, pixels, values in zip(found[1:], others, maps, strict=True):
+        drawn = overlay(to_pil_image(pixels), values, highest=highest)
+        picture |= {"map": thumbnail(drawn, _SIDE), "map_metric": mapper.card.name}
+    return found

@@ -1,0 +1,1 @@
+"""Tables of the benchmarks → one page that opens anywhere."""

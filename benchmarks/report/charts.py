@@ -1,0 +1,297 @@
+"""Charts as SVG text whose colours are the page's: light, dark and on paper."""
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Colours that nothing else has, which become the page's variables.
+_INK, _MUTED, _FAINT = "#010101", "#010102", "#010103"
+_SERIES = tuple(f"#0102{i:02x}" for i in range(8))
+_VARIABLES = {_INK: "--ink", _MUTED: "--muted", _FAINT: "--faint"} | {
+    colour: f"--series-{i}" for i, colour in enumerate(_SERIES)
+}
+_DASHES = ("-", "--", ":")
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "dreamsim-bench",
+    "font.family": "DejaVu Sans",
+    "font.size": 8.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": _MUTED,
+    "axes.labelcolor": _MUTED,
+    "axes.titlecolor": _INK,
+    "axes.titlesize": 8.5,
+    "text.color": _INK,
+    "xtick.color": _MUTED,
+    "ytick.color": _MUTED,
+    "grid.color": _FAINT,
+    "grid.linewidth": 0.8,
+    "lines.linewidth": 1.6,
+}
+_LARGEST = 115  # CSS pixels an inch
+_SHOWN_POINTS = 300
+_BINS = 8
+_CHANCE = {"2AFC": 50.0, "odd": 100 / 3}
+
+
+@dataclass(frozen=True)
+class Line:
+    """How a metric is drawn in every chart.
+
+    Attributes:
+        name: of the metric.
+        position: among the metrics.
+    """
+
+    name: str
+    position: int
+
+    @property
+    def colour(self) -> str:
+        return _SERIES[self.position % len(_SERIES)]
+
+    @property
+    def dash(self) -> str:
+        return _DASHES[self.position // len(_SERIES) % len(_DASHES)]
+
+
+@contextmanager
+def _drawing(width: float, height: float) -> Iterator[tuple[Figure, list[str]]]:
+    """A figure in inches, and where its SVG goes."""
+    made: list[str] = []
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure, made
+        data = io.StringIO()
+        figure.savefig(data, format="svg", transparent=True, metadata={"Date": None})
+    text = data.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
+    text = re.sub(
+        r' width="[\d.]+pt" height="[\d.]+pt"', f' style="max-width: {round(width * _LARGEST)}px"', text, count=1
+    )
+    text = re.sub("|".join(_VARIABLES), lambda found: f"var({_VARIABLES[found[0]]})", text)
+    made.append(re.sub(r"\s*\n\s*", "\n", text))
+
+
+def chance(score: str) -> float:
+    """What guessing gets of a figure; 0 where that is not known."""
+    return next((value for name, value in _CHANCE.items() if score.startswith(name)), 0.0)
+
+
+def bars(rows: pd.DataFrame, lines: Sequence[Line], score: str) -> str:
+    """Figures as bars from chance on, with intervals, and what people get as upright lines.
+
+    Args:
+        rows: of `scores`, one score; the best first. `from` and `to` are the intervals.
+        lines: the metrics.
+        score: its name.
+    """
+    place = {line.name: line for line in lines}
+    floor = chance(score)
+    with _drawing(4.8, 0.65 + 0.22 * len(rows)) as (figure, made):
+        axes = figure.subplots()
+        y = -np.arange(len(rows))
+        axes.barh(
+            y,
+            rows["value"] - floor,
+            left=floor,
+            height=0.62,
+            color=[place[name].colour for name in rows["metric"]],
+            alpha=0.85,
+        )
+        axes.hlines(y, rows["from"], rows["to"], color=_INK, linewidth=1.4)
+        axes.set_yticks(y, rows["metric"], color=_INK)
+        axes.tick_params(axis="y", length=0)
+        for column, text, side in (
+            ("others", "one person ", "right"),
+            ("people", " people", "left"),
+            ("ceiling", "at most", "center"),
+        ):
+            value = rows[column].iloc[0]
+            if not np.isnan(value):
+                axes.axvline(value, color=_INK, linewidth=1, linestyle="--" if column == "ceiling" else "-")
+                top: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+                axes.annotate(text, (value, 1), (0, 2), ha=side, fontsize=7.5, **top)
+        if floor:
+            axes.axvline(floor, color=_MUTED, linewidth=1)
+        axes.set(xlabel=f"{score}{'; bars begin at chance' if floor else ''}", ylim=(0.6 - len(rows), 0.6))
+        axes.margins(x=0.02)
+        axes.grid(axis="x")
+        axes.set_axisbelow(True)
+    return made[0]
+
+
+def scatter(x: np.ndarray, y: np.ndarray, line: Line, xlabel: str, ylabel: str) -> str:
+    """What a metric says against what people say: a sample of the judgements, and the means of equal parts of all.
+
+    Args:
+        x: `(N,)` of the metric.
+        y: `(N,)` of people.
+        line: the metric.
+        xlabel, ylabel: what they are.
+    """
+    shown = np.random.default_rng(0).permutation(len(x))[:_SHOWN_POINTS]
+    parts = [part for part in np.array_split(np.argsort(x, kind="stable"), _BINS) if len(part)]
+    jitter = np.random.default_rng(1).uniform(-0.02, 0.02, len(shown)) * (np.ptp(y) or 1)
+    with _drawing(2.9, 2.5) as (figure, made):
+        axes = figure.subplots()
+        axes.plot(
+            x[shown],
+            y[shown] + jitter,
+            "o",
+            markersize=3,
+            color=line.colour,
+            markeredgewidth=0,
+            alpha=0.35,
+        )
+        axes.plot(
+            [x[part].mean() for part in parts],
+            [y[part].mean() for part in parts],
+            "o-",
+            color=_INK,
+            markersize=3.5,
+            linewidth=1.2,
+        )
+        if len(x) > 20:  # a few far ones would leave the rest a smear
+            low, high = np.quantile(x, [0.005, 0.995])
+            edge = 0.05 * (high - low) or 1
+            axes.set_xlim(low - edge, high + edge)
+        axes.set(xlabel=xlabel, ylabel=ylabel, title=line.name)
+        axes.locator_params(nbins=4)
+        axes.grid()
+    return made[0]
+
+
+def margins(rows: pd.DataFrame, lines: Sequence[Line]) -> str:
+    """Agreement with the majority by how clear it is.
+
+    Args:
+        rows: of `dreamsim_metric.scores.by_margin`, each with its `metric`.
+        lines: the metrics.
+    """
+    first = rows[rows["metric"] == rows["metric"].iloc[0]]
+    names, people, counts = first["margin"].tolist(), first["people"].tolist(), first["triplets"].tolist()
+    with _drawing(4.8, 3.4) as (figure, made):
+        axes = figure.subplots()
+        x = np.arange(len(names))
+        axes.plot(x, people, "s-", color=_INK, markersize=4, linewidth=1.2)
+        axes.annotate("people ", (x[-1], people[-1]), (-4, 0), textcoords="offset points", ha="right", fontsize=7.5)
+        for line in lines:
+            mine = rows[rows["metric"] == line.name].set_index("margin")["agreement"].reindex(names)
+            axes.plot(x, mine, "o", linestyle=line.dash, color=line.colour, markersize=3.5)
+        axes.set_xticks(x, [f"{name}\n{n} triplets" for name, n in zip(names, counts, strict=True)], fontsize=7.5)
+        axes.axhline(50, color=_MUTED, linewidth=1)
+        axes.set(xlabel="lead of the majority, share of the votes", ylabel="with the majority, %")
+        axes.grid(axis="y")
+    return made[0]
+
+
+def speeds(rows: pd.DataFrame, lines: Sequence[Line], score: str) -> str:
+    """Agreement against the time of a pair; the larger a dot, the more learnt numbers.
+
+    Args:
+        rows: `metric`, `value`, `seconds`, `parameters`.
+        lines: the metrics.
+        score: what the values are.
+
+    Returns:
+        SVG; empty where no time is known.
+    """
+    place = {line.name: line for line in lines}
+    rows = rows[rows["seconds"] > 0].sort_values("value")
+    if not len(rows):
+        return ""
+    with _drawing(4.8, max(3.4, 0.2 * len(rows) + 0.6)) as (figure, made):
+        axes = figure.subplots()
+        axes.set_xscale("log")
+        axes.scatter(
+            rows["seconds"],
+            rows["value"],
+            s=18 + 260 * np.sqrt(rows["parameters"] / max(1, rows["parameters"].max())),
+            c=[place[name].colour for name in rows["metric"]],
+            alpha=0.85,
+            linewidths=0,
+        )
+        low, high = rows["value"].min(), rows["value"].max()
+        edge = 0.06 * (high - low) or 1
+        axes.set_ylim(low - edge, high + edge)
+        axes.margins(x=0.1)
+        heights = _apart((rows["value"].to_numpy() - low + edge) / (high - low + 2 * edge), 1 / max(9, len(rows) - 0.5))
+        for height, row in zip(heights, rows.itertuples(), strict=True):
+            axes.annotate(
+                row.metric,
+                (row.seconds, row.value),
+                (1.03, height),
+                textcoords="axes fraction",
+                va="center",
+                fontsize=7.5,
+                arrowprops={
+                    "arrowstyle": "-",
+                    "color": _MUTED,
+                    "linewidth": 0.5,
+                    "shrinkA": 1,
+                    "shrinkB": 4,
+                    "relpos": (0, 0.5),
+                },
+                annotation_clip=False,
+            )
+        axes.set(xlabel="seconds a pair", ylabel=score)
+        axes.grid()
+        axes.set_axisbelow(True)
+    return made[0]
+
+
+def _apart(heights: np.ndarray, least: float) -> np.ndarray:
+    """Ascending heights moved as little as needed to be so far apart, within [0, 1] if there is room."""
+    found = heights.copy()
+    for i in range(1, len(found)):
+        found[i] = max(found[i], found[i - 1] + least)
+    if len(found) and found[-1] > 1:
+        found[-1] = 1
+        for i in range(len(found) - 2, -1, -1):
+            found[i] = min(found[i], found[i + 1] - least)
+    return found
+
+
+def curves(rows: pd.DataFrame, lines: Sequence[Line], unit: str) -> str:
+    """How different a changed picture is to each metric, by level.
+
+    Args:
+        rows: of one change: `metric`, `level`, `relative`.
+        lines: the metrics.
+        unit: of the levels.
+    """
+    levels = sorted(rows["level"].unique())
+    means = rows.pivot_table(index="level", columns="metric", values="relative")
+    with _drawing(2.9, 2.2) as (figure, made):
+        axes: Axes = figure.subplots()
+        x = np.arange(1, len(levels) + 1)
+        for line in lines:
+            if line.name in means:
+                y = means[line.name].to_numpy()
+                axes.plot(
+                    [0, *x] if len(x) > 1 else x,
+                    [0, *y] if len(x) > 1 else y,
+                    "o",
+                    linestyle=line.dash,
+                    color=line.colour,
+                    markersize=3,
+                )
+        axes.set_xticks([0, *x] if len(x) > 1 else [*x], ["0", *(f"{level:g}" for level in levels)][len(x) == 1 :])
+        axes.set(
+            xlim=(-0.3, max(len(x), 1.5) + 0.3), xlabel=unit or " ", ylim=(-0.05, max(1.1, means.max().max() + 0.1))
+        )
+        axes.axhline(1, color=_MUTED, linewidth=1)
+        axes.grid(axis="y")
+    return made[0]

@@ -1,0 +1,238 @@
+"""One HTML file from the tables of `dreamsim-bench human` and `sensitivity`, and from nothing else."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from dreamsim_metric.folders import write_file
+from dreamsim_metric.scores import by_margin
+
+from .. import sensitivity
+from ..human import run
+from .charts import Line, bars, margins, scatter, speeds
+from .examples import Example, read_examples
+from .sensitivity import read_sensitivity
+from .tables import read_table
+
+_PART = ["data", "split", "kind"]
+_SURE = 0.05  # a corrected p below it
+_PEOPLE = {"2AFC": "votes for B", "JND": "say that they are the same", "ratings": "opinion", "RDM": "dissimilarity"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A figure of a metric as text."""
+
+    value: str
+    interval: str
+    rank: int
+
+
+@dataclass(frozen=True)
+class Column:
+    """A figure of all metrics.
+
+    Attributes:
+        data: set and split.
+        score: the protocol.
+        cells: by metric.
+        people: by kind of ceiling; empty texts where that is not known.
+    """
+
+    data: str
+    score: str
+    cells: dict[str, Cell]
+    people: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Between two metrics: in the unit of the score, with its interval and p, and whether that is below 0.05."""
+
+    value: str
+    interval: str
+    p: str
+    sure: bool
+
+
+@dataclass(frozen=True)
+class Versus:
+    """Each metric against each other one by a score; `differences` are by both names, the one and what it is above."""
+
+    score: str
+    metrics: list[str]
+    differences: dict[tuple[str, str], Difference]
+
+
+@dataclass
+class Section:
+    """A split of a data set: charts as SVG."""
+
+    title: str
+    note: str
+    bars: list[str]
+    versus: list[Versus]
+    margins: str = ""
+    speeds: str = ""
+    scatters: list[str] = field(default_factory=list)
+    examples: dict[str, list[Example]] = field(default_factory=dict)
+
+
+def write_report(folder: Path, out: Path | None = None) -> Path:
+    """Make a page that needs nothing else: no script, no other file, no network.
+
+    Args:
+        folder: that `dreamsim-bench human --out` or `dreamsim-bench sensitivity --out` wrote to, or both.
+        out: the file; default `report.html` in the folder.
+
+    Returns:
+        The file.
+
+    Raises:
+        FileNotFoundError: the folder holds no results, or not all of their tables.
+        ValueError: a table is damaged.
+        OSError: the disk is full or not writable.
+    """
+    measured = (folder / run.SETTINGS).is_file()
+    if not measured and not (folder / sensitivity.SETTINGS).is_file():
+        raise FileNotFoundError(
+            f"no results in {folder}; expected a folder that `dreamsim-bench human` or `sensitivity` wrote with --out"
+        )
+    shown = _human(folder) if measured else {"settings": None, "metrics": [], "lines": []}
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    noticed = read_sensitivity(folder, shown["lines"])
+    text = environment.get_template("page.html").render(shown, sensitivity=noticed, infinity=math.inf)
+    out = out or folder / "report.html"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_file(out, text.encode())
+    return out
+
+
+def _human(folder: Path) -> dict[str, Any]:
+    tables = {name: read_table(folder, f"{name}.parquet") for name in run.TABLES}
+    settings = json.loads((folder / run.SETTINGS).read_text(encoding="utf-8"))
+    metrics, scores = tables["metrics"], tables["scores"]
+    found = {"settings": settings, "metrics": metrics.to_dict("records"), "lines": []}
+    if not len(scores):  # no metric could be had
+        return found | {"order": list(metrics["metric"]), "columns": [], "sections": []}
+    ranks = scores.groupby("metric")["rank"].mean()
+    order = sorted(metrics["metric"], key=lambda name: ranks.get(name, math.inf))
+    lines = [Line(name, position) for position, name in enumerate(name for name in order if name in ranks)]
+    # What is shown as interval: over references where there are any, else over judgements.
+    by_reference = scores["ref_low"].notna()
+    scores["from"] = scores["ref_low"].where(by_reference, scores["low"])
+    scores["to"] = scores["ref_high"].where(by_reference, scores["high"])
+    sections = list(_sections(settings["data"], tables, lines))
+    return found | {"lines": lines, "order": order, "columns": list(_columns(scores)), "sections": sections}
+
+
+def _number(value: float, score: str) -> str:
+    return f"{value:.1f}" if score.endswith("%") else f"{value:.3f}"
+
+
+def _columns(scores: pd.DataFrame) -> Iterator[Column]:
+    for (data, split, _, score), rows in scores.groupby([*_PART, "score"], sort=False):
+        cells = {
+            row["metric"]: Cell(
+                _number(row["value"], score),
+                f"{_number(row['from'], score)} – {_number(row['to'], score)}",
+                row["rank"],
+            )
+            for row in rows.to_dict("records")
+        }
+        first = rows.iloc[0]
+        kinds = ("people", "others", "ceiling")
+        people = {kind: "" if pd.isna(first[kind]) else _number(first[kind], score) for kind in kinds}
+        yield Column(f"{data} {split}", score, cells, people)
+
+
+def _sections(
+    parts: Sequence[Mapping[str, Any]], tables: Mapping[str, pd.DataFrame], lines: Sequence[Line]
+) -> Iterator[Section]:
+    questions = {key: rows.reset_index(drop=True) for key, rows in tables["questions"].groupby(_PART, sort=False)}
+    for part in parts:
+        key = tuple(part[name] for name in _PART)
+        scores, comparisons = (_of(tables[name], _PART, key) for name in ("scores", "comparisons"))
+        if not len(scores):
+            continue
+        ranked = {
+            str(score): rows.sort_values("value", ascending=False)
+            for score, rows in scores.groupby("score", sort=False)
+        }
+        section = Section(
+            f"{part['title']}, {part['split']}",
+            f"{part['kind']}: {part['judgements']:,} judgements of {part['pictures']:,} pictures",
+            [bars(rows, lines, score) for score, rows in ranked.items()],
+            [_versus(rows, _of(comparisons, ["score"], (score,)), score) for score, rows in ranked.items()],
+        )
+        if not _is_part_of_another(key, questions):
+            _fill(section, key, questions[key], tables, lines)
+            score, rows = next(iter(ranked.items()))
+            section.speeds = speeds(rows.merge(tables["metrics"], on="metric"), lines, score)
+        yield section
+
+
+def _of(table: pd.DataFrame, columns: Sequence[str], values: tuple[str, ...]) -> pd.DataFrame:
+    return table[(table[list(columns)] == list(values)).all(axis=1)]
+
+
+def _is_part_of_another(key: tuple[str, ...], questions: Mapping[Any, pd.DataFrame]) -> bool:
+    """Whether all its judgements are in another part too, which shows them."""
+    mine = set(questions[key]["id"])
+    return any(
+        (data, kind) == (key[0], key[2]) and len(rows) > len(mine) and mine <= set(rows["id"])
+        for (data, _, kind), rows in questions.items()
+    )
+
+
+def _fill(
+    section: Section,
+    key: tuple[str, ...],
+    asked: pd.DataFrame,
+    tables: Mapping[str, pd.DataFrame],
+    lines: Sequence[Line],
+) -> None:
+    """What shows single judgements."""
+    answers, examples = (_of(tables[name], _PART, key) for name in ("answers", "examples"))
+    distances = {
+        line.name: answers[answers["metric"] == line.name].set_index("id").reindex(asked["id"]) for line in lines
+    }
+    distances = {name: d for name, d in distances.items() if d["d0"].notna().all()}
+    kind, target = key[2], asked["target"].to_numpy()
+    directions = tables["metrics"].set_index("metric")["direction"].to_dict()
+    section.examples = read_examples(examples, asked, distances, directions)
+    if kind == "2AFC":
+        rows = [
+            {"metric": name, **row}
+            for name, d in distances.items()
+            for row in by_margin(d["d0"].to_numpy(), d["d1"].to_numpy(), target)
+        ]
+        if len({row["margin"] for row in rows}) > 1:  # else all are unanimous, as in NIGHTS
+            section.margins = margins(pd.DataFrame(rows), lines)
+    if kind in _PEOPLE:
+        for line in lines:
+            if line.name in distances:
+                d = distances[line.name]
+                x, label = (d["d0"] - d["d1"], "distance of A − of B") if kind == "2AFC" else (d["d0"], "distance")
+                section.scatters.append(scatter(x.to_numpy(), target, line, label, _PEOPLE[kind]))
+
+
+def _versus(ranked: pd.DataFrame, comparisons: pd.DataFrame, score: str) -> Versus:
+    found = {}
+    for row in comparisons.itertuples():
+        p = "p < 0.001" if row.p_holm < 0.001 else f"p = {row.p_holm:.2g}"
+        interval = f"{_number(row.low, score)} to {_number(row.high, score)}"
+        found[row.better, row.worse] = Difference(_number(row.difference, score), interval, p, row.p_holm < _SURE)
+    return Versus(score, list(ranked["metric"]), found)

@@ -1,0 +1,86 @@
+"""What metrics notice, on the page: curves by level of each known change, beside the pictures."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..changes import CHANGES
+from ..sensitivity import PICTURES, SETTINGS, TABLE, ranking
+from .charts import Line, curves
+from .examples import jpeg_uri
+from .tables import read_table
+
+
+@dataclass(frozen=True)
+class Change:
+    """A known change.
+
+    Attributes:
+        name: of the change.
+        invariance: whether people would call the result the same picture.
+        means: text and percentage of each metric, over pictures and levels.
+        curves: as SVG.
+        thumbnails: picture and level, from weak to strong.
+    """
+
+    name: str
+    invariance: bool
+    means: list[tuple[str, int]]
+    curves: str
+    thumbnails: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """All changes, what the metrics together mind most first.
+
+    Attributes:
+        scenes: how many pictures were changed.
+        scene: the one that is shown.
+        metrics: in the order of the means.
+        lines: how they are drawn.
+        changes: of them.
+        left_out: metrics and why.
+    """
+
+    scenes: int
+    scene: str
+    metrics: list[str]
+    lines: list[Line]
+    changes: list[Change]
+    left_out: dict[str, str]
+
+
+def read_sensitivity(folder: Path, lines: Sequence[Line]) -> Sensitivity | None:
+    """From the tables that `dreamsim-bench sensitivity` wrote, if they are there and hold a metric.
+
+    Args:
+        folder: of the tables.
+        lines: metrics that have their colours already.
+    """
+    if not (folder / SETTINGS).is_file():
+        return None
+    settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+    table, pictures = read_table(folder, TABLE), read_table(folder, PICTURES)
+    if not len(table):
+        return None
+    names = dict.fromkeys([*(line.name for line in lines), *table["metric"]])
+    drawn = [Line(name, i) for i, name in enumerate(names) if name in set(table["metric"])]
+    means = ranking(table)
+    changes = []
+    for name, values in means.iterrows():
+        rows, shown = table[table["change"] == name], pictures[pictures["change"] == name]
+        changes.append(
+            Change(
+                name=str(name),
+                invariance=CHANGES[str(name)].invariance,
+                means=[(f"{value:.2f}", round(100 * float(np.clip(value, 0, 1)))) for value in values],
+                curves=curves(rows, drawn, str(rows["unit"].iloc[0])),
+                thumbnails=[(jpeg_uri(row.picture), f"{row.level:g}") for row in shown.itertuples()],
+            )
+        )
+    scene = str(pictures["scene"].iloc[0])
+    return Sensitivity(len(settings["scenes"]), scene, list(means.columns), drawn, changes, settings["left out"])

@@ -1,0 +1,25 @@
+"""Tables that the benchmarks wrote."""
+
+from pathlib import Path
+
+import pandas as pd
+
+
+def read_table(folder: Path, name: str) -> pd.DataFrame:
+    """A table of a folder.
+
+    Args:
+        folder: of the benchmark.
+        name: of the Parquet file.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        ValueError: it is damaged.
+    """
+    file = folder / name
+    if not file.is_file():
+        raise FileNotFoundError(f"no {name} in {folder}; measure again into that folder")
+    try:
+        return pd.read_parquet(file)
+    except Exception as error:  # pyarrow's many kinds
+        raise ValueError(f"{file} is damaged ({error}); measure again into that folder") from error
