@@ -1,7 +1,9 @@
 """Metrics of other libraries behind one interface give the numbers that those libraries give."""
 
+import os
 import pickle
 import warnings
+from pathlib import Path
 
 import lpips
 import piq
@@ -92,6 +94,32 @@ def test_lpips_is_the_package_with_the_trunk_of_the_file(file, trunks, pictures)
         expected = package(a, b, normalize=True).item()
     assert measured(metric, a, b).item() == pytest.approx(expected, rel=1e-5)
     assert measured(metric, a, a).item() == 0
+
+
+# LPIPS (AlexNet) from the reference to left and right, in the order of the project page's `triplet_info.txt`. The
+# pictures `triplets/tripletN_*.png` are numbered by its lines, and the second of each three is the reference.
+PUBLISHED = (
+    (0.5848354697, 0.6371653676),
+    (0.7032673955, 0.6846778393),
+    (0.6661412120, 0.7671132088),
+    (0.6822073460, 0.6929465532),
+    (0.7918524742, 0.7587180734),
+    (0.7936159968, 0.8075497150),
+)
+
+
+@pytest.mark.weights
+def test_lpips_of_the_published_triplets_is_as_published():
+    """On the six triplets of DreamSim's project page, with the real trunk.
+
+    NIGHTS_PAGE: a clone of github.com/dreamsim-nights/dreamsim-nights.github.io; LPIPS_ALEX: the trunk's file.
+    """
+    pictures = Path(os.environ["NIGHTS_PAGE"]) / "webpage_assets" / "triplets"
+    metric = make("lpips-alex", Path(os.environ["LPIPS_ALEX"]))
+    for number, published in enumerate(PUBLISHED, start=1):
+        left, reference, right = (metric.read(pictures / f"triplet{number}_{which}.png")[None] for which in (1, 2, 3))
+        found = [measured(metric, reference, other).item() for other in (left, right)]
+        assert found == pytest.approx(published, abs=1e-4)
 
 
 def test_dists_is_piqs_with_the_weights_of_the_files(trunks, pictures, monkeypatch):

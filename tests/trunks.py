@@ -1,10 +1,12 @@
-"""Random weights of the networks under LPIPS and DISTS, in the files that real ones come in."""
+"""Random weights of networks that are compared, in the files that real ones come in."""
 
 import pickle
 from pathlib import Path
 
 import numpy as np
+import timm
 import torch
+from safetensors.torch import save
 from torchvision.models import alexnet, vgg16
 
 
@@ -31,4 +33,11 @@ def write_dists(file: Path) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
     channels = 3 + 64 + 128 + 256 + 512 + 512
     torch.save({name: torch.rand(1, channels, 1, 1) for name in ("alpha", "beta")}, file)
+    return file
+
+
+def write_timm(file: Path, name: str) -> Path:
+    """A network of timm's, as `examples.timm_weights` writes it."""
+    torch.manual_seed(0)
+    file.write_bytes(save(timm.create_model(name).state_dict()))
     return file

@@ -186,7 +186,12 @@ def _distances(
             features = [held[pairs[i][side]] for i in alike]
             if side == 1 and shape[0] != shape[1]:  # seen at the size of its reference
                 features = [_resized(metric, pictures[pairs[i][1]], pictures[pairs[i][0]]) for i in alike]
-            sides.append(tuple(torch.stack(parts) for parts in zip(*features, strict=True)))
+            # Of one pair nothing is copied: its features may be a hundred megabytes.
+            sides.append(
+                tuple(
+                    parts[0][None] if len(parts) == 1 else torch.stack(parts) for parts in zip(*features, strict=True)
+                )
+            )
         try:
             d[alike] = _compared(metric, *sides)
         except (ValueError, RuntimeError, AssertionError) as error:

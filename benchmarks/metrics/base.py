@@ -12,6 +12,7 @@ import PIL.Image
 import torch
 from torch import Tensor, nn
 
+from dreamsim_metric import __version__
 from dreamsim_metric.folders import digest
 from dreamsim_metric.images import to_pixels
 
@@ -79,7 +80,7 @@ class Metric(ABC):
 
     def key(self) -> str:
         """Digest of all that its numbers depend on, for the cache."""
-        parts = [repr(self.card), f"Pillow {PIL.__version__}"]
+        parts = [repr(self.card), f"dreamsim_metric {__version__}, Pillow {PIL.__version__}"]
         parts += [digest(module.state_dict()) for module in vars(self).values() if isinstance(module, nn.Module)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

@@ -44,14 +44,20 @@ class LPIPS(Metric):
         return self.module.scaling_layer.shift.device
 
     def features(self, pixels: Tensor) -> Features:
+        """Scaled so that LPIPS is the squared Euclidean distance: its layers weigh channels, by numbers that are not
+        negative, and average over places. Done once a picture, that leaves one pass over the features to each pair.
+        """
         import lpips
 
         outputs = self.module.net(self.module.scaling_layer(2 * pixels - 1))
-        return tuple(lpips.normalize_tensor(output) for output in outputs)
+        weights = (lin.model[-1].weight for lin in self.module.lins)
+        return tuple(
+            lpips.normalize_tensor(output) * (weight / output[0, 0].numel()).sqrt()
+            for output, weight in zip(outputs, weights, strict=True)
+        )
 
     def compare(self, a: Features, b: Features) -> Tensor:
-        layers = zip(self.module.lins, a, b, strict=True)
-        return torch.stack([lin((x - y).square()).mean((1, 2, 3)) for lin, x, y in layers]).sum(0)
+        return torch.stack([(x - y).square_().sum((1, 2, 3)) for x, y in zip(a, b, strict=True)]).sum(0)
 
 
 def _package_module(kind: str, options: Options) -> Any:

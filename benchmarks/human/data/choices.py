@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from dreamsim_metric import materials
 from dreamsim_metric.readers import Format, kinds, read_pairs, read_triplets
 
 from ..sources import Source
@@ -23,10 +24,6 @@ def _read(format: Format | None, root: Path) -> Sequence[Judgements]:
 
 def _has(*names: str) -> Callable[[Path], bool]:
     return lambda root: all(any(root.glob(name)) for name in names)
-
-
-def _is_materials(root: Path) -> bool:
-    return any((folder / "answers_processed_train.json").is_file() for folder in (root, root / "data"))
 
 
 def _is_table(root: Path) -> bool:
@@ -58,7 +55,7 @@ SOURCES = {
         title="Material appearance",
         kind="2AFC on rendered materials",
         read=partial(_read, None),
-        fits=_is_materials,
+        fits=lambda root: materials.folder(root) is not None,
         splits=("test",),
         get="git clone https://github.com/mlagunas/material-appearance-similarity",
         licence="GPL-2.0",
