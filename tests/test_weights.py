@@ -61,8 +61,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         if len(server.requests) - 1 < len(server.cut):  # breaks off at these places, one a request
             body = body[: server.cut[len(server.requests) - 1] - start]
+        server.sent += len(body)  # before the client has it all and looks
         self.wfile.write(body)
-        server.sent += len(body)
 
     def log_message(self, *arguments):
         pass
