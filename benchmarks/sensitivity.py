@@ -72,13 +72,12 @@ def run(
 
 
 def _thumbnails(scenes: Sequence[Scene]) -> pd.DataFrame:
-    """All changes of one scene, of which all can be made if there is one; level 0 is the scene itself."""
+    """All changes of one scene, of which all can be made if there is one."""
     scene = next((scene for scene in scenes if scene.other is not None), scenes[0])
-    rows = [{"scene": scene.name, "change": "", "level": 0.0, "picture": thumbnail(scene.picture, _SIDE)}]
-    for change, level, picture in changed(scene):
-        made = {"change": change.name, "level": float(level), "picture": thumbnail(picture, _SIDE)}
-        rows.append({"scene": scene.name, **made})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(
+        {"scene": scene.name, "change": change.name, "level": float(level), "picture": thumbnail(picture, _SIDE)}
+        for change, level, picture in changed(scene)
+    )
 
 
 @torch.inference_mode()
