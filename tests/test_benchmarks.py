@@ -2,7 +2,10 @@
 
 import re
 
-from benchmarks import speed, training_step
+import numpy as np
+from PIL import Image
+
+from benchmarks import speed, subjects, training_step
 
 
 def test_speed_prints_a_row_a_model_with_the_ratio_to_the_first(capsys):
@@ -17,3 +20,29 @@ def test_a_training_step_is_measured_against_the_released_way(capsys):
     rows = dict(re.findall(r"^(\w+) +[\d.]+ steps/s +([\d.]+)×", capsys.readouterr().out, re.M))
     assert set(rows) == {"released", "ours"}
     assert float(rows["released"]) == 1
+
+
+def test_subjects_are_told_apart_as_a_loop_counts():
+    random = np.random.default_rng(0)
+    units = random.normal(size=(12, 3))
+    units /= np.linalg.norm(units, axis=1, keepdims=True)
+    names = random.choice(["cat", "cup", "vest"], 12)
+    hits, same, other = 0, [], []
+    for i in range(12):
+        cosines = {j: units[i] @ units[j] for j in range(12) if j != i}
+        hits += names[max(cosines, key=cosines.get)] == names[i]
+        for j in range(i):
+            (same if names[i] == names[j] else other).append(cosines[j])
+    nearest, auc = subjects.tell_apart(units, names)
+    assert nearest == 100 * hits / 12
+    np.testing.assert_allclose(auc, np.mean([a > b for a in same for b in other]), rtol=1e-12)
+
+
+def test_subjects_of_a_folder_are_measured(tmp_path, monkeypatch, capsys):
+    for name, colour in (("red", (200, 0, 0)), ("blue", (0, 0, 200))):
+        (tmp_path / name).mkdir()
+        for i in range(2):
+            Image.new("RGB", (32, 32), tuple(c // (i + 1) for c in colour)).save(tmp_path / name / f"{i}.png")
+    monkeypatch.setattr("sys.argv", ["subjects", str(tmp_path)])
+    subjects.main()
+    assert re.search(r"4 pictures of 2 subjects\nmini: nearest neighbour [\d.]+ %, AUC [\d.]+", capsys.readouterr().out)

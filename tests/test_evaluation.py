@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -122,6 +123,8 @@ def test_a_named_model_is_calibrated_into_a_folder(data, run, tmp_path, capsys):
 def test_a_model_without_curves_says_how_to_get_them():
     a, b, c = torch.rand(3, 1, 3, 32, 32)
     metric = load("mini")
+    assert metric.card.left.data == "materials train"  # and nothing that says what is the same
+    metric.card = replace(metric.card, left=None)
     with pytest.raises(ValueError, match=r"no calibration for probability_same; .*dreamsim-metric calibrate mini"):
         metric.probability_same(a, b)
     with pytest.raises(ValueError, match="no calibration for probability_left"):

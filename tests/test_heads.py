@@ -1,5 +1,8 @@
 """Heads: they begin as nothing, and count in float32."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -8,6 +11,7 @@ from dreamsim_metric.folders import MINI, read_card
 from dreamsim_metric.heads import create_head
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.models import Branch, Head, ModelCard
+from dreamsim_metric.training.config import presets
 
 
 @pytest.mark.parametrize("head", [Head("mlp", 7), Head("linear"), None])
@@ -31,10 +35,14 @@ def test_other_heads_are_refused(kind, hidden):
         Head(kind, hidden)
 
 
-def _with_head():
-    from dataclasses import replace
+def _without_head():
+    mini = load("mini")
+    state = {name: tensor for name, tensor in mini.state_dict().items() if not name.startswith("head.")}
+    return PerceptualMetric(replace(mini.card, head=None), state)
 
-    plain = load("mini")
+
+def _with_head():
+    plain = _without_head()
     card = replace(plain.card, head=Head("mlp", 8))
     torch.manual_seed(0)
     head = create_head(card.head, card.embedding_size)
@@ -45,7 +53,7 @@ def _with_head():
 def test_a_head_is_between_the_features_and_the_distance():
     metric = _with_head()
     a, b = torch.rand(2, 1, 3, 64, 64)
-    raw = [load("mini").embed(x, normalize=False) for x in (a, b)]
+    raw = [_without_head().embed(x, normalize=False) for x in (a, b)]
     u, v = (torch.nn.functional.normalize(metric.head(x), dim=1) for x in raw)
     torch.testing.assert_close(metric(a, b), 1 - (u * v).sum(1), rtol=0, atol=1e-6)
     torch.testing.assert_close(metric.embed(a, normalize=False), metric.head(raw[0]), rtol=1e-5, atol=1e-5)
@@ -75,5 +83,5 @@ def test_a_head_on_tokens_that_are_centred_is_refused():
         PerceptualMetric(ModelCard("x", "", (branch,), 160, 128, center=True, head=Head("linear")), {})
 
 
-def test_minis_card_has_no_head():
-    assert read_card(MINI).head is None
+def test_minis_head_is_the_one_that_the_preset_goes_on_with():
+    assert read_card(MINI).head == presets(Path(), Path())["mini"][1].tuned_head

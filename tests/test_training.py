@@ -121,6 +121,21 @@ def test_only_what_is_tuned_moves(config):
     assert all((last[name] != before[name]).any() for name in moved)
 
 
+def test_features_are_dropped_in_training_and_only_there(config):
+    """Of the features that a step's distances see, about the share asked for is zero and the rest is scaled up."""
+    _, metric, _ = loop.tuned_metric(replace(config, rank=0, head="linear"))
+    model = loop.TripletModel(metric, frozen=True, dropout=0.25)
+    seen = []
+    metric.head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    features, index = torch.ones(40, 64), torch.arange(39).view(13, 3)
+    model(features, index)
+    model.embed(features)
+    dropped, whole = seen
+    assert 0.2 < (dropped == 0).float().mean() < 0.3
+    assert dropped.unique().tolist() == pytest.approx([0, 1 / 0.75])
+    assert (whole == 1).all()
+
+
 def test_a_picture_is_decoded_once_a_run_and_embedded_once_a_step(config, monkeypatch):
     decoded, embedded = [], []
     monkeypatch.setattr(
@@ -272,6 +287,8 @@ BAD = {
     "no rate": ({"lr": 0.0}, "lr 0.0; expected a number above 0"),
     "no number": ({"lr": float("nan")}, "expected a number above 0"),
     "all held out": ({"val_fraction": 1.0}, "expected shares below 1"),
+    "all features dropped": ({"head": "mlp", "head_dropout": 1.0}, "head_dropout 1.0; expected shares below 1"),
+    "dropout of no head": ({"head_dropout": 0.5}, "head_dropout 0.5 and no head"),
     "negative margin": ({"margin": -1.0}, "margin -1.0"),
 }
 

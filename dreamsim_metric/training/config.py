@@ -34,6 +34,7 @@ class Config:
             CNNs.
         head: what is tuned behind the features.
         hidden: width of the MLP head.
+        head_dropout: probability that a feature in front of the head is zeroed in training.
         loss: hinge on the majority, or Bradley-Terry on all votes.
         margin: of the hinge.
         temperature: of Bradley-Terry.
@@ -73,6 +74,7 @@ class Config:
     targets: tuple[str, ...] = ()
     head: Literal["none", "mlp", "linear"] = "none"
     hidden: int = 512
+    head_dropout: float = 0.0
     loss: Loss = "hinge"
     margin: float = 0.05
     temperature: float = 0.05
@@ -103,12 +105,15 @@ class Config:
         for name in ("lr", "temperature", "alpha"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"got {name} {getattr(self, name)}; expected a number above 0")
-        if not 0 < self.val_fraction < 1 or not 0 <= self.dropout < 1:
+        if not 0 < self.val_fraction < 1 or not 0 <= self.dropout < 1 or not 0 <= self.head_dropout < 1:
             raise ValueError(
-                f"got val_fraction {self.val_fraction} and dropout {self.dropout}; expected shares below 1"
+                f"got val_fraction {self.val_fraction}, dropout {self.dropout} and head_dropout {self.head_dropout}; "
+                "expected shares below 1"
             )
         if self.rank == 0 and self.head == "none":
             raise ValueError("got rank 0 and no head: nothing to train; set rank for LoRA, head, or both")
+        if self.head_dropout and self.head == "none":
+            raise ValueError(f"got head_dropout {self.head_dropout} and no head; set head to mlp or linear")
 
     @property
     def tuned_head(self) -> Head | None:
@@ -177,6 +182,7 @@ def presets(data: Path, out: Path) -> dict[str, tuple[str, Config]]:
                 model=("mini",),
                 rank=0,
                 head="mlp",
+                hidden=256,
                 loss="bradley-terry",
                 batch_size=512,
                 epochs=20,

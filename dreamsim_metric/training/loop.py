@@ -86,7 +86,7 @@ class _Trainer:
         self.progress: dict[str, Any] = {"step": 0, "epoch": 0, "best": None, "waited": 0, "finished": False}
         self._restore()
         self.model, self.optimizer = self.accelerator.prepare(
-            TripletModel(self.metric, self.lora is None), self.optimizer
+            TripletModel(self.metric, self.lora is None, config.head_dropout), self.optimizer
         )
         if self.accelerator.scaler is not None and "scaler" in self.progress:
             self.accelerator.scaler.load_state_dict(self.progress["scaler"])

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import __version__
@@ -25,20 +26,27 @@ class TripletModel(nn.Module):
     Args:
         metric: with what is to be tuned requiring gradients.
         frozen: whether the branches are, so that inputs are features instead of pixels.
+        dropout: probability that a feature is zeroed in a training step.
     """
 
-    def __init__(self, metric: PerceptualMetric, frozen: bool):
+    def __init__(self, metric: PerceptualMetric, frozen: bool, dropout: float = 0.0):
         super().__init__()
         self.metric = metric
         self.frozen = frozen
+        self.dropout = dropout
+
+    def features(self, inputs: Tensor) -> Tensor:
+        """uint8 pictures `(U, 3, S, S)`, or features `(U, D)` where the branches are frozen → features."""
+        return inputs if self.frozen else self.metric.features(inputs.float() / 255)
 
     def embed(self, inputs: Tensor) -> Tensor:
-        """uint8 pictures `(U, 3, S, S)`, or features `(U, D)` where the branches are frozen → unit `(U, D)`."""
-        return self.metric.to_unit(inputs if self.frozen else self.metric.features(inputs.float() / 255))
+        """Inputs as for `features` → unit embeddings `(U, D)`, without dropout."""
+        return self.metric.to_unit(self.features(inputs))
 
     def forward(self, inputs: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Inputs of pictures and `(B, 3)` positions of reference, left and right → two distances `(B,)`."""
-        return triplet_distances(self.embed(inputs), index)
+        """A training step: inputs and `(B, 3)` positions of reference, left and right → two distances `(B,)`."""
+        units = self.metric.to_unit(F.dropout(self.features(inputs), self.dropout))
+        return triplet_distances(units, index)
 
 
 def triplet_distances(units: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:

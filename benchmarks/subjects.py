@@ -1,0 +1,53 @@
+"""How well embeddings tell subjects apart: DreamBench's, or any folder with a subfolder of pictures a subject.
+
+    python -m benchmarks.subjects dreambench/dataset --models mini timm:mobilenetv2_100#pooled \
+        --weights timm:mobilenetv2_100#pooled=mobilenetv2.safetensors
+
+Prints for each model the share of pictures whose nearest neighbour shows the same subject, and the area under the ROC
+curve of "same subject" against distance, over all pairs of pictures.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from sklearn.metrics import roc_auc_score
+
+from dreamsim_metric import load
+from dreamsim_metric.training.inputs import embed_files
+
+PICTURES = {".jpg", ".jpeg", ".png", ".webp"}
+
+
+def tell_apart(units: np.ndarray, subjects: np.ndarray) -> tuple[float, float]:
+    """Unit embeddings `(N, D)` and `(N,)` subjects → nearest neighbours of the same subject in percent, AUC."""
+    similarity = units @ units.T
+    same = subjects[:, None] == subjects
+    others = ~np.eye(len(units), dtype=bool)
+    nearest = np.where(others, similarity, -np.inf).argmax(1)
+    pairs = np.triu(others)
+    return 100 * float((subjects[nearest] == subjects).mean()), float(roc_auc_score(same[pairs], similarity[pairs]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--models", nargs="+", default=["mini"])
+    parser.add_argument(
+        "--weights", nargs="+", default=[], metavar="MODEL=FILE", help="where the weights of models are"
+    )
+    arguments = parser.parse_args()
+    sources = dict(item.split("=", 1) for item in arguments.weights)
+    files = sorted(f for f in arguments.folder.glob("*/*") if f.suffix.lower() in PICTURES)
+    subjects = np.array([file.parent.name for file in files])
+    print(f"{len(files)} pictures of {len(set(subjects))} subjects")
+    for model in arguments.models:
+        units, unreadable = embed_files(load(model, source=sources.get(model)), files)
+        if unreadable:
+            raise SystemExit("\n".join(f"{file}: {why}" for file, why in unreadable.items()))
+        nearest, auc = tell_apart(units.numpy(), subjects)
+        print(f"{model}: nearest neighbour {nearest:.1f} %, AUC {auc:.4f}")
+
+
+if __name__ == "__main__":
+    main()
