@@ -37,7 +37,7 @@ lock: .venv/dev.done
 # The model in the wheel, from published weights and data: docs/mini.md. Half an hour on two cores, 1 GB of downloads.
 MINI = build/mini
 SOURCES = $(MINI)/sources
-TRAIN = --head-dropout 0.5 --temperature 0.1 --batch-size 1024 --epochs 2 --monitor agreement --shared-pictures
+TRAIN = --resume --head-dropout 0.5 --temperature 0.1 --batch-size 1024 --epochs 2 --monitor agreement --shared-pictures
 
 mini: .venv/dev.done $(SOURCES)/materials $(SOURCES)/vice $(SOURCES)/imagenet $(SOURCES)/clothing $(SOURCES)/vgg16.ckpt $(SOURCES)/mobilenet.pth
 	$(BIN)/python -m examples.mini.base $(SOURCES)/mobilenet.pth $(MINI)/untuned
