@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test slow lint lock mini
+.PHONY: demo test slow lint lock mini mini-held-out
 
 demo: .venv/demo.done
 	$(BIN)/python examples/demo.py
@@ -49,26 +49,27 @@ mini: .venv/dev.done $(SOURCES)/materials $(SOURCES)/vice $(SOURCES)/imagenet $(
 	$(BIN)/dreamsim-metric calibrate $(MINI)/mini --data $(SOURCES)/materials --split train
 	cp $(MINI)/mini/card.json $(MINI)/mini/model.safetensors dreamsim_metric/assets/mini/
 
-# The same recipe five times, each without 20 other materials: its figures on the triplets of these alone.
+# The same recipe five times, each without 20 other materials: its figures on the triplets of these alone, and untuned.
 mini-held-out: mini
 	for seed in 0 1 2 3 4; do \
 		held=$(MINI)/held-$$seed && \
 		$(BIN)/python -m examples.mini.hold_out $(MINI)/data $$held/data $$seed && \
 		$(BIN)/dreamsim-metric train mini --model $(MINI)/untuned --data $$held/data --out $$held/run $(TRAIN) && \
 		$(BIN)/python -m examples.mini.finish $$held/run $$held/mini && \
-		$(BIN)/dreamsim-metric evaluate $$held/mini --data $$held/data --split held || exit 1; \
+		$(BIN)/dreamsim-metric evaluate $$held/mini --data $$held/data --split held && \
+		$(BIN)/dreamsim-metric evaluate $(MINI)/untuned --data $$held/data --split held || exit 1; \
 	done
 
-CLONE = git clone --depth 1 https://github.com
+clone = rm -rf $@.part && git clone --depth 1 https://github.com/$(1) $@.part && mv $@.part $@
 
 $(SOURCES)/materials:
-	$(CLONE)/mlagunas/material-appearance-similarity $@
+	$(call clone,mlagunas/material-appearance-similarity)
 $(SOURCES)/vice:
-	$(CLONE)/LukasMut/VICE $@
+	$(call clone,LukasMut/VICE)
 $(SOURCES)/imagenet:
-	$(CLONE)/EliSchwartz/imagenet-sample-images $@
+	$(call clone,EliSchwartz/imagenet-sample-images)
 $(SOURCES)/clothing:
-	$(CLONE)/alexeygrigorev/clothing-dataset-small $@
+	$(call clone,alexeygrigorev/clothing-dataset-small)
 
 $(SOURCES)/vgg16.ckpt: | .venv/dev.done
 	mkdir -p $(SOURCES)

@@ -11,6 +11,8 @@ import torchvision
 from PIL import Image
 
 from dreamsim_metric import PerceptualMetric, load
+from dreamsim_metric.images import to_pixels
+from dreamsim_metric.models import IMAGENET
 from dreamsim_metric.readers import read_triplets
 from examples import timm_weights
 from examples.mini import finish, hold_out, triplets
@@ -75,6 +77,19 @@ def test_minis_triplets_are_a_table_that_training_reads(tmp_path, monkeypatch):
     instances = table.index[table.votes == weight["instances"]]
     stems = [[table.pictures[i].stem.partition("_")[0] for i in row] for row in instances]
     assert all(reference == left != right for reference, left, right in stems)
+    assert table.right[table.votes == weight["instances"]] == pytest.approx(1 - triplets.CERTAIN)
+
+    taught = np.flatnonzero(table.votes == weight["teacher"])
+    normalize = torchvision.transforms.Normalize(*IMAGENET)
+    with torch.no_grad():  # of relu5_3, in front of the last pooling
+        means = network.eval()[:-1](torch.cat([normalize(to_pixels(p, (224, 224))) for p in table.pictures])).mean(
+            (2, 3)
+        )
+    cosine = torch.nn.functional.normalize(means.double()) @ torch.nn.functional.normalize(means.double()).T
+    margin = np.array([cosine[a, c] - cosine[a, b] for a, b, c in table.index[taught]])
+    odds = np.log(table.right[taught] / (1 - table.right[taught]))
+    for some in (odds[:30], margin[:30]), (odds[30:], margin[30:]):  # standardised in each set of photographs
+        assert np.corrcoef(*some)[0, 1] == pytest.approx(1, abs=1e-3)
 
     embedding = np.load(tmp_path / "sources" / "vice" / "embeddings" / "things" / "final_embedding.npy")
     for row in np.flatnonzero(table.votes == weight["things"]):

@@ -1,4 +1,4 @@
-"""`mini` from the run that tuned it: half way between tuned and untuned, in float16, with its card.
+"""`mini` from the run that tuned it: between tuned and untuned, in float16, with its card.
 
     python -m examples.mini.finish RUN OUT
 
@@ -25,8 +25,8 @@ def main(run: str, out: str) -> None:
     card = replace(
         metric.card,
         name="mini",
-        description="MobileNetV2 with a small MLP behind its last stages, tuned on people's choices between materials "
-        "and between objects, and on views of photographs",
+        description="MobileNetV2 with a small MLP behind its last feature map, tuned on people's choices between "
+        "materials and between objects, and on views of photographs",
         base=(),
         base_sha256="",
         licence="backbone BSD-3-Clause (torchvision), trained on ImageNet-1k; head made from votes on materials "

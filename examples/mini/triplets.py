@@ -15,9 +15,11 @@ The split `val`, which picks the best epoch, compares the objects of a tenth of 
 """
 
 import csv
+import io
 import os
 import sys
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,7 @@ import torchvision
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from benchmarks.metrics.trunks import read_trunk
+from dreamsim_metric.folders import write_file
 from dreamsim_metric.models import IMAGENET
 from dreamsim_metric.readers import read_triplets
 from dreamsim_metric.training.inputs import decode
@@ -75,7 +78,9 @@ def write_views(pictures: list[Path], folder: Path) -> list[list[Path]]:
             picture.thumbnail((640, 640))
             random = np.random.default_rng((7, i))
             for path in views:
-                view(picture, random).save(path, quality=92)
+                data = io.BytesIO()
+                view(picture, random).save(data, "JPEG", quality=92)
+                write_file(path, data.getvalue())
         found.append([file, *views])
     return found
 
@@ -160,17 +165,17 @@ def main(sources_folder: str, out_folder: str, checkpoint: str = "vgg16.ckpt") -
     ]
     out.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(0)
-    with open(out / "data.csv", "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("ref_path", "left_path", "right_path", "left_vote", "right_vote", "votes", "split"))
-        for lines in (
-            materials(sources / "materials"),
-            things(sources / "vice", photographs[0], random),
-            instances(photographs, random),
-            teacher(sources / checkpoint, photographs, random),
-        ):
-            for *paths, share, votes, split in lines:
-                writer.writerow([*(os.path.relpath(path, out) for path in paths), 1 - share, share, votes, split])
+    table = io.StringIO(newline="")
+    writer = csv.writer(table)
+    writer.writerow(("ref_path", "left_path", "right_path", "left_vote", "right_vote", "votes", "split"))
+    for *paths, share, votes, split in chain(
+        materials(sources / "materials"),
+        things(sources / "vice", photographs[0], random),
+        instances(photographs, random),
+        teacher(sources / checkpoint, photographs, random),
+    ):
+        writer.writerow([*(os.path.relpath(path, out) for path in paths), 1 - share, share, votes, split])
+    write_file(out / "data.csv", table.getvalue().encode())
 
 
 if __name__ == "__main__":
