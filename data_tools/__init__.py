@@ -1,0 +1,1 @@
+"""Make human similarity data: generate pictures (`dreamsim-data generate`), so that people can judge them."""

@@ -1,0 +1,102 @@
+"""The record of a generation: `settings.json`, fixed when it begins, and `manifest.jsonl`, a line each picture.
+
+Lines are only ever appended, and only after the picture is on the disk: a process killed at any moment leaves a record
+that is true, but for a last line that may be cut, which counts as not written.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from dreamsim_metric.folders import write_file
+
+SETTINGS, MANIFEST = "settings.json", "manifest.jsonl"
+Row = dict[str, Any]
+
+
+def open_run(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Begin a run in a folder, or go on with the one that is there.
+
+    Raises:
+        ValueError: the run there has other settings: which, and both values.
+        FileExistsError: the folder holds something else.
+        OSError: the disk is full or not writable.
+    """
+    file = folder / SETTINGS
+    if file.is_file():
+        before = json.loads(file.read_text(encoding="utf-8"))
+        differ = [
+            f"{name} was {_short(before.get(name))}, now {_short(settings.get(name))}"
+            for name in sorted({*before, *settings})
+            if before.get(name) != settings.get(name)
+        ]
+        if differ:
+            raise ValueError(
+                f"{folder} was begun with other settings: {'; '.join(differ)}. Its pictures would not go together: "
+                "repeat the first settings to go on, or choose another folder"
+            )
+        return
+    if folder.is_dir() and any(folder.iterdir()):
+        raise FileExistsError(f"{folder} is not empty and no generation of ours; choose another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_file(file, (json.dumps(settings, indent=2, sort_keys=True) + "\n").encode())
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """What `open_run` wrote.
+
+    Raises:
+        FileNotFoundError: the folder is no generation.
+    """
+    file = folder / SETTINGS
+    if not file.is_file():
+        raise FileNotFoundError(f"{folder} has no {SETTINGS}; expected a folder that `dreamsim-data generate` made")
+    return dict(json.loads(file.read_text(encoding="utf-8")))
+
+
+def append_rows(folder: Path, rows: Iterable[Row]) -> None:
+    """Add lines, whole, whatever other processes add meanwhile.
+
+    Raises:
+        OSError: the disk is full; the lines before are intact.
+    """
+    data = "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows).encode()
+    with FileLock(folder / f".{MANIFEST}.lock"), open(folder / MANIFEST, "a+b") as file:
+        file.seek(0, os.SEEK_END)
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":  # cut when the process was killed
+                file.truncate(_whole(folder / MANIFEST))
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_rows(folder: Path) -> list[Row]:
+    """All whole lines, as they were added; a cut last one is left out."""
+    file = folder / MANIFEST
+    if not file.is_file():
+        return []
+    return [json.loads(line) for line in file.read_bytes()[: _whole(file)].splitlines()]
+
+
+def replace_rows(folder: Path, rows: Sequence[Row]) -> None:
+    """Put these lines in place of all others, at once.
+
+    Raises:
+        OSError: the disk is full; the lines before are intact.
+    """
+    write_file(folder / MANIFEST, "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows).encode())
+
+
+def _whole(file: Path) -> int:
+    return file.read_bytes().rfind(b"\n") + 1
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "…"

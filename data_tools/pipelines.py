@@ -1,0 +1,130 @@
+"""Any text-to-image pipeline of diffusers: a folder, or a repository of the hub."""
+
+import difflib
+import hashlib
+import json
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+from diffusers import AutoPipelineForText2Image, DiffusionPipeline
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+_INDEX = "model_index.json"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A pipeline, ready, and what identifies it.
+
+    Attributes:
+        pipeline: on its device.
+        name: as it was asked for.
+        revision: the hub's commit; of a folder, the sha256 of all files in it.
+        scheduler: the name of its class.
+    """
+
+    pipeline: Any
+    name: str
+    revision: str
+    scheduler: str
+
+
+def load_model(
+    name: str,
+    *,
+    revision: str | None = None,
+    variant: str | None = None,
+    dtype: str = "float32",
+    device: str | torch.device = "cpu",
+    scheduler: str | None = None,
+) -> Model:
+    """Load a text-to-image pipeline; a safety checker that it has stays.
+
+    Args:
+        name: a folder in diffusers' layout, or a repository of the hub, OWNER/NAME.
+        revision: of the repository: a branch, tag or commit.
+        variant: of the weights' files, such as `fp16`.
+        dtype: `float32`, `float16` or `bfloat16`.
+        device: where it runs.
+        scheduler: the name of one of diffusers' scheduler classes, in place of the pipeline's.
+
+    Raises:
+        FileNotFoundError: parts of the folder are missing: all of them.
+        OSError: the hub cannot be reached or has no such repository.
+        ValueError: an unknown scheduler, or one that does not fit the pipeline.
+    """
+    folder = _folder(name, revision, variant)
+    _check_parts(folder)
+    arguments = {"torch_dtype": DTYPES[dtype], "variant": variant}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of the libraries to each other
+        try:
+            pipeline = AutoPipelineForText2Image.from_pretrained(folder, **arguments)
+        except ValueError:  # of a class that it has no entry for
+            pipeline = DiffusionPipeline.from_pretrained(folder, **arguments)
+    if scheduler:
+        pipeline.scheduler = _scheduler(scheduler, pipeline)
+    pipeline.set_progress_bar_config(disable=True)
+    found = _digest(folder) if Path(name).is_dir() else folder.name  # the hub's client names folders by commit
+    return Model(pipeline.to(device), name, found, type(pipeline.scheduler).__name__)
+
+
+def _folder(name: str, revision: str | None, variant: str | None) -> Path:
+    if Path(name).is_dir():
+        return Path(name)
+    try:
+        return Path(DiffusionPipeline.download(name, revision=revision, variant=variant))
+    except Exception as error:  # the hub's client has a dozen kinds of them
+        raise OSError(
+            f"cannot get {name!r} from the hub ({' '.join(str(error).split())[:200]}); expected a folder "
+            "with a pipeline, or OWNER/NAME and a network"
+        ) from error
+
+
+def _check_parts(folder: Path) -> None:
+    if not (folder / _INDEX).is_file():
+        raise FileNotFoundError(f"{folder} has no {_INDEX}; expected a folder that diffusers' save_pretrained wrote")
+    try:
+        parts = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{folder / _INDEX} is damaged ({error}); copy it again") from error
+    missing = []
+    for part, kind in parts.items():
+        if not isinstance(kind, list) or kind[0] is None:
+            continue
+        files = {file.suffix for file in (folder / part).rglob("*") if file.is_file()}
+        if not files:
+            missing.append(f"{part}/")
+        elif (folder / part / "config.json").is_file() and not files & {".safetensors", ".bin"}:
+            missing.append(f"{part}/*.safetensors")
+    if missing:
+        raise FileNotFoundError(f"{folder} lacks {', '.join(missing)}, which its {_INDEX} names; copy it again")
+
+
+def _scheduler(name: str, pipeline: Any) -> Any:
+    known = {kind.__name__: kind for kind in pipeline.scheduler.compatibles}
+    if name not in known:
+        near = " or ".join(difflib.get_close_matches(name, known, n=2, cutoff=0.4))
+        raise ValueError(
+            f"{type(pipeline).__name__} takes no scheduler {name!r}{near and f': did you mean {near}?'}; "
+            f"it takes {', '.join(sorted(known))}"
+        )
+    return known[name].from_config(pipeline.scheduler.config)
+
+
+def _digest(folder: Path) -> str:
+    found = hashlib.sha256()
+    for file in sorted(file for file in folder.rglob("*") if file.is_file() and not file.name.startswith(".")):
+        found.update(f"{file.relative_to(folder).as_posix()} {file.stat().st_size} ".encode())
+        with open(file, "rb") as opened:
+            found.update(hashlib.file_digest(opened, "sha256").digest())
+    return found.hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Of the libraries that a picture's bytes depend on."""
+    return {"diffusers": diffusers.__version__, "torch": torch.__version__}

@@ -1,0 +1,72 @@
+"""All that was generated on one picture, to look at."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import PIL.Image
+import PIL.ImageDraw
+import PIL.ImageFont
+
+from dreamsim_metric.folders import write_file
+
+from .manifest import read_rows, read_settings
+from .tables import groups, outcomes
+
+_GAP, _TEXT, _INK, _PAPER = 8, 13, "#222222", "#ffffff"
+
+
+def sheet(folder: Path, path: Path, side: int = 128, columns: int = 2, most: int = 200) -> int:
+    """Write a contact sheet as a PNG: a line each triplet (reference, left, right) or picture with its variations.
+
+    Args:
+        folder: that `generate` made.
+        path: of the file; replaced if it is there.
+        side: of a picture, in pixels; smaller ones are enlarged without smoothing.
+        columns: lines side by side.
+        most: lines shown at most, spread over all of them.
+
+    Returns:
+        How many lines are shown.
+
+    Raises:
+        FileNotFoundError: the folder is no generation, or a picture is gone.
+        ValueError: nothing is complete yet.
+        OSError: the disk is full or not writable.
+    """
+    read_settings(folder)
+    lines = _lines(folder)
+    if not lines:
+        raise ValueError(f"{folder} has no complete triplet or pair yet; let `dreamsim-data generate` go on")
+    shown = [lines[i * len(lines) // min(most, len(lines))] for i in range(min(most, len(lines)))]
+    font = PIL.ImageFont.load_default(size=_TEXT)
+    widest = max(len(pictures) for _, pictures in shown)
+    cell = widest * (side + 2) + 2 * _GAP, side + _TEXT + 2 * _GAP
+    columns = min(columns, len(shown))
+    page = PIL.Image.new("RGB", (columns * cell[0], -(-len(shown) // columns) * cell[1] + _GAP), _PAPER)
+    draw = PIL.ImageDraw.Draw(page)
+    for i, (text, pictures) in enumerate(shown):
+        left, top = (i % columns) * cell[0] + _GAP, (i // columns) * cell[1] + _GAP
+        draw.text((left, top), text, fill=_INK, font=font)
+        for j, file in enumerate(pictures):
+            with PIL.Image.open(file) as picture:
+                smooth = PIL.Image.Resampling.LANCZOS if picture.width > side else PIL.Image.Resampling.NEAREST
+                page.paste(
+                    picture.convert("RGB").resize((side, side), smooth), (left + j * (side + 2), top + _TEXT + 5)
+                )
+    data = io.BytesIO()
+    page.save(data, "PNG")
+    write_file(path, data.getvalue())
+    return len(shown)
+
+
+def _lines(folder: Path) -> list[tuple[str, Sequence[Path]]]:
+    found: dict[str, list[Path]] = {}
+    for group in groups(outcomes(read_rows(folder))):
+        paths = [folder / row["path"] for row in group]
+        text = f"{group[0]['group']}  {group[0]['prompt']}"
+        if len(group) == 3:
+            found[text] = paths
+        else:
+            found.setdefault(text, paths[:1]).append(paths[1])
+    return list(found.items())

@@ -1,0 +1,70 @@
+"""From rows of the manifest to what people are to judge."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dreamsim_metric.folders import write_file
+
+from .manifest import Row
+
+ROLES = ("ref", "left", "right")
+TRIPLETS, PAIRS = "triplets.csv", "pairs.csv"
+
+
+def outcomes(rows: Sequence[Row]) -> list[Row]:
+    """Rows in their order, each picture's last one, with pictures like an earlier one marked as dropped.
+
+    What a row comes to never changes when later attempts or variations are added.
+    """
+    last = {}
+    for row in rows:
+        part = ROLES.index(row["part"]) if row["part"] in ROLES else 0
+        last[row["strength"] is not None, row["attempt"], row["strength"] or 0, row["group"], part] = row
+    seen: dict[str, str] = {}
+    found = []
+    for _, row in sorted(last.items()):
+        if row["dropped"] is None or row["dropped"].startswith("duplicate"):
+            first = seen.setdefault(row["sha256"], row["path"])
+            row = {**row, "dropped": None if first == row["path"] else f"duplicate of {first}"}
+        found.append(row)
+    return found
+
+
+def groups(rows: Sequence[Row]) -> list[tuple[Row, ...]]:
+    """The complete ones: (reference, left, right), or (picture, variation)."""
+    kept: dict[int, dict[str, Row]] = {}
+    for row in rows:
+        if not row["dropped"]:
+            kept.setdefault(row["group"], {})[row["part"]] = row
+    found: list[tuple[Row, ...]] = []
+    for _, parts in sorted(kept.items()):
+        if "base" in parts:
+            found.extend((parts["base"], row) for part, row in parts.items() if part != "base")
+        elif all(role in parts for role in ROLES):
+            found.append(tuple(parts[role] for role in ROLES))
+    return found
+
+
+def write_table(out: Path, rows: Sequence[Row]) -> None:
+    """`triplets.csv` or `pairs.csv`: what people are to judge, in the columns of the judged tables."""
+    lines: list[dict[str, Any]] = []
+    for index, group in enumerate(groups(rows)):
+        about = {"prompt": group[0]["prompt"], "category": group[0]["category"]}
+        if len(group) == 3:
+            paths = {f"{role}_path": row["path"] for role, row in zip(ROLES, group, strict=True)}
+            lines.append({"id": group[0]["group"], **paths, **about})
+        else:
+            base, varied = group
+            lines.append(
+                {"id": index, "a_path": base["path"], "b_path": varied["path"], "strength": varied["strength"], **about}
+            )
+    text = io.StringIO()
+    if lines:
+        writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
+    pairs = any(row["part"] == "base" for row in rows)
+    write_file(out / (PAIRS if pairs else TRIPLETS), text.getvalue().encode())
