@@ -80,7 +80,7 @@ class Config:
             if getattr(self, name) < 1:
                 raise ValueError(f"got {name} {getattr(self, name)}; expected 1 or more")
         lowest = 1 / self.steps if self.vary == "image" else 0
-        wrong = [value for value in self.strengths if not max(lowest, 1e-9) <= value <= 1]
+        wrong = [value for value in self.strengths if not (0 < value <= 1 and value >= lowest)]
         if self.pairs and (wrong or not self.strengths or len(set(self.strengths)) < len(self.strengths)):
             raise ValueError(
                 f"got strengths {', '.join(map(str, self.strengths)) or 'none'}; expected different ones, from "

@@ -203,7 +203,7 @@ def test_variations_differ_more_from_their_picture_the_stronger_they_are(config,
 
 
 def test_noise_varied_by_nothing_gives_the_picture_itself(config, tmp_path):
-    settings = replace(config, triplets=0, pairs=1, vary="noise", strengths=(1e-9,))
+    settings = replace(config, triplets=0, pairs=1, vary="noise", strengths=(1e-20,))  # 1 + 1e-20 is 1
     assert generate(settings, tmp_path, "cpu").dropped == {"duplicate": generation.ATTEMPTS}
 
 

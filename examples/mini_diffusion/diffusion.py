@@ -9,6 +9,7 @@ averaged over steps, which `StableDiffusionPipeline.from_pretrained` loads.
 
 import argparse
 import copy
+import json
 import shutil
 from pathlib import Path
 
@@ -16,7 +17,10 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL, DDIMScheduler, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.training_utils import compute_snr
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers.trainers import BpeTrainer
 from torch import Tensor
 from tqdm import tqdm
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
@@ -32,13 +36,26 @@ UNTOLD = 0.1  # share of captions left out
 def tokenizer(texts: list[str], size: int = 1000) -> CLIPTokenizer:
     """CLIP's kind, whole words learnt from the captions; what they lack falls into letters, or bytes."""
     letters = sorted(ByteLevel.alphabet())
-    vocabulary = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
-    plain = CLIPTokenizer(
-        vocab={token: index for index, token in enumerate(vocabulary)}, merges=[], model_max_length=LENGTH
+    last = [letter + "</w>" for letter in letters]
+
+    def of(merges: list[tuple[str, str]]) -> CLIPTokenizer:
+        tokens = [*letters, *last, *map("".join, merges), "<|startoftext|>", "<|endoftext|>"]
+        vocabulary = {token: index for index, token in enumerate(tokens)}
+        return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=LENGTH)
+
+    learner = Tokenizer(BPE(end_of_word_suffix="</w>"))
+    plain = of([]).backend_tokenizer
+    learner.normalizer, learner.pre_tokenizer = plain.normalizer, plain.pre_tokenizer
+    # Named in advance, as special tokens: else they are numbered by chance, and pairs as frequent as others with them.
+    trainer = BpeTrainer(
+        vocab_size=size,
+        initial_alphabet=letters,
+        special_tokens=last,
+        end_of_word_suffix="</w>",
+        show_progress=False,
     )
-    # Each printable character, and each byte that a longer one can end with, as a word of its own.
-    last = [*map(chr, range(33, 127)), *map(chr, range(0x4E00, 0x4E40))]
-    return plain.train_new_from_iterator([*texts, *last], size, end_of_word_suffix="</w>", show_progress=False)
+    learner.train_from_iterator(texts, trainer)
+    return of([tuple(pair) for pair in json.loads(learner.to_str())["model"]["merges"]])
 
 
 def text_encoder(words: CLIPTokenizer) -> CLIPTextModel:
@@ -137,6 +154,9 @@ def save(folder: Path, vae: AutoencoderKL, words: CLIPTokenizer, parts: dict[str
     beside = folder.with_name(folder.name + ".part")
     shutil.rmtree(beside, ignore_errors=True)
     pipeline.save_pretrained(beside)
+    # transformers, unlike diffusers, loads the dtype that it saved, and a pipeline of two would not run.
+    config = beside / "text_encoder" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "dtype": "float32"}, indent=2) + "\n")
     shutil.rmtree(folder, ignore_errors=True)
     beside.rename(folder)
 
