@@ -5,10 +5,12 @@ import json
 import diffusers
 import numpy as np
 import PIL.Image
+import PIL.ImageOps
 import pytest
 import torch
 
-from examples.mini_diffusion import autoencoder, diffusion, loop, pictures
+from data_tools.manifest import append_rows
+from examples.mini_diffusion import autoencoder, diffusion, loop, measure, pictures
 
 TEXTS = ["a red square", "a photo of a blue square"]
 
@@ -185,3 +187,43 @@ def test_a_loss_that_is_not_finite_ends_the_training(arguments, tmp_path):
     run = loop.run(arguments(tmp_path), {"weight": weight}, lambda step: weight.weight.sum() * float("nan"))
     with pytest.raises(FloatingPointError, match=r"loss of step 0 is nan; lower --lr"):
         next(run)
+
+
+def test_figures_of_a_hand_made_case():
+    unit = torch.nn.functional.normalize
+    axes = {"x": torch.tensor([1.0, 0.0]), "y": torch.tensor([0.0, 1.0])}
+    made = {"x": unit(torch.tensor([[2.0, 1.0], [1.0, 2.0]])), "y": unit(torch.tensor([[0.0, 1.0], [3.0, 4.0]]))}
+    assert measure.accuracy(made, axes) == {"mean": 0.75, "x": 0.5, "y": 1.0}
+    assert measure.diversity(made) == pytest.approx(((1 - 0.8) + (1 - 0.8)) / 2)
+    distances, indices = measure.nearest(made, {"x": torch.stack([axes["y"], axes["x"]]), "y": axes["y"][None]})["x"]
+    assert indices.tolist() == [1, 0]
+    assert distances.tolist() == pytest.approx([1 - 2 / 5**0.5] * 2)
+
+
+def test_a_copy_is_found_with_its_original(tmp_path, monkeypatch):
+    """Samples that are mirrored train pictures: as near as can be, and shown beside them."""
+    random = np.random.default_rng(0)
+    for split, count in (("train", 6), ("test", 4)):
+        (tmp_path / "data" / split).mkdir(parents=True)
+        lines = []
+        for i in range(count):
+            noise = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            noise[..., i % 2] = 0
+            PIL.Image.fromarray(noise).resize((64, 64)).save(tmp_path / "data" / split / f"{i}.png")
+            lines.append(json.dumps({"file_name": f"{i}.png", "text": "", "category": "ab"[i % 2]}) + "\n")
+        (tmp_path / "data" / split / "metadata.jsonl").write_text("".join(lines))
+    rows = []
+    for i in range(4):
+        with PIL.Image.open(tmp_path / "data" / "train" / f"{i}.png") as picture:
+            PIL.ImageOps.mirror(picture).save(tmp_path / f"{i}.png")
+        rows.append({"path": f"{i}.png", "category": "ab"[i % 2], "dropped": None})
+    append_rows(tmp_path, rows)
+    honest = measure.load
+    monkeypatch.setattr(measure, "load", lambda name, source=None: honest("mini"))  # whose weights are at hand
+    found = measure.main(tmp_path, tmp_path / "data", tmp_path, tmp_path / "figures.json")
+    assert json.loads((tmp_path / "figures.json").read_text()) == found
+    assert found["copying"]["median to the nearest train picture"]["samples"] == pytest.approx(0, abs=1e-5)
+    assert found["copying"]["median to the nearest train picture"]["real"] > 0.05
+    assert found["copying"]["share of samples nearer than 99 % of real pictures are"] == 1
+    page = np.asarray(PIL.Image.open(tmp_path / "figures.png"))
+    assert (page[:128, :128] == page[:128, 255:127:-1]).all()  # each beside its mirror image
