@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dreamsim_metric.datasets import DataError
+from dreamsim_metric.command import run_command
 
 # Heavy imports (torch, pandas) are in the functions that need them: `--help` and errors come at once.
 
@@ -28,31 +28,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; default those of the process.
 
     Returns:
-        0, or 1 after an error, of which one line is on stderr.
+        As `dreamsim_metric.command.run_command`.
     """
     arguments = _parser().parse_args(argv)
     arguments.command = list(sys.argv[1:] if argv is None else argv)
-    try:
-        arguments.run(arguments)
-        sys.stdout.flush()
-        return 0
-    except BrokenPipeError:  # the reader, `head` say, has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except KeyboardInterrupt:
-        print("dreamsim-bench: interrupted; what was computed is cached", file=sys.stderr)
-        return 130
-    except Exception as error:
-        if arguments.debug:
-            raise
-        if isinstance(error, DataError):
-            for problem in error.problems:
-                print(problem, file=sys.stderr)
-        text = " ".join(str(error).split()) if not isinstance(error, DataError) else str(error).partition(":")[0]
-        if isinstance(error, ModuleNotFoundError):
-            text = f"{error}: pip install 'dreamsim_metric[bench]'"
-        print(f"dreamsim-bench: {text or type(error).__name__}", file=sys.stderr)
-        return 1
+    return run_command(
+        "dreamsim-bench",
+        lambda: arguments.run(arguments),
+        extra="bench",
+        debug=arguments.debug,
+        interrupted="what was computed is cached",
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

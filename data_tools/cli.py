@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from dreamsim_metric.command import run_command
+
 from .categories import list_categories, read_categories
 
 # Heavy imports (torch, diffusers) are in the functions that need them: `--help` and errors come at once.
@@ -20,29 +22,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; default those of the process.
 
     Returns:
-        0, or 1 after an error, of which one line is on stderr.
+        As `dreamsim_metric.command.run_command`.
     """
     arguments = _parser().parse_args(argv)
-    try:
-        arguments.run(arguments)
-        sys.stdout.flush()
-        return 0
-    except BrokenPipeError:  # the reader, `head` say, has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except KeyboardInterrupt:
-        print("dreamsim-data: interrupted; the same command goes on where it was", file=sys.stderr)
-        return 130
-    except Exception as error:
-        if arguments.debug:
-            raise
-        text = " ".join(str(error).split())
-        if isinstance(error, ModuleNotFoundError):
-            text = f"{error}: pip install 'dreamsim_metric[data]'"
-        if type(error).__name__ == "OutOfMemoryError":
-            text = f"{text.partition('. ')[0]}; choose a smaller --batch-size or --size, or --dtype float16"
-        print(f"dreamsim-data: {text or type(error).__name__}", file=sys.stderr)
-        return 1
+    return run_command(
+        "dreamsim-data",
+        lambda: arguments.run(arguments),
+        extra="data",
+        debug=arguments.debug,
+        interrupted="the same command goes on where it was",
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,7 +3,6 @@
 import argparse
 import csv
 import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
+from .command import run_command
 from .folders import CARD, MINI
 from .models import MODELS, ModelCard, list_models, unknown_model
 from .weights import model_dir
@@ -33,29 +33,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     ours = [option for option in rest if option in ("--json", "--csv", "--debug")]
     arguments = _parser().parse_args([*argv[: len(argv) - len(rest)], *ours])
     arguments.rest = [option for option in rest if option not in ours]
-    try:
-        _print(arguments.run(arguments), arguments)
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader, `head` say, has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except KeyboardInterrupt:
-        print("dreamsim-metric: interrupted", file=sys.stderr)
-        return 130
-    except Exception as error:
-        if arguments.debug:
-            raise
-        text = str(error)
-        for problem in getattr(error, "problems", ()):
-            print(problem, file=sys.stderr)
-        if hasattr(error, "problems"):
-            text = text.partition(":")[0] + ", listed above; nothing was done"
-        if isinstance(error, OSError) and error.strerror:  # without its [Errno …]
-            text = error.strerror + (f": {error.filename}" if error.filename else "")
-        if isinstance(error, ModuleNotFoundError):
-            text += "; this needs more packages: pip install 'dreamsim_metric[train]'"
-        print(f"dreamsim-metric: {' '.join((text or type(error).__name__).split())}", file=sys.stderr)
-        return 1
-    return 0
+    return run_command(
+        "dreamsim-metric",
+        lambda: _print(arguments.run(arguments), arguments),
+        extra="train",
+        debug=arguments.debug,
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

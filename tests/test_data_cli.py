@@ -5,7 +5,9 @@ import json
 import numpy as np
 import PIL.Image
 import pytest
+import torch
 
+from data_tools import generation
 from data_tools.categories import list_categories, read_categories
 from data_tools.cli import main
 
@@ -120,3 +122,13 @@ def test_a_generation_with_nothing_complete_has_no_sheet(tmp_path, capsys):
     (tmp_path / "settings.json").write_text("{}")
     assert main(["sheet", str(tmp_path)]) == 1
     assert "no complete triplet or pair yet" in capsys.readouterr().err
+
+
+def test_a_batch_that_does_not_fit_says_what_to_do(model, monkeypatch, capsys, tmp_path):
+    def full(*arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has …")
+
+    monkeypatch.setattr(generation, "generate", full)
+    given = ["generate", "--model", model, "--categories", "cifar10", "--triplets", "1", "--out", str(tmp_path)]
+    assert main(given) == 1
+    assert capsys.readouterr().err == "dreamsim-data: CUDA out of memory; choose a smaller --batch-size\n"
