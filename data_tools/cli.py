@@ -76,7 +76,7 @@ def _generate_parser(parser: argparse.ArgumentParser) -> None:
     add("--batch-size", type=int, default=4, metavar="N", help="pictures at once (default: 4)")
     add("--revision", help="of the hub's repository")
     add("--variant", help="of the weights' files, such as fp16")
-    add("--dtype", choices=("float32", "float16", "bfloat16"), help="default: float16 on CUDA, else float32")
+    add("--dtype", metavar="DTYPE", help="float32, float16 or bfloat16 (default: float16 on CUDA, else float32)")
     add("--device", help="default: cuda where there is one, else cpu")
     add("--json", action="store_true", help="print what came of it as JSON")
 

@@ -27,7 +27,7 @@ from tqdm import tqdm
 from dreamsim_metric.folders import write_file
 
 from .manifest import Row, append_rows, open_run, read_rows, replace_rows
-from .pipelines import Model, load_model, versions
+from .pipelines import DTYPES, Model, load_model, versions
 from .tables import ROLES, groups, outcomes, write_table
 
 ATTEMPTS = 3  # seeds tried for a picture that comes out blank or like another
@@ -76,6 +76,8 @@ class Config:
             raise ValueError(f"got {self.triplets} triplets and {self.pairs} pairs; expected some of one of them")
         if "{category}" not in self.template:
             raise ValueError(f"got the template {self.template!r}; expected {{category}} in it")
+        if self.dtype not in DTYPES:
+            raise ValueError(f"got dtype {self.dtype!r}; expected one of {', '.join(DTYPES)}")
         for name in ("steps", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"got {name} {getattr(self, name)}; expected 1 or more")
@@ -229,7 +231,7 @@ class _Run:
         """Make and write pictures; their rows."""
         config, pipeline = self.config, self.model.pipeline
         seeds = [work.seed(config.seed, attempt) for work in works]
-        prompts = [config.template.format(category=work.category) for work in works]
+        prompts = [config.template.replace("{category}", work.category) for work in works]
         arguments: dict[str, Any] = {"num_inference_steps": config.steps}
         if self.guidance is not None:
             arguments["guidance_scale"] = self.guidance

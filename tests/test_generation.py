@@ -253,6 +253,18 @@ def test_a_full_disk_is_an_error_and_what_was_made_stays(config, whole, tmp_path
     assert files(tmp_path / "run") == files(whole)
 
 
+def test_braces_in_names_and_templates_are_text(config, tmp_path):
+    generate(replace(config, categories=["a {b}"], template="{{category}} {0}", triplets=1), tmp_path, "cpu")
+    assert {row["prompt"] for row in read_rows(tmp_path)} == {"{a {b}} {0}"}
+
+
+def test_half_precision_makes_nearly_the_same_pictures(config, whole, tmp_path):
+    generate(replace(config, dtype="bfloat16"), tmp_path, "cpu")
+    for row in read_rows(tmp_path):
+        assert row["dtype"] == "bfloat16"
+        assert 0 < np.abs(pixels(tmp_path / row["path"]) - pixels(whole / row["path"])).mean() < 4
+
+
 def test_other_settings_are_refused_by_name(config, whole):
     before = files(whole)
     with pytest.raises(ValueError, match=r"other settings: seed was 0, now 1; steps was 2, now 3\. .*another folder"):
@@ -265,6 +277,7 @@ BAD = {
     "both": ({"pairs": 1}, "3 triplets and 1 pairs"),
     "template": ({"template": "a cat"}, "expected {category} in it"),
     "steps": ({"steps": 0}, "got steps 0"),
+    "dtype": ({"dtype": "fp16"}, "expected one of float32, float16, bfloat16"),
     "batch": ({"batch_size": 0}, "got batch_size 0"),
     "strength above": ({"triplets": 0, "pairs": 1, "strengths": (0.5, 1.5)}, "got strengths 0.5, 1.5"),
     "strength below a step": ({"triplets": 0, "pairs": 1, "strengths": (0.4,)}, "one of the steps"),
