@@ -3,15 +3,15 @@ PYTHON ?= python3
 BIN = .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test slow lint lock mini mini-held-out mini-diffusion
+.PHONY: demo test slow lint lock web mini mini-held-out mini-diffusion
 
 demo: .venv/demo.done
 	$(BIN)/python examples/demo.py
 
-test: .venv/dev.done
+test: .venv/dev.done web
 	$(BIN)/pytest -n 2
 
-slow: .venv/dev.done
+slow: .venv/dev.done web
 	$(BIN)/pytest -m "slow and not weights and not gpu"
 
 lint: .venv/dev.done
@@ -29,6 +29,13 @@ lint: .venv/dev.done
 .venv/dev.done: setup.cfg requirements.lock | .venv/bin/python
 	$(BIN)/pip install --quiet --constraint requirements.lock --editable ".[dev]"
 	touch $@ .venv/demo.done
+
+# The experiment's page, from npm's packages (Node 20 or newer). The wheel takes what is in dist.
+WEB = data_tools/web
+web: $(WEB)/dist/index.html
+
+$(WEB)/dist/index.html: $(WEB)/package-lock.json $(WEB)/build.mjs $(wildcard $(WEB)/src/*)
+	cd $(WEB) && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build
 
 # The versions that were tested. Only this file pins: setup.cfg has lower bounds, so that the package fits in beside others.
 lock: .venv/dev.done

@@ -48,7 +48,61 @@ def _parser() -> argparse.ArgumentParser:
     categories = commands.add_parser("categories", help="the lists of categories; or the names in one")
     categories.set_defaults(run=_categories)
     categories.add_argument("name", nargs="?", metavar="LIST")
+    _study_parser(commands.add_parser("study", help="what people are to judge of the pictures"))
+    serve = commands.add_parser("serve", help="the page where people judge, and the server that keeps their votes")
+    serve.set_defaults(run=_serve)
+    serve.add_argument("folder", type=Path, metavar="STUDY", help="study's --out")
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen at; 0.0.0.0: all (default: %(default)s)")
+    serve.add_argument("--port", type=int, default=8000, help="default: %(default)s")
+    simulate = commands.add_parser("simulate", help="answers of a model of noisy raters, to try a study; no people's")
+    simulate.set_defaults(run=_simulate)
+    simulate.add_argument("folder", type=Path, metavar="STUDY", help="that is served at --url")
+    simulate.add_argument("--url", default="http://127.0.0.1:8000", help="default: %(default)s")
+    simulate.add_argument("--raters", type=int, default=10, metavar="N", help="default: %(default)s")
+    simulate.add_argument("--noise", type=float, default=0.05, metavar="D", help="in units of distance (default: 0.05)")
+    simulate.add_argument("--careless", type=float, default=0.0, metavar="SHARE", help="of raters who never look")
+    simulate.add_argument("--seed", type=int, default=0)
+    for name, run, text in (
+        ("export", _export, "what people agree on, as a data set to train on"),
+        ("stats", _stats, "how much people agree"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.set_defaults(run=run)
+        command.add_argument("folder", type=Path, metavar="STUDY")
+        command.add_argument("--quick", type=float, default=0.0, metavar="MS", help="leave out answers that took less")
+        command.add_argument(
+            "--max-quick", type=float, default=1.0, metavar="SHARE", help="and raters with more of them"
+        )
+        command.add_argument("--json", action="store_true", help="for programs")
+        if name == "export":
+            command.add_argument("--out", required=True, type=Path, metavar="DIR", help="a new folder")
+            command.add_argument("--min-votes", type=int, metavar="N", help="default: those of all rounds; pairs: 1")
+            command.add_argument("--disputed", action="store_true", help="keep triplets that people disagree on")
+        else:
+            command.add_argument("--out", type=Path, metavar="FILE", help="a picture of the figures, .png or .svg")
+    validate = commands.add_parser("validate", help="look for everything that is wrong with a data set")
+    validate.set_defaults(run=_validate)
+    validate.add_argument("folder", type=Path, metavar="DIR", help="with data.csv or jnd.csv")
     return parser
+
+
+def _study_parser(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_study)
+    add = parser.add_argument
+    add("pictures", type=Path, metavar="DIR", help="generate's --out")
+    add("--out", required=True, type=Path, metavar="STUDY", help="a new folder")
+    add("--rounds", type=int, nargs="+", metavar="N", help="votes of each round; only what is unanimous goes on")
+    add("--trials", type=int, metavar="N", help="questions a rater (default: 50)")
+    add("--practice", type=int, metavar="N", help="screens with feedback first (default: 2)")
+    add("--sentinel-every", type=int, metavar="N", help="an obvious question among so many; 0: none (default: 10)")
+    add(
+        "--min-sentinels",
+        type=float,
+        metavar="SHARE",
+        help="to be right on, else a rater does not count (default: 0.75)",
+    )
+    add("--lease-minutes", type=float, metavar="N", help="until a question is given to another (default: 20)")
+    add("--seed", type=int, help="default: 0")
 
 
 def _generate_parser(parser: argparse.ArgumentParser) -> None:
@@ -144,6 +198,71 @@ def _categories(arguments: argparse.Namespace) -> None:
         return
     for name, count in list_categories().items():
         print(f"{name:16} {count:5}")
+
+
+def _study(arguments: argparse.Namespace) -> None:
+    from .study import STUDY, Study
+
+    names = ("trials", "practice", "sentinel_every", "min_sentinels", "lease_minutes", "seed")
+    options = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    if arguments.rounds:
+        options["rounds"] = tuple(arguments.rounds)
+    study = Study.of(arguments.pictures, **options)
+    count = sum(item.kind == "main" for item in study.items())
+    study.write(arguments.out)
+    kind = "triplets" if study.task == "2afc" else "pairs"
+    print(f"{arguments.out / STUDY}: {count} {kind}; its texts are yours to edit")
+    print(f"dreamsim-data serve {arguments.out}")
+
+
+def _serve(arguments: argparse.Namespace) -> None:
+    import uvicorn
+
+    from .server import create_app, link
+
+    app = create_app(arguments.folder)
+    print(f"people:  http://{arguments.host}:{arguments.port}/")
+    print(f"for you: http://{arguments.host}:{arguments.port}{link(arguments.folder)}", flush=True)
+    # No access log: it would hold raters' addresses.
+    uvicorn.run(app, host=arguments.host, port=arguments.port, log_level="warning", access_log=False)
+
+
+def _simulate(arguments: argparse.Namespace) -> None:
+    from .simulation import Observer, simulate
+    from .study import Study
+
+    observer = Observer(noise=arguments.noise, careless=arguments.careless, seed=arguments.seed)
+    answered = simulate(arguments.url, Study.read(arguments.folder), arguments.raters, observer)
+    print(f"{arguments.raters} simulated raters answered {answered} screens")
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from .export import export_study
+
+    found = export_study(
+        arguments.folder,
+        arguments.out,
+        quick_ms=arguments.quick,
+        max_quick=arguments.max_quick,
+        min_votes=arguments.min_votes,
+        disputed=arguments.disputed,
+    )
+    print(json.dumps(found) if arguments.json else "\n".join(f"{name:10} {value}" for name, value in found.items()))
+
+
+def _stats(arguments: argparse.Namespace) -> None:
+    from .stats import lines, measure, plot
+
+    found = measure(arguments.folder, arguments.quick, arguments.max_quick)
+    if arguments.out:
+        plot(found, arguments.out)
+    print(json.dumps(found) if arguments.json else "\n".join(lines(found)))
+
+
+def _validate(arguments: argparse.Namespace) -> None:
+    from .validate import validate
+
+    print("\n".join(validate(arguments.folder)))
 
 
 if __name__ == "__main__":

@@ -166,7 +166,8 @@ def _table_path(root: Path, name: str) -> Path:
 
 def _is_nights(root: Path) -> bool:
     folder = root.parent if root.name == "data.csv" else root
-    return all((folder / name).exists() for name in ("data.csv", "ref", "distort"))
+    exported = (folder / "export.json").exists()  # by dreamsim-data, with as many votes as its owner asked for
+    return not exported and all((folder / name).exists() for name in ("data.csv", "ref", "distort"))
 
 
 def _has_table(root: Path, name: str) -> bool:

@@ -13,11 +13,14 @@ import torch
 
 from benchmarks import cli as bench
 from data_tools import cli as data
+from data_tools.simulation import Observer, simulate
+from data_tools.study import Study
 from dreamsim_metric import cli
 from examples import demo
 
 from .judged import write_triplets
 from .pipelines import stable_diffusion
+from .studies import free_port, start_process
 from .trunks import write_dists, write_timm, write_trunks
 
 ROOT = Path(__file__).parents[1]
@@ -56,10 +59,24 @@ def after_the_commands(workplace):
         patch.chdir(workplace)
         for command in COMMANDS:
             program, *arguments = shlex.split(command)
+            if arguments[0] == "serve":
+                printed[command] = judge(arguments)
+                continue
             with contextlib.redirect_stdout(io.StringIO()) as out:
                 assert PROGRAMS[program](arguments) == 0, command
             printed[command] = out.getvalue()
     return printed
+
+
+def judge(arguments):
+    """What the server prints; one rater, simulated, answers as the reader would."""
+    port = free_port()
+    process = start_process(Path(arguments[1]), port)
+    try:
+        simulate(f"http://127.0.0.1:{port}", Study.read(Path(arguments[1])), 1, Observer(noise=0.01))
+    finally:
+        process.terminate()
+    return process.communicate(timeout=20)[0]
 
 
 def test_commands_run(after_the_commands, workplace):

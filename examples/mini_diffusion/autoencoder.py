@@ -43,7 +43,7 @@ def main(args: argparse.Namespace) -> None:
     def loss(step: int) -> Tensor:
         random = torch.Generator(args.device).manual_seed(args.seed + step)
         truth = pixels[batch(len(pixels), args.batch_size, step, args.seed)].to(args.device).float() / 255
-        with torch.autocast(args.device, torch.bfloat16):
+        with torch.autocast(args.device, torch.bfloat16, enabled=args.bfloat16):
             encoded = vae.encode(2 * truth - 1).latent_dist
             made = vae.decode(encoded.sample(generator=random)).sample.float() / 2 + 0.5
             with torch.no_grad():

@@ -75,10 +75,10 @@ def text_encoder(words: CLIPTokenizer) -> CLIPTextModel:
 
 
 def denoiser(size: int) -> UNet2DConditionModel:
-    """Untrained, 5.6 million parameters: self- and cross-attention at half the latents' resolution."""
+    """Untrained, 4 million parameters: self- and cross-attention at half the latents' resolution."""
     return UNet2DConditionModel(
         sample_size=size,
-        block_out_channels=(64, 128, 128),
+        block_out_channels=(32, 96, 128),
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
         layers_per_block=1,
@@ -131,7 +131,7 @@ def main(args: argparse.Namespace) -> None:
         told = [choices[row][int(share * len(choices[row]))] for row, share in zip(rows.tolist(), at[0], strict=True)]
         prompt = ids[torch.stack(told) * (at[1] >= UNTOLD)]  # the first text is the empty one
         noisy, noise, times, prompt = (tensor.to(args.device) for tensor in (noisy, noise, times, prompt))
-        with torch.autocast(args.device, torch.bfloat16):
+        with torch.autocast(args.device, torch.bfloat16, enabled=args.bfloat16):
             states = parts["text_encoder"](prompt).last_hidden_state
             predicted = parts["unet"](noisy, times, states).sample
         return (weight[times] * F.mse_loss(predicted.float(), noise, reduction="none").mean((1, 2, 3))).mean()

@@ -28,6 +28,12 @@ def options(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument(
+        "--bfloat16",
+        action=argparse.BooleanOptionalAction,
+        default=torch.cuda.is_available(),
+        help="multiply in bfloat16: three times as fast on processors with AMX, ten times slower on those without",
+    )
     parser.add_argument("--save-every", type=int, default=500)
     return parser
 

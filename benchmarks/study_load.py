@@ -1,0 +1,120 @@
+"""How many raters the experiment's server can have at once, and what a kill in the middle loses (nothing).
+
+    python -m benchmarks.study_load [--raters 50] [--triplets 200] [--votes 5]
+
+Simulated raters answer as fast as they can, so each stands for many people. Half way the server is killed (SIGKILL)
+and started again. Prints raters, answers, requests a second, median and 99th percentile of the time to an
+acknowledged answer, and how many answers were lost, stored twice or too many for a question.
+"""
+
+import argparse
+import csv
+import json
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+
+from data_tools.simulation import Observer, simulate
+from data_tools.study import Study
+from data_tools.votes import read_responses
+
+
+def pictures(folder: Path, triplets: int) -> None:
+    """Triplets of noise, in the layout of `generate`."""
+    (folder / "pictures").mkdir(parents=True)
+    random = np.random.default_rng(0)
+    rows = []
+    for group in range(triplets):
+        paths = [f"pictures/{group}_{part}.png" for part in ("ref", "left", "right")]
+        for path in paths:
+            PIL.Image.fromarray(random.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(folder / path)
+        rows.append([group, *paths, "noise", f"category {group % 10}"])
+    with open(folder / "triplets.csv", "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["id", "ref_path", "left_path", "right_path", "prompt", "category"], *rows])
+
+
+def serve(folder: Path, port: int) -> subprocess.Popen[bytes]:
+    """The server in a process of its own, ready."""
+    command = [sys.executable, "-m", "data_tools.cli", "serve", str(folder), "--port", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    while process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return process
+        time.sleep(0.05)
+    raise RuntimeError(f"the server ended with {process.returncode}")
+
+
+def main(raters: int, triplets: int, votes: int) -> dict[str, Any]:
+    """Run it, and print the figures."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        pictures(root / "pictures", triplets)
+        trials = triplets * votes // raters
+        study = Study.of(
+            root / "pictures", rounds=(votes,), trials=trials, practice=1, sentinel_every=10, min_sentinels=0.0
+        )
+        study.write(root / "study")
+        with socket.socket() as found:
+            found.bind(("127.0.0.1", 0))
+            port = found.getsockname()[1]
+        process, acknowledged, seconds = serve(root / "study", port), Counter[tuple[str, str]](), list[float]()
+        half, killed = threading.Event(), []
+
+        def heard(rater: str, item: str, took: float) -> None:
+            acknowledged[rater, item] += 1
+            seconds.append(took)
+            if len(seconds) == triplets * votes // 2:
+                half.set()
+
+        def kill() -> None:
+            nonlocal process
+            half.wait()
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            begun = time.monotonic()
+            process = serve(root / "study", port)
+            killed.append(time.monotonic() - begun)
+
+        killer = threading.Thread(target=kill, daemon=True)
+        killer.start()
+        begun = time.monotonic()
+        simulate(f"http://127.0.0.1:{port}", study, raters, Observer(), at_once=raters, heard=heard)
+        wall = time.monotonic() - begun
+        killer.join()
+        process.terminate()
+        process.wait()
+        rows = read_responses(root / "study", study)
+        stored = Counter((row["rater"], study.key(row["item"])) for row in rows)
+        counts = Counter(row["item"] for row in rows if row["kind"] == "main")
+        ordinary = sorted(seconds)
+        return {
+            "raters": raters,
+            "answers": len(rows),
+            "answers a second": round(len(rows) / (wall - killed[0]), 1),
+            "median ms": round(1000 * ordinary[len(ordinary) // 2], 1),
+            "p99 ms": round(1000 * ordinary[int(0.99 * len(ordinary))], 1),
+            "seconds away after SIGKILL": round(killed[0], 1),
+            "lost": len(set(acknowledged) - set(stored)),
+            "stored twice": sum(count > 1 for count in stored.values()),
+            "questions with too many votes": sum(count > votes for count in counts.values()),
+            "questions with too few votes": triplets - sum(count >= votes for count in counts.values()),
+        }
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Load the experiment's server, and kill it half way.")
+    parser.add_argument("--raters", type=int, default=50)
+    parser.add_argument("--triplets", type=int, default=200)
+    parser.add_argument("--votes", type=int, default=5)
+    print(json.dumps(main(**vars(parser.parse_args())), indent=2))

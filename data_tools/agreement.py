@@ -1,0 +1,128 @@
+"""How much people agree: pure functions over the table of votes (see `filtering`).
+
+Intervals are percentile bootstraps over questions, 95 %.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import krippendorff
+import numpy as np
+import pandas as pd
+
+from .filtering import sentinels, tally
+from .study import ANSWERS
+
+Interval = tuple[float, float, float]  # estimate, lower and upper end; NaN where there are too few votes
+RESAMPLES = 1000
+
+
+def alpha(counts: np.ndarray) -> float:
+    """Krippendorff's alpha for categories (Krippendorff 2004, Content Analysis, chapter 11).
+
+    Args:
+        counts: (questions, 2), how often each answer was given.
+
+    Returns:
+        1 where all agree, 0 where as much as by chance; NaN without two votes on a question, or two answers.
+    """
+    counts = counts[counts.sum(1) > 1]
+    if not len(counts) or (counts.sum(0) == 0).any():
+        return float("nan")
+    return float(krippendorff.alpha(value_counts=counts, level_of_measurement="nominal"))
+
+
+def pairwise(counts: np.ndarray) -> float:
+    """Share of pairs of votes on one question that agree, mean over questions with two votes or more, in [0, 1]."""
+    total = counts.sum(1)
+    several = total > 1
+    if not several.any():
+        return float("nan")
+    same = (counts * (counts - 1)).sum(1)
+    return float((same[several] / (total * (total - 1))[several]).mean())
+
+
+def split_half(counts: np.ndarray, splits: int = 100, seed: int = 0) -> float:
+    """Reliability of the shares: the correlation between two random halves of each question's votes.
+
+    Stepped up to all votes by the Spearman-Brown formula, mean over random splits. Questions with one vote are left
+    out.
+    """
+    counts = counts[counts.sum(1) > 1]
+    random, found = np.random.default_rng(seed), []
+    if len(counts) < 3:
+        return float("nan")
+    total = counts.sum(1)
+    for _ in range(splits):
+        size = total // 2 + (total % 2) * random.integers(0, 2, len(total))
+        half = random.hypergeometric(counts[:, 0], counts[:, 1], size)
+        shares = half / size, (counts[:, 0] - half) / (total - size)
+        if min(share.std() for share in shares) == 0:
+            continue
+        correlation = np.corrcoef(*shares)[0, 1]
+        found.append(2 * correlation / (1 + correlation) if correlation > -1 else -1.0)
+    return float(np.mean(found)) if found else float("nan")
+
+
+def interval(counts: np.ndarray, measure: Callable[[np.ndarray], float], seed: int = 0) -> Interval:
+    """A measure of the votes, with its bootstrap interval."""
+    random = np.random.default_rng(seed)
+    drawn = [
+        measure(counts[random.integers(0, len(counts), len(counts))]) for _ in range(RESAMPLES if len(counts) else 0)
+    ]
+    kept = [value for value in drawn if np.isfinite(value)]
+    low, high = np.percentile(kept, [2.5, 97.5]) if kept else (np.nan, np.nan)
+    return measure(counts), float(low), float(high)
+
+
+def statistics(votes: pd.DataFrame, task: str) -> dict[str, Any]:
+    """All of it.
+
+    Returns:
+        `raters`, `questions`, `votes`: how many; `alpha`, `pairwise`, `split_half`: (estimate, lower, upper);
+        `unanimous`: share of the questions with two votes or more; `histogram`: by number of votes, how many questions
+        got the first answer 0, 1, … times; `median_ms`: of the response times.
+    """
+    main = votes[votes.kind == "main"]
+    table = tally(votes, task)
+    counts = table[list(ANSWERS[task])].to_numpy()
+    several = counts[counts.sum(1) > 1]
+    histogram: dict[int, list[int]] = {}
+    for first, second in counts.tolist():
+        histogram.setdefault(first + second, [0] * (first + second + 1))[first] += 1
+    return {
+        "raters": int(main.rater.nunique()),
+        "questions": len(table),
+        "votes": len(main),
+        "unanimous": float((several.max(1) == several.sum(1)).mean()) if len(several) else float("nan"),
+        "alpha": interval(counts, alpha),
+        "pairwise": interval(counts, pairwise),
+        "split_half": interval(counts, lambda some: split_half(some, splits=5)),
+        "histogram": dict(sorted(histogram.items())),
+        "median_ms": float(main.response_ms.median()) if len(main) else float("nan"),
+    }
+
+
+def by_rater(votes: pd.DataFrame, task: str) -> pd.DataFrame:
+    """What to know of each rater.
+
+    Returns:
+        By rater: `votes`; `median_ms`; `sentinels`, share right (NaN if none met); `sentinel_failures`; `agreement`,
+        share of the votes that are with the majority of the others' (ties and questions without others left out).
+    """
+    main = votes[votes.kind == "main"]
+    first = ANSWERS[task][0]
+    counts = tally(votes, task).reindex(main["item"])
+    own = (main.answer == first).to_numpy().astype(int)
+    ahead = 2 * (counts[first].to_numpy() - own) - (counts["votes"].to_numpy() - 1)  # the first answer, with the others
+    agrees = pd.Series(np.where(own == 1, ahead > 0, ahead < 0), main.index).astype(float).where(ahead != 0)
+    hidden = votes[votes.kind == "sentinel"]
+    return pd.DataFrame(
+        {
+            "votes": main.groupby("rater").size(),
+            "median_ms": main.groupby("rater").response_ms.median(),
+            "sentinels": sentinels(votes),
+            "sentinel_failures": (hidden.correct == 0).groupby(hidden.rater).sum(),
+            "agreement": agrees.groupby(main.rater).mean(),
+        }
+    ).fillna({"votes": 0, "sentinel_failures": 0})

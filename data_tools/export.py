@@ -1,0 +1,206 @@
+"""Votes become a data set: the NIGHTS layout for triplets, a table for pairs, which training and evaluation read."""
+
+import csv
+import hashlib
+import io
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dreamsim_metric.folders import write_file
+
+from .categories import read_categories
+from .filtering import counted, frame, keep, tally
+from .simulation import BUILD
+from .study import Item, Study
+from .votes import read_responses
+
+SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}  # of the pictures' prompts; NIGHTS has 80 : 10 : 10 of its triplets
+
+
+def splits(categories: Sequence[str], shares: Mapping[str, float], seed: int = 0) -> dict[str, str]:
+    """Each category's split, so that no prompt is in two.
+
+    Args:
+        categories: one a question, repeated.
+        shares: of the questions, by split; what comes nearest with whole categories.
+        seed: of the order.
+
+    Raises:
+        ValueError: shares that do not sum to 1.
+    """
+    if not shares or abs(sum(shares.values()) - 1) > 1e-6 or min(shares.values()) < 0:
+        raise ValueError(f"got shares {dict(shares)}; expected some that sum to 1")
+    names, counts = np.unique(np.array(categories, dtype=object).astype(str), return_counts=True)
+    have = dict.fromkeys(shares, 0.0)
+    found = {}
+    # Large categories first: what is left to even out is small.
+    order = np.random.default_rng(seed).permutation(len(names))
+    for i in sorted(order, key=lambda i: -counts[i]):
+        split = max(shares, key=lambda name: shares[name] * len(categories) - have[name])
+        found[str(names[i])] = split
+        have[split] += counts[i]
+    return found
+
+
+def export(
+    study: Study, counts: pd.DataFrame, out: Path, about: Mapping[str, Any], shares: Mapping[str, float] = SHARES
+) -> dict[str, int]:
+    """Write a data set: whole or not at all.
+
+    Triplets: `ref/`, `distort/` and `data.csv` as in NIGHTS. Pairs: `pairs/` and `jnd.csv`. And `export.json`: what it
+    was made from, and how.
+
+    Args:
+        study: that was answered.
+        counts: `filtering.tally`, filtered.
+        out: a folder that is not there, or empty.
+        about: for `export.json`.
+        shares: of the questions, by split; categories stay whole.
+
+    Returns:
+        The number of rows by split.
+
+    Raises:
+        FileExistsError: the folder holds something.
+        ValueError: no question is left.
+        OSError: a picture is missing, or the disk is full; nothing is left behind.
+    """
+    if out.is_dir() and any(out.iterdir()):
+        raise FileExistsError(f"{out} is not empty; choose another folder")
+    items = {item.id: item for item in study.items() if item.kind == "main"}
+    unknown = [name for name in counts.index if name not in items]
+    if unknown:
+        raise ValueError(f"{len(unknown)} questions are not of this study: {', '.join(unknown[:3])}")
+    kept = [items[name] for name in counts.index]
+    if not kept:
+        raise ValueError("no question is left after filtering: ask more people, or ask for fewer votes")
+    by_category = splits([item.category for item in kept], shares, study.seed)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        beside.chmod(0o755)
+        write = _triplets if study.task == "2afc" else _pairs
+        rows = write(study, kept, counts, by_category, beside)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_file(beside / ("data.csv" if study.task == "2afc" else "jnd.csv"), text.getvalue().encode())
+        sizes = {split: sum(row["split"] == split for row in rows) for split in shares}
+        facts = {**about, "study": study.id, "task": study.task, "shares": dict(shares), "rows": sizes}
+        write_file(beside / "export.json", (json.dumps(facts, indent=2) + "\n").encode())
+        beside.replace(out)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return sizes
+
+
+def export_study(
+    folder: Path,
+    out: Path,
+    *,
+    quick_ms: float = 0.0,
+    max_quick: float = 1.0,
+    min_votes: int | None = None,
+    disputed: bool = False,
+) -> dict[str, Any]:
+    """Filter a study's votes and write what is left.
+
+    Args:
+        folder: the study's.
+        out: for the data set.
+        quick_ms: leave out answers that took less.
+        max_quick: leave out raters with a larger share of them.
+        min_votes: default: those of all rounds for triplets, one for pairs.
+        disputed: keep triplets that people disagree on. Pairs are kept whatever people say of them.
+
+    Returns:
+        What was there, what was left out and why, what was written.
+
+    Raises:
+        As `export`, `Study.read` and `votes.read_responses`.
+    """
+    study = Study.read(folder)
+    everything = frame(read_responses(folder, study))
+    votes = counted(everything, study, quick_ms, max_quick)
+    all_counts = tally(votes, study.task)
+    triplets = study.task == "2afc"
+    least = min_votes or (sum(study.rounds) if triplets else 1)
+    counts = keep(all_counts, least, unanimous=triplets and not disputed)
+    simulated = int((everything.build == BUILD).sum())
+    about = {
+        "responses": len(everything),
+        "responses left out": len(everything) - len(votes),
+        "raters": int(everything.rater.nunique()),
+        "raters left out": int(everything.rater.nunique() - votes.rater.nunique()),
+        "questions with votes": len(all_counts),
+        "questions kept": len(counts),
+        "min votes": least,
+        "simulated responses": simulated,
+    }
+    sizes = export(study, counts, out, about)
+    return {**about, **sizes}
+
+
+def _triplets(
+    study: Study, kept: Sequence[Item], counts: pd.DataFrame, splits: Mapping[str, str], out: Path
+) -> list[dict[str, Any]]:
+    imagenet, rows = set(read_categories("imagenet")), []
+    for index, item in enumerate(kept):
+        folder, number = f"{index // 1000:03}", f"{index % 1000:03}"
+        paths = [f"ref/{folder}/{number}.png", f"distort/{folder}/{number}_0.png", f"distort/{folder}/{number}_1.png"]
+        _copy(study, item, paths, out)
+        left, votes = (int(counts.at[item.id, column]) for column in ("left", "votes"))
+        shares = {"left_vote": round(left / votes, 6), "right_vote": round(1 - left / votes, 6), "votes": votes}
+        rows.append(
+            {
+                "id": index,
+                **shares,
+                **dict(zip(("ref_path", "left_path", "right_path"), paths, strict=True)),
+                "split": splits[item.category],
+                "is_imagenet": item.category in imagenet,
+                "prompt": item.prompt,
+            }
+        )
+    return rows
+
+
+def _pairs(
+    study: Study, kept: Sequence[Item], counts: pd.DataFrame, splits: Mapping[str, str], out: Path
+) -> list[dict[str, Any]]:
+    rows = []
+    for index, item in enumerate(kept):
+        names = [_digest(Path(study.pictures) / path) for path in item.pictures]  # a picture has several variations
+        paths = [f"pairs/{name[:2]}/{name}.png" for name in names]
+        _copy(study, item, paths, out)
+        same, votes = (int(counts.at[item.id, column]) for column in ("same", "votes"))
+        rows.append(
+            {
+                "id": index,
+                "a_path": paths[0],
+                "b_path": paths[1],
+                "same": round(same / votes, 6),
+                "votes": votes,
+                "split": splits[item.category],
+                "prompt": item.prompt,
+            }
+        )
+    return rows
+
+
+def _copy(study: Study, item: Item, paths: Sequence[str], out: Path) -> None:
+    for source, path in zip(item.pictures, paths, strict=True):
+        (out / path).parent.mkdir(parents=True, exist_ok=True)
+        if not (out / path).exists():
+            shutil.copyfile(Path(study.pictures) / source, out / path)
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:24]

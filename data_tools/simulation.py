@@ -1,0 +1,147 @@
+"""Simulated raters: a model of a noisy observer, for trying a study out. Nothing that it says is a person's judgement.
+
+A rater answers as a metric says, with noise: "right" with probability
+
+    lapse / 2 + (1 − lapse) · logistic((d(reference, left) − d(reference, right)) / noise),
+
+and says "same" of a pair with the same formula and `threshold − d(a, b)` in place of the difference. They use the
+server as the page does, and their build is `simulated`, which exports and statistics show.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+import numpy as np
+
+from .study import ANSWERS, Study
+
+BUILD = "simulated"
+
+
+@dataclass(frozen=True)
+class Observer:
+    """How a simulated rater answers.
+
+    Attributes:
+        noise: of the decision, in units of distance.
+        lapse: share of answers given without looking.
+        threshold: the distance that is called "same" half of the time.
+        careless: share of raters who never look.
+        seed: of all choices.
+    """
+
+    noise: float = 0.05
+    lapse: float = 0.02
+    threshold: float = 0.2
+    careless: float = 0.0
+    seed: int = 0
+
+
+def evidence(study: Study, observer: Observer, model: str = "mini") -> dict[str, float]:
+    """For each question, how much speaks for the second answer of `left`, `right`, or the first of `same`, `different`.
+
+    Args:
+        study: whose pictures are compared.
+        observer: its threshold.
+        model: as `dreamsim_metric.load` takes it.
+    """
+    from dreamsim_metric import load
+
+    items = study.items()
+    files = list(dict.fromkeys(path for item in items for path in item.pictures))
+    metric = load(model)
+    parts = [
+        metric.embed([Path(study.pictures) / path for path in files[i : i + 64]]) for i in range(0, len(files), 64)
+    ]
+    vectors = dict(zip(files, (vector for part in parts for vector in part.double()), strict=True))
+
+    def distance(a: str, b: str) -> float:
+        return 1 - float(vectors[a] @ vectors[b])
+
+    if study.task == "2afc":
+        return {
+            item.id: distance(item.pictures[0], item.pictures[1]) - distance(item.pictures[0], item.pictures[2])
+            for item in items
+        }
+    return {item.id: observer.threshold - distance(*item.pictures) for item in items}
+
+
+def simulate(
+    url: str,
+    study: Study,
+    raters: int,
+    observer: Observer = Observer(),
+    *,
+    at_once: int = 8,
+    model: str = "mini",
+    patience: float = 30,
+    heard: Callable[[str, str, float], None] = lambda rater, item, seconds: None,
+) -> int:
+    """Let simulated raters take part until each has its code.
+
+    Args:
+        url: of the server.
+        study: that it serves.
+        raters: how many.
+        observer: what they are like.
+        at_once: raters that answer at the same time.
+        model: whose distances they see.
+        patience: seconds to go on trying where the server cannot be reached, as the page does.
+        heard: called with rater, question and seconds after each answer that the server acknowledged.
+
+    Returns:
+        How many screens were answered.
+
+    Raises:
+        httpx2.HTTPError: the server cannot be reached, or refuses.
+    """
+    second = ANSWERS[study.task][1] if study.task == "2afc" else ANSWERS[study.task][0]
+    first = next(answer for answer in ANSWERS[study.task] if answer != second)
+    known = {study.key(item): value for item, value in evidence(study, observer, model).items()}
+    answered, lock = 0, threading.Lock()
+
+    def rate(number: int) -> None:
+        nonlocal answered
+        random = np.random.default_rng((observer.seed, number))
+        lapse = 1.0 if random.random() < observer.careless else observer.lapse
+        with httpx2.Client(base_url=url, timeout=30) as client:
+
+            def call(method: str, path: str, json: object = None) -> dict:
+                end = time.monotonic() + patience
+                while True:
+                    try:
+                        response = client.request(method, path, json=json)
+                        break
+                    except httpx2.TransportError:
+                        if time.monotonic() > end:
+                            raise
+                        time.sleep(0.2)
+                response.raise_for_status()
+                return dict(response.json())
+
+            rater = call("POST", "/api/raters", json={"agreed": True, "build": BUILD})["rater"]
+            state = call("GET", f"/api/raters/{rater}")
+            while state["screens"]:
+                screen = state["screens"][0]
+                answers = []
+                for item in screen["items"]:
+                    chance = lapse / 2 + (1 - lapse) / (1 + np.exp(-known[item["item"]] / observer.noise))
+                    answer = second if random.random() < chance else first
+                    took = float(np.exp(random.normal(7.2, 0.4)))  # 1.3 s in the middle
+                    answers.append({"item": item["item"], "answer": answer, "response_ms": round(took, 1)})
+                sent = {"screen": screen["screen"], "answers": answers, "presented": [0.0], "build": BUILD}
+                begun = time.perf_counter()
+                state = call("POST", f"/api/raters/{rater}/answers", json=sent)
+                with lock:
+                    answered += 1
+                    for item in screen["items"]:
+                        heard(rater, item["item"], time.perf_counter() - begun)
+
+    with ThreadPoolExecutor(at_once) as pool:
+        list(pool.map(rate, range(raters)))
+    return answered

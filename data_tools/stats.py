@@ -1,0 +1,68 @@
+"""How much the raters of a study agree: printed and plotted."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .admin import plain
+from .agreement import by_rater, statistics
+from .filtering import counted, frame
+from .simulation import BUILD
+from .study import ANSWERS, Study
+from .votes import read_responses
+
+
+def measure(folder: Path, quick_ms: float = 0.0, max_quick: float = 1.0) -> dict[str, Any]:
+    """`agreement.statistics` of the votes that count, and `by_rater` of all.
+
+    Raises:
+        As `Study.read` and `votes.read_responses`.
+    """
+    study = Study.read(folder)
+    table = frame(read_responses(folder, study))
+    raters = by_rater(table, study.task).reset_index().to_dict("records")
+    found = statistics(counted(table, study, quick_ms, max_quick), study.task)
+    simulated = int((table.build == BUILD).sum())
+    figures: dict[str, Any] = plain({"task": study.task, "simulated": simulated, **found, "by_rater": raters})
+    return figures
+
+
+def lines(found: dict[str, Any]) -> Iterator[str]:
+    """Of `measure`, to read."""
+    if found["simulated"]:
+        yield f"SIMULATED: {found['simulated']} responses are a model's, not people's"
+    yield f"{found['votes']} votes of {found['raters']} raters on {found['questions']} questions"
+    names = {"alpha": "Krippendorff's alpha", "pairwise": "two votes agree", "split_half": "split-half reliability"}
+    for key, name in names.items():
+        estimate, low, high = ("–" if value is None else f"{value:.3f}" for value in found[key])
+        yield f"{name:24} {estimate}  (95 %: {low} to {high})"
+    if found["unanimous"] is not None:
+        yield f"{'unanimous':24} {100 * found['unanimous']:.1f} %"
+    if found["median_ms"] is not None:
+        yield f"{'median response time':24} {found['median_ms']:.0f} ms"
+
+
+def plot(found: dict[str, Any], file: Path) -> None:
+    """Votes by question, response times and agreement by rater.
+
+    Raises:
+        ValueError: matplotlib writes no such kind of file.
+        OSError: it cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    first = ANSWERS[found["task"]][0]
+    figure = Figure(figsize=(10, 3.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for count, questions in found["histogram"].items():
+        shares = [number / int(count) for number in range(len(questions))]
+        left.plot(shares, questions, "o-", label=f"{count} votes")
+    left.set(xlabel=f'share of votes for "{first}"', ylabel="questions")
+    if found["histogram"]:
+        left.legend()
+    raters = [row for row in found["by_rater"] if row["agreement"] is not None]
+    right.scatter([row["median_ms"] for row in raters], [row["agreement"] for row in raters], s=18)
+    right.set(xlabel="a rater's median response time, ms", ylabel="votes with the majority", ylim=(0, 1.05))
+    if found["simulated"]:
+        figure.suptitle("simulated raters")
+    figure.savefig(file)

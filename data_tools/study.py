@@ -1,0 +1,230 @@
+"""What people are asked: a study is a folder with `study.json`, made from the pictures of `generate`, and the votes."""
+
+import csv
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from dreamsim_metric.folders import write_file
+
+from .tables import PAIRS, TRIPLETS
+
+STUDY = "study.json"
+Task = Literal["2afc", "jnd"]
+Kind = Literal["practice", "sentinel", "main"]
+ANSWERS: dict[str, tuple[str, str]] = {"2afc": ("left", "right"), "jnd": ("same", "different")}
+TEXTS = {
+    "title": "Which pictures look alike?",
+    "consent": (
+        "You will look at pictures and say how they look to you. Your answers and how long they took are stored under "
+        "a random number; nothing that says who you are is. You may stop at any time, and come back. If you agree to "
+        "take part, go on."
+    ),
+    "thanks": "Thank you! Your code:",
+}
+INSTRUCTIONS = {
+    "2afc": (
+        "You see a picture above and two below. Choose the one below that looks more like the one above: click it, or "
+        "press the left or the right arrow key. There is no time limit; go with your first impression."
+    ),
+    "jnd": (
+        "Four pictures appear one after the other, each for half a second. Then you are asked twice: did the first and "
+        "the third look the same? And the second and the fourth? Press S for same, D for different, or click."
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Item:
+    """One question: a triplet (reference, left, right) or a pair.
+
+    Attributes:
+        id: as the table of pictures has it; `practice-N` and `sentinel-N` for those with a known answer.
+        kind: practice comes first, with feedback; sentinels are hidden among the others.
+        pictures: paths relative to the pictures' folder.
+        category: of the prompt.
+        prompt: that the pictures were made from.
+        answer: the known one, of practice and sentinels.
+    """
+
+    id: str
+    kind: Kind
+    pictures: tuple[str, ...]
+    category: str = ""
+    prompt: str = ""
+    answer: str | None = None
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is asked of whom.
+
+    Attributes:
+        task: `2afc` (which looks more like the reference?) or `jnd` (two pairs, shown briefly: the same?).
+        pictures: the folder that `generate` made.
+        table: sha256 of its table; a study's pictures do not change.
+        rounds: how many votes each round adds. After the first, a question gets more only while all agree.
+        trials: how many questions a rater is asked, beside practice and sentinels.
+        practice: questions with feedback before.
+        sentinel_every: a hidden question with an obvious answer among so many; 0 for none.
+        min_sentinels: share of the sentinels to be right on; the votes of raters below do not count, and are asked of
+            others.
+        lease_minutes: a question that somebody has open this long is given to another.
+        seed: of all that is random.
+        texts: `title`, `consent`, `instructions`, `thanks`: yours to write.
+    """
+
+    task: Task
+    pictures: str
+    table: str
+    rounds: tuple[int, ...] = (3,)
+    trials: int = 50
+    practice: int = 2
+    sentinel_every: int = 10
+    min_sentinels: float = 0.75
+    lease_minutes: float = 20
+    seed: int = 0
+    texts: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.task not in ANSWERS:
+            raise ValueError(f"got task {self.task!r}; expected one of {', '.join(ANSWERS)}")
+        least = {"trials": 1, "practice": 0, "sentinel_every": 0, "min_sentinels": 0, "lease_minutes": 0.01}
+        for name, lowest in least.items():
+            if getattr(self, name) < lowest:
+                raise ValueError(f"got {name} {getattr(self, name)}; expected {lowest} or more")
+        if self.min_sentinels > 1:
+            raise ValueError(f"got min_sentinels {self.min_sentinels}; expected a share, 0 to 1")
+        if not self.rounds or min(self.rounds) < 1:
+            raise ValueError(f"got rounds {list(self.rounds)}; expected the votes of each, 1 or more")
+        unknown = set(self.texts) - {*TEXTS, "instructions"}
+        if unknown:
+            raise ValueError(f"got texts {', '.join(sorted(unknown))}; expected {', '.join([*TEXTS, 'instructions'])}")
+
+    @property
+    def id(self) -> str:
+        """What votes belong to: the task and the pictures. The rest may change while votes come in."""
+        return hashlib.sha256(f"{self.task} {self.table}".encode()).hexdigest()
+
+    @property
+    def on_screen(self) -> int:
+        """Questions asked together: one triplet, two pairs."""
+        return 1 if self.task == "2afc" else 2
+
+    def key(self, item: str) -> str:
+        """What a question is called on the way to a rater, who is not to see which are sentinels."""
+        return hashlib.sha256(f"{self.id} {item}".encode()).hexdigest()[:16]
+
+    @property
+    def shown(self) -> dict[str, str]:
+        """All texts."""
+        return {**TEXTS, "instructions": INSTRUCTIONS[self.task], **self.texts}
+
+    def target(self, votes: int, first: int) -> int:
+        """How many votes a question is to have, given those that it has.
+
+        Args:
+            votes: that count.
+            first: of those, the ones for the first answer.
+        """
+        for end in accumulate(self.rounds):
+            if votes < end:
+                return end
+            if 0 < first < votes:
+                break
+        return votes
+
+    def write(self, folder: Path) -> None:
+        """Begin the study's folder.
+
+        Raises:
+            FileExistsError: there is one.
+        """
+        if (folder / STUDY).exists():
+            raise FileExistsError(f"{folder / STUDY} exists already: serve it, or choose another folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        write_file(folder / STUDY, (json.dumps({**asdict(self), "texts": self.shown}, indent=2) + "\n").encode())
+
+    @classmethod
+    def of(cls, pictures: Path, **options: Any) -> Self:
+        """A study of what `generate` made.
+
+        Raises:
+            FileNotFoundError: no table there.
+            ValueError: options that cannot be.
+        """
+        for name, task in ((TRIPLETS, "2afc"), (PAIRS, "jnd")):
+            if (pictures / name).is_file():
+                digest = hashlib.sha256((pictures / name).read_bytes()).hexdigest()
+                return cls(task, str(pictures.resolve()), digest, **options)  # type: ignore[arg-type]
+        raise FileNotFoundError(f"{pictures} has no {TRIPLETS} or {PAIRS}; expected what dreamsim-data generate made")
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """The study of a folder.
+
+        Raises:
+            FileNotFoundError: no study there, or its pictures are gone.
+            ValueError: damaged, or the pictures changed.
+        """
+        file = folder / STUDY
+        if not file.is_file():
+            raise FileNotFoundError(f"{folder} has no {STUDY}; dreamsim-data study makes one")
+        try:
+            held = json.loads(file.read_text(encoding="utf-8"))
+            unknown = set(held) - {known.name for known in fields(cls)}
+            if unknown:
+                raise ValueError(f"it has unknown entries: {', '.join(sorted(unknown))}")
+            found = cls(**{**held, "rounds": tuple(held["rounds"])})
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"{file} cannot be used: {error}") from error
+        if cls.of(Path(found.pictures)).table != found.table:
+            raise ValueError(f"the table in {found.pictures} is not the one that {file} was made for; make a new study")
+        return found
+
+    def items(self) -> list[Item]:
+        """Practice, sentinels and, in a random order, all questions.
+
+        Raises:
+            ValueError: fewer than two questions.
+        """
+        name = TRIPLETS if self.task == "2afc" else PAIRS
+        columns = ("ref_path", "left_path", "right_path") if self.task == "2afc" else ("a_path", "b_path")
+        with open(Path(self.pictures) / name, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        if len(rows) < 2:
+            raise ValueError(f"{name} in {self.pictures} has {len(rows)} rows; expected two or more")
+        random = np.random.default_rng(self.seed)
+        main = [
+            Item(row["id"], "main", tuple(row[column] for column in columns), row["category"], row["prompt"])
+            for row in (rows[i] for i in random.permutation(len(rows)))
+        ]
+        sentinels = max(1, self.trials // self.sentinel_every) if self.sentinel_every else 0
+        known = [("practice", self.practice * self.on_screen), ("sentinel", sentinels * self.on_screen)]
+        return [*(item for kind, count in known for item in self._obvious(kind, count, main, random)), *main]
+
+    def _obvious(self, kind: Any, count: int, main: Sequence[Item], random: np.random.Generator) -> list[Item]:
+        """Questions with one right answer: a picture against itself and against one of another category."""
+        found = []
+        for i in range(count):
+            one = main[int(random.integers(len(main)))]
+            others = [item for item in main if item.category != one.category] or [
+                item for item in main if item.pictures[0] != one.pictures[0]
+            ]
+            if not others:
+                raise ValueError(
+                    "all pairs are of one picture: nothing is obvious; set practice and sentinel_every to 0"
+                )
+            other = others[int(random.integers(len(others)))].pictures[0]
+            this, answer = one.pictures[0], ANSWERS[self.task][i % 2]
+            pictures: tuple[str, ...] = (this, this if answer == "same" else other)
+            if self.task == "2afc":
+                pictures = (this, this, other) if answer == "left" else (this, other, this)
+            found.append(Item(f"{kind}-{i}", kind, pictures, one.category, one.prompt, answer))
+        return found

@@ -1,0 +1,456 @@
+"""The votes, a SQLite file in which responses are only ever added, and who is asked what next.
+
+A response is on the disk before its sender hears of it, and a rater has one to a question: what comes twice is stored
+once. Answers that come at the same time share one wait for the disk, as databases' group commit does it. The counts
+that assignment needs are made anew from the responses at every start, so that they cannot drift from them.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from .study import ANSWERS, Item, Study
+
+VOTES = "votes.sqlite"
+AHEAD = 3  # screens that a rater holds at once, so that pictures load before they are needed
+_FORMAT = 1
+_SCHEMA = (
+    "CREATE TABLE study (id TEXT NOT NULL, format INTEGER NOT NULL)",
+    "CREATE TABLE raters (rater TEXT PRIMARY KEY, code TEXT NOT NULL, build TEXT NOT NULL, began REAL NOT NULL) STRICT",
+    """CREATE TABLE leases (
+        lease INTEGER PRIMARY KEY, rater TEXT NOT NULL REFERENCES raters, screen INTEGER NOT NULL, item TEXT NOT NULL,
+        swapped INTEGER NOT NULL, given REAL NOT NULL, expires REAL NOT NULL
+    ) STRICT""",
+    "CREATE INDEX leases_of_rater ON leases (rater, screen)",
+    "CREATE INDEX leases_of_item ON leases (item)",
+    """CREATE TABLE responses (
+        response INTEGER PRIMARY KEY, rater TEXT NOT NULL REFERENCES raters, item TEXT NOT NULL, kind TEXT NOT NULL,
+        screen INTEGER NOT NULL, position INTEGER NOT NULL, swapped INTEGER NOT NULL, answer TEXT NOT NULL,
+        correct INTEGER, response_ms REAL NOT NULL, presented TEXT NOT NULL, build TEXT NOT NULL,
+        received REAL NOT NULL, UNIQUE (rater, item)
+    ) STRICT""",
+    "CREATE INDEX sentinels ON responses (rater, correct) WHERE kind = 'sentinel'",
+    """CREATE TRIGGER responses_stay BEFORE UPDATE ON responses
+    BEGIN SELECT RAISE(ABORT, 'responses are never changed'); END""",
+    """CREATE TRIGGER responses_remain BEFORE DELETE ON responses
+    BEGIN SELECT RAISE(ABORT, 'responses are never removed'); END""",
+)
+_COUNTS = (
+    """CREATE TEMP TABLE counts (
+        item TEXT PRIMARY KEY, place INTEGER NOT NULL, votes INTEGER NOT NULL, first INTEGER NOT NULL,
+        leased INTEGER NOT NULL, target INTEGER NOT NULL
+    )""",
+    "CREATE INDEX temp.free ON counts (votes, place) WHERE target > votes + leased",
+    """CREATE TEMP TABLE live (
+        lease INTEGER PRIMARY KEY, item TEXT NOT NULL, rater TEXT NOT NULL, expires REAL NOT NULL
+    )""",
+    "CREATE INDEX temp.live_until ON live (expires)",
+    "CREATE INDEX temp.live_rater ON live (rater)",
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question as a rater gets it.
+
+    Attributes:
+        screen: the rater's, counted from 0; those of one screen are shown together.
+        item: the question.
+        swapped: whether its two sides, or the order of its two pictures, are exchanged.
+    """
+
+    screen: int
+    item: Item
+    swapped: bool
+
+
+class RefusedError(ValueError):
+    """What was sent cannot be taken."""
+
+
+class UnknownRaterError(LookupError):
+    """No such token was given out."""
+
+
+class Votes:
+    """The votes of one study. Safe to use from several threads of one process."""
+
+    def __init__(self, folder: Path, study: Study, clock: Callable[[], float] = time.time) -> None:
+        """Open the file, or begin it.
+
+        Args:
+            folder: the study's.
+            study: that the votes are for.
+            clock: the time in seconds, for leases.
+
+        Raises:
+            ValueError: the file has another study's votes, or is no such file.
+            OSError: it is in use by another process, or cannot be written.
+        """
+        self.study, self._clock = study, clock
+        self._lock, self._syncing = threading.RLock(), threading.Lock()
+        self._written = self._synced = 0  # transactions
+        items = study.items()
+        self.items = {item.id: item for item in items}
+        self._known = {kind: [item for item in items if item.kind == kind] for kind in ("practice", "sentinel")}
+        self._main = [item for item in items if item.kind == "main"]
+        file = folder / VOTES
+        self._served = FileLock(f"{file}.lock", timeout=0)
+        try:
+            self._served.acquire()
+        except Timeout as error:  # two would each give out the same question
+            raise OSError(f"{folder} is served already, by another process") from error
+        try:
+            self._db = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+            for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "temp_store = MEMORY"):
+                self._db.execute(f"PRAGMA {pragma}")
+            with self._writing():
+                self._begin(file)
+                self._count()
+            self._log = open(f"{file}-wal", "rb")  # noqa: SIM115 (closed in close)
+            self._sync()
+        except sqlite3.OperationalError as error:
+            self._served.release()
+            raise OSError(f"cannot open {file} ({error})") from error
+        except sqlite3.DatabaseError as error:
+            self._served.release()
+            raise ValueError(f"{file} is no file of votes ({error}); move it away") from error
+        except BaseException:
+            self._served.release()
+            raise
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._log.close()
+        self._db.close()
+        self._served.release()
+
+    def _begin(self, file: Path) -> None:
+        if not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            for statement in _SCHEMA:
+                self._db.execute(statement)
+            self._db.execute("INSERT INTO study VALUES (?, ?)", (self.study.id, _FORMAT))
+        found = self._db.execute("SELECT id, format FROM study").fetchone()
+        if found != (self.study.id, _FORMAT):
+            raise ValueError(f"{file} has the votes of another study; move it away, or serve the study that it is of")
+        for statement in _COUNTS:
+            self._db.execute(statement)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One transaction: all of it or nothing."""
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+            self._written += 1
+
+    def _sync(self) -> None:
+        """Return once all that was written before is on the disk: whoever waits first does it for all."""
+        written = self._written
+        with self._syncing:
+            if self._synced < written:
+                covered = self._written
+                os.fsync(self._log.fileno())
+                self._synced = covered
+
+    # Raters
+
+    def register(self, build: str) -> str:
+        """A new rater, who agreed to take part.
+
+        Args:
+            build: of the page that they look at.
+
+        Returns:
+            Their token, random.
+        """
+        rater, code = secrets.token_urlsafe(16), secrets.token_hex(4).upper()
+        with self._writing():
+            self._db.execute("INSERT INTO raters VALUES (?, ?, ?, ?)", (rater, code, build, self._clock()))
+        self._sync()
+        return rater
+
+    def code(self, rater: str) -> str:
+        """What a rater is given at the end.
+
+        Raises:
+            UnknownRaterError: no such token.
+        """
+        found = self._db.execute("SELECT code FROM raters WHERE rater = ?", (rater,)).fetchone()
+        if not found:
+            raise UnknownRaterError("no such rater")
+        return str(found[0])
+
+    def progress(self, rater: str) -> tuple[int, int]:
+        """Screens that a rater has answered, and how many there are in all.
+
+        Raises:
+            UnknownRaterError: no such token.
+        """
+        self.code(rater)
+        done = self._db.execute("SELECT count(DISTINCT screen) FROM responses WHERE rater = ?", (rater,)).fetchone()[0]
+        pairs = self.study.on_screen
+        left = min(self.study.trials, len(self._main))
+        return done, (len(self._known["practice"]) + len(self._known["sentinel"])) // pairs + -(-left // pairs)
+
+    # Assignment
+
+    def ask(self, rater: str) -> list[Asked]:
+        """What a rater is to answer next: the questions that they hold, and more until there are `AHEAD` screens.
+
+        Asked again before anything is answered, it gives the same. Nothing is left when the list is empty.
+
+        Raises:
+            UnknownRaterError: no such token.
+        """
+        with self._writing():
+            self.code(rater)
+            now = self._clock()
+            self._release(self._db.execute("SELECT lease, item FROM live WHERE expires <= ?", (now,)).fetchall())
+            held = self._held(rater)
+            while len({asked.screen for asked in held}) < AHEAD:
+                items = self._next(rater)
+                if not items:
+                    break
+                screen = self._db.execute("SELECT coalesce(max(screen) + 1, 0) FROM leases WHERE rater = ?", (rater,))
+                number = screen.fetchone()[0]
+                held += [self._lease(rater, number, item, now) for item in items]
+            expires = now + 60 * self.study.lease_minutes
+            self._db.execute(
+                "UPDATE leases SET expires = ? WHERE lease IN (SELECT lease FROM live WHERE rater = ?)",
+                (expires, rater),
+            )
+            self._db.execute("UPDATE live SET expires = ? WHERE rater = ?", (expires, rater))
+        return held
+
+    def leave(self, rater: str) -> None:
+        """Give back what a rater holds.
+
+        Raises:
+            UnknownRaterError: no such token.
+        """
+        with self._writing():
+            self.code(rater)
+            self._release(self._db.execute("SELECT lease, item FROM live WHERE rater = ?", (rater,)).fetchall())
+
+    def _held(self, rater: str) -> list[Asked]:
+        rows = self._db.execute(
+            "SELECT screen, item, swapped FROM leases WHERE lease IN (SELECT lease FROM live WHERE rater = ?) "
+            "ORDER BY lease",
+            (rater,),
+        )
+        return [Asked(screen, self.items[item], bool(swapped)) for screen, item, swapped in rows]
+
+    def _next(self, rater: str) -> list[Item]:
+        """The questions of one more screen: practice first, then a sentinel in each block, at a place that varies."""
+        pairs = self.study.on_screen
+        rows = self._db.execute(
+            "SELECT item FROM responses WHERE rater = ?1 UNION SELECT item FROM live WHERE rater = ?1", (rater,)
+        )
+        had = {item for (item,) in rows}
+        left = [item for item in self._known["practice"] if item.id not in had]
+        if left:
+            return left[:pairs]
+        count = {kind: sum(self.items[item].kind == kind for item in had) for kind in ("sentinel", "main")}
+        if count["main"] >= self.study.trials:
+            return []
+        hidden = [item for item in self._known["sentinel"] if item.id not in had]
+        if hidden:
+            screens = -(-min(self.study.sentinel_every, self.study.trials) // pairs)
+            block, place = divmod((count["main"] + count["sentinel"]) // pairs, screens + 1)
+            if place == _number(rater, block) % screens:
+                start = _number(rater, -1) % (len(hidden) // pairs) * pairs
+                return hidden[start : start + pairs]
+        rows = self._db.execute(
+            "SELECT item FROM counts INDEXED BY free WHERE target > votes + leased "
+            "AND item NOT IN (SELECT item FROM responses WHERE rater = ?1) "
+            "AND item NOT IN (SELECT item FROM live WHERE rater = ?1) ORDER BY votes, place LIMIT ?2",
+            (rater, min(pairs, self.study.trials - count["main"])),
+        )
+        return [self.items[item] for (item,) in rows]
+
+    def _lease(self, rater: str, screen: int, item: Item, now: float) -> Asked:
+        given = self._db.execute("SELECT count(*) FROM leases WHERE item = ?", (item.id,)).fetchone()[0]
+        swapped = (_number(item.id, self.study.seed) + given) % 2  # in turn, from a side that chance gives
+        expires = now + 60 * self.study.lease_minutes
+        lease = self._db.execute(
+            "INSERT INTO leases (rater, screen, item, swapped, given, expires) VALUES (?, ?, ?, ?, ?, ?)",
+            (rater, screen, item.id, swapped, now, expires),
+        ).lastrowid
+        self._db.execute("INSERT INTO live VALUES (?, ?, ?, ?)", (lease, item.id, rater, expires))
+        self._db.execute("UPDATE counts SET leased = leased + 1 WHERE item = ?", (item.id,))
+        return Asked(screen, item, bool(swapped))
+
+    def _release(self, leases: Sequence[tuple[int, str]]) -> None:
+        for lease, item in leases:
+            self._db.execute("UPDATE leases SET expires = min(expires, ?) WHERE lease = ?", (self._clock(), lease))
+            self._db.execute("DELETE FROM live WHERE lease = ?", (lease,))
+            self._db.execute("UPDATE counts SET leased = leased - 1 WHERE item = ?", (item,))
+
+    # Answers
+
+    def answer(
+        self,
+        rater: str,
+        screen: int,
+        answers: Mapping[str, tuple[str, float]],
+        presented: Sequence[float],
+        build: str,
+    ) -> dict[str, bool]:
+        """Take the answers of one screen, whole or not at all; what was taken before is not taken again.
+
+        An answer whose lease ran out meanwhile is taken too: a person gave it.
+
+        Args:
+            rater: who.
+            screen: which.
+            answers: by question, `left` or `right` (`same` or `different`), in the table's order of the sides, and the
+                response time in milliseconds.
+            presented: when each picture came, in milliseconds from the screen's beginning.
+            build: of the page.
+
+        Returns:
+            Of practice questions, whether the answer was right.
+
+        Raises:
+            UnknownRaterError: no such token.
+            RefusedError: the rater does not have this screen, or the answers are not those that it asks for.
+        """
+        with self._writing():
+            self.code(rater)
+            rows = self._db.execute(
+                "SELECT item, swapped FROM leases WHERE rater = ? AND screen = ? ORDER BY lease", (rater, screen)
+            ).fetchall()
+            if not rows:
+                raise RefusedError(f"screen {screen} was not given to this rater")
+            asked = {item: (position, swapped) for position, (item, swapped) in enumerate(rows)}
+            if not answers or not set(answers) <= set(asked):
+                raise RefusedError(
+                    f"screen {screen} asks {', '.join(asked)}; got answers to {', '.join(answers) or 'nothing'}"
+                )
+            right = {}
+            for name, (answer, response_ms) in answers.items():
+                item, (position, swapped) = self.items[name], asked[name]
+                if answer not in ANSWERS[self.study.task]:
+                    raise RefusedError(f"got the answer {answer!r}; expected {' or '.join(ANSWERS[self.study.task])}")
+                correct = None if item.answer is None else answer == item.answer
+                if item.kind == "practice":
+                    right[name] = bool(correct)
+                rejected = self._is_rejected(rater)
+                row = {
+                    "rater": rater,
+                    "item": name,
+                    "kind": item.kind,
+                    "screen": screen,
+                    "position": position,
+                    "swapped": swapped,
+                    "answer": answer,
+                    "correct": correct,
+                    "response_ms": response_ms,
+                    "presented": json.dumps(list(presented)),
+                    "build": build,
+                    "received": self._clock(),
+                }
+                new = self._db.execute(
+                    f"INSERT INTO responses ({', '.join(row)}) VALUES (:{', :'.join(row)}) "
+                    "ON CONFLICT (rater, item) DO NOTHING",
+                    row,
+                ).rowcount
+                live = self._db.execute("SELECT lease, item FROM live WHERE rater = ? AND item = ?", (rater, name))
+                self._release(live.fetchall())
+                if self._is_rejected(rater) != rejected:
+                    self._count()  # none of the rater's votes counts now, or all of them
+                elif new and item.kind == "main" and not rejected:
+                    self._add(name, answer)
+        self._sync()
+        return right
+
+    def _add(self, item: str, answer: str) -> None:
+        votes, first = self._db.execute("SELECT votes, first FROM counts WHERE item = ?", (item,)).fetchone()
+        votes, first = votes + 1, first + (answer == ANSWERS[self.study.task][0])
+        self._db.execute(
+            "UPDATE counts SET votes = ?, first = ?, target = ? WHERE item = ?",
+            (votes, first, self.study.target(votes, first), item),
+        )
+
+    def _is_rejected(self, rater: str) -> bool:
+        """Whether a rater was wrong on so many sentinels that their votes do not count."""
+        mean = "SELECT avg(correct) FROM responses WHERE kind = 'sentinel' AND rater = ?"
+        share = self._db.execute(mean, (rater,)).fetchone()[0]
+        return share is not None and share < self.study.min_sentinels
+
+    def _count(self) -> None:
+        """Counts and live leases from what is stored."""
+        first = ANSWERS[self.study.task][0]
+        rejected = {rater for (rater,) in self._db.execute("SELECT rater FROM raters") if self._is_rejected(rater)}
+        found = {item.id: [0, 0] for item in self._main}
+        for rater, item, answer in self._db.execute("SELECT rater, item, answer FROM responses WHERE kind = 'main'"):
+            if item in found and rater not in rejected:
+                found[item][0] += 1
+                found[item][1] += answer == first
+        live = self._db.execute(
+            "SELECT lease, item, rater, expires FROM leases l WHERE expires > ? "
+            "AND NOT EXISTS (SELECT 1 FROM responses r WHERE r.rater = l.rater AND r.item = l.item)",
+            (self._clock(),),
+        ).fetchall()
+        self._db.execute("DELETE FROM counts")
+        self._db.execute("DELETE FROM live")
+        self._db.executemany("INSERT INTO live VALUES (?, ?, ?, ?)", live)
+        leased: dict[str, int] = {}
+        for _, item, *_ in live:
+            leased[item] = leased.get(item, 0) + 1
+        rows = [
+            (item, place, votes, yes, leased.get(item, 0), self.study.target(votes, yes))
+            for place, (item, (votes, yes)) in enumerate(found.items())
+        ]
+        self._db.executemany("INSERT INTO counts VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+    # What has come in
+
+    def questions(self) -> dict[str, int]:
+        """How many questions there are, are finished, and are open with somebody."""
+        with self._lock:
+            row = self._db.execute("SELECT count(*), sum(target <= votes), sum(leased > 0) FROM counts").fetchone()
+        return dict(zip(("all", "finished", "open"), map(int, row), strict=True))
+
+
+def read_responses(folder: Path, study: Study) -> list[dict[str, Any]]:
+    """All responses of a study, in the order in which they came; while it is served, too.
+
+    Raises:
+        FileNotFoundError: nobody was asked yet.
+        ValueError: the file is of another study, or of something else.
+    """
+    file = folder / VOTES
+    if not file.is_file():
+        raise FileNotFoundError(f"{folder} has no {VOTES}; dreamsim-data serve makes it")
+    try:
+        with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as db:
+            if db.execute("SELECT id, format FROM study").fetchone() != (study.id, _FORMAT):
+                raise ValueError(f"{file} has the votes of another study")
+            cursor = db.execute("SELECT * FROM responses ORDER BY response")
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor]
+    except sqlite3.DatabaseError as error:
+        raise ValueError(f"{file} is no file of votes ({error})") from error
+
+
+def _number(text: str, salt: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"{text} {salt}".encode()).digest()[:4])

@@ -1,0 +1,201 @@
+"""The page, in a real browser: whole sessions by clicking and typing, reloads, two tabs, a server that is away."""
+
+import itertools
+import json
+
+import pytest
+
+from data_tools.votes import read_responses
+
+from .browser import browser, needs_browser  # noqa: F401 (a fixture)
+from .studies import pairs, serving, study, triplets
+
+pytestmark = needs_browser
+FEW = {"trials": 4, "practice": 1, "sentinel_every": 2}
+
+
+@pytest.fixture
+def open_page(browser):  # noqa: F811
+    contexts = []
+
+    def opened(url, context=None, **options):
+        if context is None:
+            context = browser.new_context(**options)
+            contexts.append(context)
+        page = context.new_page()
+        page.failures = []
+        page.on("pageerror", lambda error: page.failures.append(str(error)))
+        page.set_default_timeout(15_000)
+        page.goto(url)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+def click(page, name):
+    page.get_by_role("button", name=name).click()
+
+
+def take_part(page):
+    click(page, "I agree")
+    click(page, "Begin")
+
+
+def step(page, key):
+    """Answer one screen, practice feedback included; whether there was one."""
+    page.locator(".choice, .code, button:has-text('Go on')").first.wait_for()
+    if page.locator(".code").count():
+        return False
+    if page.locator("button:has-text('Go on')").count():
+        click(page, "Go on")
+        return True
+    shown = page.locator(".choice img").nth(1).get_attribute("src")
+    if key:
+        page.keyboard.press(key)
+    else:
+        page.locator(".choice button").first.click()
+    page.wait_for_function("old => document.querySelectorAll('.choice img')[1]?.getAttribute('src') !== old", arg=shown)
+    return True
+
+
+def test_a_whole_session_by_keys_and_clicks(open_page, tmp_path):
+    asked = study(tmp_path / "study", triplets(tmp_path / "pictures"), **FEW)
+    with serving(tmp_path / "study") as url:
+        page = open_page(url)
+        assert asked.shown["consent"] in page.locator(".text").inner_text()
+        take_part(page)
+        keys = iter(["ArrowLeft", "ArrowRight", None] * 9)
+        while step(page, next(keys)):
+            pass
+        code = page.locator(".code").inner_text()
+        assert page.failures == []
+    rows = read_responses(tmp_path / "study", asked)
+    assert [row["kind"] for row in rows].count("main") == 4
+    assert [row["kind"] for row in rows].count("sentinel") == 2
+    assert rows[0]["kind"] == "practice"
+    assert len(code) == 8
+    assert all(0 < row["response_ms"] < 60_000 for row in rows)
+    assert len({row["build"] for row in rows}) == 1
+
+
+def test_what_is_clicked_is_what_is_stored_whichever_side_it_is_on(open_page, tmp_path):
+    asked = study(tmp_path / "study", triplets(tmp_path / "pictures"), trials=12, practice=0, sentinel_every=0)
+    with serving(tmp_path / "study") as url:
+        page = open_page(url)
+        take_part(page)
+        chosen = []
+        for _ in range(12):
+            page.locator(".choice").wait_for()
+            chosen.append([image.get_attribute("src") for image in page.locator(".choice img").all()])
+            step(page, "ArrowRight")
+        sources = _sources(asked)
+    items = {item.id: item for item in asked.items()}
+    rows = read_responses(tmp_path / "study", asked)
+    for row, (reference, _, right) in zip(rows, chosen, strict=True):
+        item = items[row["item"]]
+        assert sources[item.pictures[0]] == reference
+        assert sources[item.pictures[1 if row["answer"] == "left" else 2]] == right
+    assert {row["swapped"] for row in rows} == {0, 1}
+
+
+def _sources(asked):
+    from data_tools.server import _name
+
+    return {path: f"/pictures/{_name(path)}" for item in asked.items() for path in item.pictures}
+
+
+def test_a_reload_a_second_tab_and_a_double_press_neither_lose_nor_repeat(open_page, tmp_path):
+    asked = study(tmp_path / "study", triplets(tmp_path / "pictures"), **FEW)
+    with serving(tmp_path / "study") as url:
+        page = open_page(url)
+        take_part(page)
+        step(page, "ArrowLeft")
+        step(page, None)
+        step(page, "ArrowLeft")
+        page.reload()
+        click(page, "Go on")
+        page.locator(".choice").wait_for()
+        other = open_page(url, page.context)
+        click(other, "Go on")
+        other.locator(".choice").wait_for()
+        page.keyboard.press("ArrowLeft")
+        page.keyboard.press("ArrowLeft")
+        for tab in (other, page):
+            while step(tab, "ArrowRight"):
+                pass
+        assert page.locator(".code").inner_text() == other.locator(".code").inner_text()
+    rows = read_responses(tmp_path / "study", asked)
+    assert len({row["rater"] for row in rows}) == 1
+    assert len({row["item"] for row in rows}) == len(rows) == 1 + 4 + 2
+
+
+def test_an_answer_given_while_the_server_is_away_arrives_later(open_page, tmp_path):
+    asked = study(tmp_path / "study", triplets(tmp_path / "pictures"), **FEW)
+    with serving(tmp_path / "study") as url:
+        page = open_page(url)
+        take_part(page)
+        page.locator(".choice").wait_for()
+        page.context.set_offline(True)
+        page.keyboard.press("ArrowLeft")
+        page.get_by_text("Your answer is kept").wait_for()
+        assert read_responses(tmp_path / "study", asked) == []
+        page.context.set_offline(False)
+        page.get_by_text("Practice:").wait_for()
+        assert len(read_responses(tmp_path / "study", asked)) == 1
+
+
+def test_a_break_gives_back_what_is_open(open_page, tmp_path):
+    study(tmp_path / "study", triplets(tmp_path / "pictures"), trials=4, practice=0, sentinel_every=0)
+    with serving(tmp_path / "study") as url:
+        page = open_page(url)
+        take_part(page)
+        page.locator(".choice").wait_for()
+        click(page, "Take a break")
+        page.get_by_text("Come back to this page").wait_for()
+        click(page, "Go on")
+        page.get_by_text("Welcome back").wait_for()
+        click(page, "Go on")
+        page.locator(".choice").wait_for()
+        assert page.failures == []
+
+
+def test_it_fits_a_phone(open_page, tmp_path):
+    study(tmp_path / "study", triplets(tmp_path / "pictures"), trials=2, practice=0, sentinel_every=0)
+    with serving(tmp_path / "study") as url:
+        page = open_page(url, viewport={"width": 360, "height": 640}, has_touch=True, is_mobile=True)
+        take_part(page)
+        page.locator(".choice").wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        boxes = [button.bounding_box() for button in page.locator(".choice button").all()]
+        assert all(box["y"] + box["height"] <= 640 for box in boxes)
+        page.locator(".choice button").last.tap()
+        page.locator(".choice").wait_for()
+
+
+def test_a_whole_session_of_pairs_and_its_timing(open_page, tmp_path):
+    asked = study(tmp_path / "study", pairs(tmp_path / "pictures"), trials=4, practice=1, sentinel_every=0)
+    with serving(tmp_path / "study") as url:
+        page = open_page(url)
+        take_part(page)
+        keys = iter("sd" * 9)
+        while True:
+            page.locator("p:has-text('did they look the same'), .code, button:has-text('Go on')").first.wait_for()
+            if page.locator(".code").count():
+                break
+            if page.locator("button:has-text('Go on')").count():
+                click(page, "Go on")
+                continue
+            question = page.locator(".text p").inner_text()
+            page.keyboard.press(next(keys))
+            page.wait_for_function("old => document.querySelector('.text p')?.innerText !== old", arg=question)
+        assert page.failures == []
+    rows = read_responses(tmp_path / "study", asked)
+    assert [row["kind"] for row in rows] == ["practice"] * 2 + ["main"] * 4
+    assert [row["answer"] for row in rows] == ["same", "different"] * 3
+    for row in rows:
+        presented = json.loads(row["presented"])
+        slots = [after - before for before, after in itertools.pairwise(presented)]
+        assert len(slots) == 9  # a pause, four pictures, four masks
+        assert all(400 < slot < 700 for slot in slots)  # a busy machine drops frames; what was shown is what is stored
