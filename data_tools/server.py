@@ -22,9 +22,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .admin import TOKEN, admin_token, figures, page
+from .assignment import Asked
 from .filtering import COLUMNS
 from .study import Study
-from .votes import Asked, RefusedError, UnknownRaterError, Votes, read_responses
+from .votes import RefusedError, UnknownRaterError, Votes, read_responses
 
 LARGEST = 64 * 1024  # bytes of a request
 PAGE = Path(str(files("data_tools") / "web" / "dist"))
@@ -128,8 +129,9 @@ def create_app(folder: Path, clock: Callable[[], float] = time.time) -> FastAPI:
         return JSONResponse({"detail": str(error)}, 404)
 
     @app.exception_handler(sqlite3.OperationalError)
-    def full(request: Request, error: sqlite3.OperationalError) -> Response:
-        return JSONResponse({"detail": f"the votes cannot be written ({error}); nothing was taken, send it again"}, 507)
+    @app.exception_handler(OSError)
+    def full(request: Request, error: Exception) -> Response:
+        return JSONResponse({"detail": f"the votes cannot be written ({error}): send it again"}, 507)
 
     @app.exception_handler(RefusedError)
     def refused(request: Request, error: RefusedError) -> Response:

@@ -1,6 +1,5 @@
 """What people are asked: a study is a folder with `study.json`, made from the pictures of `generate`, and the votes."""
 
-import csv
 import hashlib
 import json
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
+from dreamsim_metric.csv_table import Sheet
 from dreamsim_metric.folders import write_file
 
 from .tables import PAIRS, TRIPLETS
@@ -109,8 +109,9 @@ class Study:
 
     @property
     def id(self) -> str:
-        """What votes belong to: the task and the pictures. The rest may change while votes come in."""
-        return hashlib.sha256(f"{self.task} {self.table}".encode()).hexdigest()
+        """What votes belong to: all that the questions depend on. The rest may change while votes come in."""
+        asked = (self.task, self.table, self.trials, self.practice, self.sentinel_every, self.seed)
+        return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
     @property
     def on_screen(self) -> int:
@@ -192,14 +193,15 @@ class Study:
         """Practice, sentinels and, in a random order, all questions.
 
         Raises:
-            ValueError: fewer than two questions.
+            ValueError: fewer than two questions, columns are missing, or ids are repeated.
         """
         name = TRIPLETS if self.task == "2afc" else PAIRS
         columns = ("ref_path", "left_path", "right_path") if self.task == "2afc" else ("a_path", "b_path")
-        with open(Path(self.pictures) / name, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        if len(rows) < 2:
-            raise ValueError(f"{name} in {self.pictures} has {len(rows)} rows; expected two or more")
+        sheet = Sheet(Path(self.pictures) / name)
+        sheet.require(("id", *columns, "prompt", "category"))
+        rows = [record.cells for record in sheet.records]
+        if len({row["id"] for row in rows}) < max(len(rows), 2):
+            raise ValueError(f"{sheet.path} has {len(rows)} rows; expected two or more, each with an id of its own")
         random = np.random.default_rng(self.seed)
         main = [
             Item(row["id"], "main", tuple(row[column] for column in columns), row["category"], row["prompt"])

@@ -1,11 +1,9 @@
-"""The votes, a SQLite file in which responses are only ever added, and who is asked what next.
+"""The votes: a SQLite file in which responses are only ever added.
 
 A response is on the disk before its sender hears of it, and a rater has one to a question: what comes twice is stored
-once. Answers that come at the same time share one wait for the disk, as databases' group commit does it. The counts
-that assignment needs are made anew from the responses at every start, so that they cannot drift from them.
+once. Answers that come at the same time share one wait for the disk, as databases' group commit does it.
 """
 
-import hashlib
 import json
 import os
 import secrets
@@ -14,16 +12,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from .study import ANSWERS, Item, Study
+from .assignment import Asked, Assignment
+from .study import ANSWERS, Study
 
 VOTES = "votes.sqlite"
-AHEAD = 3  # screens that a rater holds at once, so that pictures load before they are needed
 _FORMAT = 1
 _SCHEMA = (
     "CREATE TABLE study (id TEXT NOT NULL, format INTEGER NOT NULL)",
@@ -46,33 +43,6 @@ _SCHEMA = (
     """CREATE TRIGGER responses_remain BEFORE DELETE ON responses
     BEGIN SELECT RAISE(ABORT, 'responses are never removed'); END""",
 )
-_COUNTS = (
-    """CREATE TEMP TABLE counts (
-        item TEXT PRIMARY KEY, place INTEGER NOT NULL, votes INTEGER NOT NULL, first INTEGER NOT NULL,
-        leased INTEGER NOT NULL, target INTEGER NOT NULL
-    )""",
-    "CREATE INDEX temp.free ON counts (votes, place) WHERE target > votes + leased",
-    """CREATE TEMP TABLE live (
-        lease INTEGER PRIMARY KEY, item TEXT NOT NULL, rater TEXT NOT NULL, expires REAL NOT NULL
-    )""",
-    "CREATE INDEX temp.live_until ON live (expires)",
-    "CREATE INDEX temp.live_rater ON live (rater)",
-)
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A question as a rater gets it.
-
-    Attributes:
-        screen: the rater's, counted from 0; those of one screen are shown together.
-        item: the question.
-        swapped: whether its two sides, or the order of its two pictures, are exchanged.
-    """
-
-    screen: int
-    item: Item
-    swapped: bool
 
 
 class RefusedError(ValueError):
@@ -101,10 +71,6 @@ class Votes:
         self.study, self._clock = study, clock
         self._lock, self._syncing = threading.RLock(), threading.Lock()
         self._written = self._synced = 0  # transactions
-        items = study.items()
-        self.items = {item.id: item for item in items}
-        self._known = {kind: [item for item in items if item.kind == kind] for kind in ("practice", "sentinel")}
-        self._main = [item for item in items if item.kind == "main"]
         file = folder / VOTES
         self._served = FileLock(f"{file}.lock", timeout=0)
         try:
@@ -115,9 +81,11 @@ class Votes:
             self._db = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
             for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "temp_store = MEMORY"):
                 self._db.execute(f"PRAGMA {pragma}")
+            self._questions = Assignment(self._db, study, clock)
+            self.items = self._questions.items
             with self._writing():
                 self._begin(file)
-                self._count()
+                self._questions.begin()
             self._log = open(f"{file}-wal", "rb")  # noqa: SIM115 (closed in close)
             self._sync()
         except sqlite3.OperationalError as error:
@@ -144,8 +112,6 @@ class Votes:
         found = self._db.execute("SELECT id, format FROM study").fetchone()
         if found != (self.study.id, _FORMAT):
             raise ValueError(f"{file} has the votes of another study; move it away, or serve the study that it is of")
-        for statement in _COUNTS:
-            self._db.execute(statement)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -169,8 +135,6 @@ class Votes:
                 covered = self._written
                 os.fsync(self._log.fileno())
                 self._synced = covered
-
-    # Raters
 
     def register(self, build: str) -> str:
         """A new rater, who agreed to take part.
@@ -206,14 +170,10 @@ class Votes:
         """
         self.code(rater)
         done = self._db.execute("SELECT count(DISTINCT screen) FROM responses WHERE rater = ?", (rater,)).fetchone()[0]
-        pairs = self.study.on_screen
-        left = min(self.study.trials, len(self._main))
-        return done, (len(self._known["practice"]) + len(self._known["sentinel"])) // pairs + -(-left // pairs)
-
-    # Assignment
+        return done, self._questions.total()
 
     def ask(self, rater: str) -> list[Asked]:
-        """What a rater is to answer next: the questions that they hold, and more until there are `AHEAD` screens.
+        """What a rater is to answer next: the questions that they hold, and more until there are some screens ahead.
 
         Asked again before anything is answered, it gives the same. Nothing is left when the list is empty.
 
@@ -222,23 +182,7 @@ class Votes:
         """
         with self._writing():
             self.code(rater)
-            now = self._clock()
-            self._release(self._db.execute("SELECT lease, item FROM live WHERE expires <= ?", (now,)).fetchall())
-            held = self._held(rater)
-            while len({asked.screen for asked in held}) < AHEAD:
-                items = self._next(rater)
-                if not items:
-                    break
-                screen = self._db.execute("SELECT coalesce(max(screen) + 1, 0) FROM leases WHERE rater = ?", (rater,))
-                number = screen.fetchone()[0]
-                held += [self._lease(rater, number, item, now) for item in items]
-            expires = now + 60 * self.study.lease_minutes
-            self._db.execute(
-                "UPDATE leases SET expires = ? WHERE lease IN (SELECT lease FROM live WHERE rater = ?)",
-                (expires, rater),
-            )
-            self._db.execute("UPDATE live SET expires = ? WHERE rater = ?", (expires, rater))
-        return held
+            return self._questions.give(rater)
 
     def leave(self, rater: str) -> None:
         """Give back what a rater holds.
@@ -248,63 +192,12 @@ class Votes:
         """
         with self._writing():
             self.code(rater)
-            self._release(self._db.execute("SELECT lease, item FROM live WHERE rater = ?", (rater,)).fetchall())
+            self._questions.take_back(rater)
 
-    def _held(self, rater: str) -> list[Asked]:
-        rows = self._db.execute(
-            "SELECT screen, item, swapped FROM leases WHERE lease IN (SELECT lease FROM live WHERE rater = ?) "
-            "ORDER BY lease",
-            (rater,),
-        )
-        return [Asked(screen, self.items[item], bool(swapped)) for screen, item, swapped in rows]
-
-    def _next(self, rater: str) -> list[Item]:
-        """The questions of one more screen: practice first, then a sentinel in each block, at a place that varies."""
-        pairs = self.study.on_screen
-        rows = self._db.execute(
-            "SELECT item FROM responses WHERE rater = ?1 UNION SELECT item FROM live WHERE rater = ?1", (rater,)
-        )
-        had = {item for (item,) in rows}
-        left = [item for item in self._known["practice"] if item.id not in had]
-        if left:
-            return left[:pairs]
-        count = {kind: sum(self.items[item].kind == kind for item in had) for kind in ("sentinel", "main")}
-        if count["main"] >= self.study.trials:
-            return []
-        hidden = [item for item in self._known["sentinel"] if item.id not in had]
-        if hidden:
-            screens = -(-min(self.study.sentinel_every, self.study.trials) // pairs)
-            block, place = divmod((count["main"] + count["sentinel"]) // pairs, screens + 1)
-            if place == _number(rater, block) % screens:
-                start = _number(rater, -1) % (len(hidden) // pairs) * pairs
-                return hidden[start : start + pairs]
-        rows = self._db.execute(
-            "SELECT item FROM counts INDEXED BY free WHERE target > votes + leased "
-            "AND item NOT IN (SELECT item FROM responses WHERE rater = ?1) "
-            "AND item NOT IN (SELECT item FROM live WHERE rater = ?1) ORDER BY votes, place LIMIT ?2",
-            (rater, min(pairs, self.study.trials - count["main"])),
-        )
-        return [self.items[item] for (item,) in rows]
-
-    def _lease(self, rater: str, screen: int, item: Item, now: float) -> Asked:
-        given = self._db.execute("SELECT count(*) FROM leases WHERE item = ?", (item.id,)).fetchone()[0]
-        swapped = (_number(item.id, self.study.seed) + given) % 2  # in turn, from a side that chance gives
-        expires = now + 60 * self.study.lease_minutes
-        lease = self._db.execute(
-            "INSERT INTO leases (rater, screen, item, swapped, given, expires) VALUES (?, ?, ?, ?, ?, ?)",
-            (rater, screen, item.id, swapped, now, expires),
-        ).lastrowid
-        self._db.execute("INSERT INTO live VALUES (?, ?, ?, ?)", (lease, item.id, rater, expires))
-        self._db.execute("UPDATE counts SET leased = leased + 1 WHERE item = ?", (item.id,))
-        return Asked(screen, item, bool(swapped))
-
-    def _release(self, leases: Sequence[tuple[int, str]]) -> None:
-        for lease, item in leases:
-            self._db.execute("UPDATE leases SET expires = min(expires, ?) WHERE lease = ?", (self._clock(), lease))
-            self._db.execute("DELETE FROM live WHERE lease = ?", (lease,))
-            self._db.execute("UPDATE counts SET leased = leased - 1 WHERE item = ?", (item,))
-
-    # Answers
+    def questions(self) -> dict[str, int]:
+        """How many questions there are, are finished, and are open with somebody."""
+        with self._lock:
+            return self._questions.questions()
 
     def answer(
         self,
@@ -342,9 +235,7 @@ class Votes:
                 raise RefusedError(f"screen {screen} was not given to this rater")
             asked = {item: (position, swapped) for position, (item, swapped) in enumerate(rows)}
             if not answers or not set(answers) <= set(asked):
-                raise RefusedError(
-                    f"screen {screen} asks {', '.join(asked)}; got answers to {', '.join(answers) or 'nothing'}"
-                )
+                raise RefusedError(f"got answers to {', '.join(answers) or 'nothing'}; screen {screen} asks others")
             right = {}
             for name, (answer, response_ms) in answers.items():
                 item, (position, swapped) = self.items[name], asked[name]
@@ -353,7 +244,7 @@ class Votes:
                 correct = None if item.answer is None else answer == item.answer
                 if item.kind == "practice":
                     right[name] = bool(correct)
-                rejected = self._is_rejected(rater)
+                rejected = self._questions.rejected(rater)
                 row = {
                     "rater": rater,
                     "item": name,
@@ -373,62 +264,13 @@ class Votes:
                     "ON CONFLICT (rater, item) DO NOTHING",
                     row,
                 ).rowcount
-                live = self._db.execute("SELECT lease, item FROM live WHERE rater = ? AND item = ?", (rater, name))
-                self._release(live.fetchall())
-                if self._is_rejected(rater) != rejected:
-                    self._count()  # none of the rater's votes counts now, or all of them
+                self._questions.take_back(rater, name)
+                if self._questions.rejected(rater) != rejected:
+                    self._questions.count()  # none of the rater's votes counts now, or all of them
                 elif new and item.kind == "main" and not rejected:
-                    self._add(name, answer)
+                    self._questions.add(name, answer)
         self._sync()
         return right
-
-    def _add(self, item: str, answer: str) -> None:
-        votes, first = self._db.execute("SELECT votes, first FROM counts WHERE item = ?", (item,)).fetchone()
-        votes, first = votes + 1, first + (answer == ANSWERS[self.study.task][0])
-        self._db.execute(
-            "UPDATE counts SET votes = ?, first = ?, target = ? WHERE item = ?",
-            (votes, first, self.study.target(votes, first), item),
-        )
-
-    def _is_rejected(self, rater: str) -> bool:
-        """Whether a rater was wrong on so many sentinels that their votes do not count."""
-        mean = "SELECT avg(correct) FROM responses WHERE kind = 'sentinel' AND rater = ?"
-        share = self._db.execute(mean, (rater,)).fetchone()[0]
-        return share is not None and share < self.study.min_sentinels
-
-    def _count(self) -> None:
-        """Counts and live leases from what is stored."""
-        first = ANSWERS[self.study.task][0]
-        rejected = {rater for (rater,) in self._db.execute("SELECT rater FROM raters") if self._is_rejected(rater)}
-        found = {item.id: [0, 0] for item in self._main}
-        for rater, item, answer in self._db.execute("SELECT rater, item, answer FROM responses WHERE kind = 'main'"):
-            if item in found and rater not in rejected:
-                found[item][0] += 1
-                found[item][1] += answer == first
-        live = self._db.execute(
-            "SELECT lease, item, rater, expires FROM leases l WHERE expires > ? "
-            "AND NOT EXISTS (SELECT 1 FROM responses r WHERE r.rater = l.rater AND r.item = l.item)",
-            (self._clock(),),
-        ).fetchall()
-        self._db.execute("DELETE FROM counts")
-        self._db.execute("DELETE FROM live")
-        self._db.executemany("INSERT INTO live VALUES (?, ?, ?, ?)", live)
-        leased: dict[str, int] = {}
-        for _, item, *_ in live:
-            leased[item] = leased.get(item, 0) + 1
-        rows = [
-            (item, place, votes, yes, leased.get(item, 0), self.study.target(votes, yes))
-            for place, (item, (votes, yes)) in enumerate(found.items())
-        ]
-        self._db.executemany("INSERT INTO counts VALUES (?, ?, ?, ?, ?, ?)", rows)
-
-    # What has come in
-
-    def questions(self) -> dict[str, int]:
-        """How many questions there are, are finished, and are open with somebody."""
-        with self._lock:
-            row = self._db.execute("SELECT count(*), sum(target <= votes), sum(leased > 0) FROM counts").fetchone()
-        return dict(zip(("all", "finished", "open"), map(int, row), strict=True))
 
 
 def read_responses(folder: Path, study: Study) -> list[dict[str, Any]]:
@@ -450,7 +292,3 @@ def read_responses(folder: Path, study: Study) -> list[dict[str, Any]]:
             return [dict(zip(names, row, strict=True)) for row in cursor]
     except sqlite3.DatabaseError as error:
         raise ValueError(f"{file} is no file of votes ({error})") from error
-
-
-def _number(text: str, salt: int) -> int:
-    return int.from_bytes(hashlib.sha256(f"{text} {salt}".encode()).digest()[:4])

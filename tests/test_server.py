@@ -164,6 +164,25 @@ def test_the_owner_sees_progress_raters_and_votes(client, rater, folder):
     assert found["raters"][0]["votes"] == 4
 
 
+def test_a_full_disk_takes_nothing_and_the_answer_can_be_sent_again(client, rater, folder):
+    database = client.app.state.votes._db
+    state = client.get(f"/api/raters/{rater}").json()
+    pages = database.execute("PRAGMA page_count").fetchone()[0]
+    database.execute(f"PRAGMA max_page_count = {pages}")
+    statuses = []
+    while state["screens"]:
+        sent = body(state["screens"][0], presented=[0.123456789] * 32, build="x" * 100)
+        response = client.post(f"/api/raters/{rater}/answers", json=sent)
+        statuses.append(response.status_code)
+        if response.status_code == 507:
+            assert "send it again" in response.json()["detail"]
+            database.execute("PRAGMA max_page_count = 100000")
+        else:
+            state = response.json()
+    assert 507 in statuses
+    assert len(read_responses(folder, Study.read(folder))) == 7
+
+
 def test_no_address_is_stored(client, rater, folder):
     client.get(f"/api/raters/{rater}")
     held = b"".join(file.read_bytes() for file in folder.iterdir() if file.is_file())

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from data_tools.assignment import AHEAD
 from data_tools.study import ANSWERS, Study
-from data_tools.votes import AHEAD, VOTES, RefusedError, UnknownRaterError, Votes, read_responses
+from data_tools.votes import VOTES, RefusedError, UnknownRaterError, Votes, read_responses
 
 from .studies import free_port, pairs, start_process, study, triplets
 
