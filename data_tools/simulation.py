@@ -130,7 +130,7 @@ def simulate(
                 screen = state["screens"][0]
                 answers = []
                 for item in screen["items"]:
-                    chance = lapse / 2 + (1 - lapse) / (1 + np.exp(-known[item["item"]] / observer.noise))
+                    chance = lapse / 2 + (1 - lapse) * (0.5 + 0.5 * np.tanh(known[item["item"]] / observer.noise / 2))
                     answer = second if random.random() < chance else first
                     took = float(np.exp(random.normal(7.2, 0.4)))  # 1.3 s in the middle
                     answers.append({"item": item["item"], "answer": answer, "response_ms": round(took, 1)})

@@ -73,7 +73,7 @@ def judge(arguments):
     port = free_port()
     process = start_process(Path(arguments[1]), port)
     try:
-        simulate(f"http://127.0.0.1:{port}", Study.read(Path(arguments[1])), 1, Observer(noise=0.01))
+        simulate(f"http://127.0.0.1:{port}", Study.read(Path(arguments[1])), 1, Observer(noise=1e-5, lapse=0))
     finally:
         process.terminate()
     return process.communicate(timeout=20)[0]
