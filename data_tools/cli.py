@@ -108,7 +108,7 @@ def _study_parser(parser: argparse.ArgumentParser) -> None:
 def _generate_parser(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_generate)
     add = parser.add_argument
-    add("--model", required=True, metavar="MODEL", help="a folder with a pipeline, or OWNER/NAME of the hub")
+    add("--model", default="mini-diffusion", help="a folder, or OWNER/NAME of the hub (default: %(default)s)")
     add("--categories", required=True, metavar="LIST", help="a list (dreamsim-data categories) or a file, one a line")
     add("--template", default="An image of a {category}", metavar="TEXT", help="default: %(default)s")
     add("--triplets", type=int, default=0, metavar="N", help="three seeds of one prompt each")

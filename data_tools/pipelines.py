@@ -1,4 +1,4 @@
-"""Any text-to-image pipeline of diffusers: a folder, or a repository of the hub."""
+"""Any text-to-image pipeline of diffusers: mini-diffusion in the wheel, a folder, a repository of the hub."""
 
 import difflib
 import hashlib
@@ -13,6 +13,7 @@ import torch
 from diffusers import AutoPipelineForText2Image, DiffusionPipeline
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+MINI_DIFFUSION = Path(__file__).parent / "assets" / "mini-diffusion"  # docs/mini-diffusion.md
 _INDEX = "model_index.json"
 
 
@@ -45,7 +46,7 @@ def load_model(
     """Load a text-to-image pipeline; a safety checker that it has stays.
 
     Args:
-        name: a folder in diffusers' layout, or a repository of the hub, OWNER/NAME.
+        name: `mini-diffusion`, a folder in diffusers' layout, or a repository of the hub, OWNER/NAME.
         revision: of the repository: a branch, tag or commit.
         variant: of the weights' files, such as `fp16`.
         dtype: `float32`, `float16` or `bfloat16`.
@@ -69,19 +70,22 @@ def load_model(
     if scheduler:
         pipeline.scheduler = _scheduler(scheduler, pipeline)
     pipeline.set_progress_bar_config(disable=True)
-    found = _digest(folder) if Path(name).is_dir() else folder.name  # the hub's client names folders by commit
+    local = folder == MINI_DIFFUSION or Path(name).is_dir()
+    found = _digest(folder) if local else folder.name  # the hub's client names folders by commit
     return Model(pipeline.to(device), name, found, type(pipeline.scheduler).__name__)
 
 
 def _folder(name: str, revision: str | None, variant: str | None) -> Path:
+    if name == MINI_DIFFUSION.name:
+        return MINI_DIFFUSION
     if Path(name).is_dir():
         return Path(name)
     try:
         return Path(DiffusionPipeline.download(name, revision=revision, variant=variant))
     except Exception as error:  # the hub's client has a dozen kinds of them
         raise OSError(
-            f"cannot get {name!r} from the hub ({' '.join(str(error).split())[:200]}); expected a folder "
-            "with a pipeline, or OWNER/NAME and a network"
+            f"cannot get {name!r} from the hub ({' '.join(str(error).split())[:200]}); expected mini-diffusion, a "
+            "folder with a pipeline, or OWNER/NAME and a network"
         ) from error
 
 

@@ -64,7 +64,7 @@ def main(args: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parser = options("Train the autoencoder of a small text-to-image model.")
-    parser.set_defaults(steps=3000, batch_size=32, lr=2e-3)
+    parser.set_defaults(steps=2800, batch_size=16, lr=2e-3)
     parser.add_argument("--lpips", type=Path, required=True, help="AlexNet's weights")
     parser.add_argument("--perceptual", type=float, default=0.5, help="weight of LPIPS")
     main(parser.parse_args())

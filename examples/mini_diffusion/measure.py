@@ -1,9 +1,10 @@
 """What a small text-to-image model can do, in figures: does it paint what it is told, how varied, is it copied?
 
     dreamsim-data generate --model mini-diffusion --categories mini-diffusion --triplets 300 --out SAMPLES
-    python -m examples.mini_diffusion.measure SAMPLES DATA lite0.safetensors OUT
+    python -m examples.mini_diffusion.measure SAMPLES DATA lite0.safetensors OUT [EACH]
 
-DATA is what `pictures` wrote. Prints, and writes to OUT as JSON:
+DATA is what `pictures` wrote; EACH, how many train pictures of a category to take at most, default all. Prints, and
+writes to OUT as JSON:
 
 - `accuracy`: share of the samples whose nearest class centroid is that of their category, among EfficientNet-Lite0's
   pooled features of the train pictures, which mini-diffusion has never seen; beside it, that of real test pictures.
@@ -87,11 +88,11 @@ def nearest(embedded: dict[str, Tensor], train: dict[str, Tensor]) -> dict[str, 
     }
 
 
-def main(samples: Path, data: Path, classifier: Path, out: Path) -> dict[str, Any]:
+def main(samples: Path, data: Path, classifier: Path, out: Path, each: int = 10**9) -> dict[str, Any]:
     """Measure, print, write."""
     made, real, train = by_category(samples), by_category(data / "test"), by_category(data / "train")
     real = {name: files for name, files in real.items() if name in made}
-    train = {name: train[name] for name in made}
+    train = {name: train[name][:: -(-len(train[name]) // each)] for name in made}
     lite0 = load("timm:tf_efficientnet_lite0#pooled", source=classifier)
     centroids = {
         name: torch.nn.functional.normalize(pictures.mean(0), dim=0)
@@ -104,7 +105,9 @@ def main(samples: Path, data: Path, classifier: Path, out: Path) -> dict[str, An
     pooled = {kind: torch.cat([distances for distances, _ in found.values()]) for kind, found in near.items()}
     low = pooled["real"].quantile(0.01)
     found = {
-        "pictures": {"samples": sum(map(len, made.values())), "real": sum(map(len, real.values()))},
+        "pictures": {
+            kind: sum(map(len, files.values())) for kind, files in (("samples", made), ("real", real), ("train", train))
+        },
         "accuracy": right,
         "chance": 1 / len(made),
         "diversity": {"samples": diversity(of_made), "real": diversity(of_real)},
@@ -132,4 +135,5 @@ def main(samples: Path, data: Path, classifier: Path, out: Path) -> dict[str, An
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(*map(Path, sys.argv[1:])), indent=2))
+    samples, data, classifier, out = map(Path, sys.argv[1:5])
+    print(json.dumps(main(samples, data, classifier, out, *map(int, sys.argv[5:])), indent=2))

@@ -1,0 +1,26 @@
+"""From a text-to-image model to a tuned metric, all commands after one another."""
+
+import re
+
+from examples import pipeline
+
+
+def test_generated_judged_filtered_exported_trained_and_evaluated(tmp_path, capfd):
+    (tmp_path / "names.txt").write_text("pizza\nlemon\ndress\n")
+    sizes = {"triplets": 9, "raters": 4, "noise": 0.002, "steps": 4, "epochs": 1}
+    pipeline.main(tmp_path / "out", "mini-diffusion", str(tmp_path / "names.txt"), **sizes)
+    shown = capfd.readouterr().out
+    commands = re.findall(r"^\$ (\S+ \S+)", shown, re.M)
+    assert commands == [
+        "dreamsim-data generate",
+        "dreamsim-data study",
+        "dreamsim-data simulate",
+        "dreamsim-data stats",
+        "dreamsim-data export",
+        "dreamsim-data validate",
+        "dreamsim-metric train",
+        *["dreamsim-metric evaluate"] * 2,
+    ]
+    assert "SIMULATED" in shown
+    assert (tmp_path / "out" / "run" / "card.json").is_file()
+    assert (tmp_path / "out" / "agreement.png").is_file()
