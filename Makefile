@@ -67,7 +67,7 @@ mini-held-out: mini
 		$(BIN)/dreamsim-metric evaluate $(MINI)/untuned --data $$held/data --split held || exit 1; \
 	done
 
-# The text-to-image model in the wheel: docs/mini-diffusion.md. One and a half hours on two cores, minutes on a GPU.
+# The text-to-image model in the wheel: docs/mini-diffusion.md. Two hours on two cores.
 DIFFUSION = build/mini-diffusion
 PAINT = $(BIN)/python -m examples.mini_diffusion
 

@@ -11,9 +11,7 @@ import argparse
 import csv
 import json
 import signal
-import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -24,6 +22,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
+from data_tools.serving import free_port, start
 from data_tools.simulation import Observer, simulate
 from data_tools.study import Study
 from data_tools.votes import read_responses
@@ -43,18 +42,6 @@ def pictures(folder: Path, triplets: int) -> None:
         csv.writer(file).writerows([["id", "ref_path", "left_path", "right_path", "prompt", "category"], *rows])
 
 
-def serve(folder: Path, port: int) -> subprocess.Popen[bytes]:
-    """The server in a process of its own, ready."""
-    command = [sys.executable, "-m", "data_tools.cli", "serve", str(folder), "--port", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    while process.poll() is None:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return process
-        time.sleep(0.05)
-    raise RuntimeError(f"the server ended with {process.returncode}")
-
-
 def main(raters: int, triplets: int, votes: int) -> dict[str, Any]:
     """Run it, and print the figures."""
     with tempfile.TemporaryDirectory() as folder:
@@ -65,15 +52,16 @@ def main(raters: int, triplets: int, votes: int) -> dict[str, Any]:
             root / "pictures", rounds=(votes,), trials=trials, practice=1, sentinel_every=10, min_sentinels=0.0
         )
         study.write(root / "study")
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            port = found.getsockname()[1]
-        process, acknowledged, seconds = serve(root / "study", port), Counter[tuple[str, str]](), list[float]()
-        half, killed = threading.Event(), []
+        port = free_port()
+        process = start(root / "study", port, stdout=subprocess.DEVNULL)
+        acknowledged = Counter[tuple[str, str]]()
+        seconds, times = list[float](), list[float]()
+        half, killed = threading.Event(), list[float]()
 
         def heard(rater: str, item: str, took: float) -> None:
             acknowledged[rater, item] += 1
             seconds.append(took)
+            times.append(time.monotonic())
             if len(seconds) == triplets * votes // 2:
                 half.set()
 
@@ -83,15 +71,14 @@ def main(raters: int, triplets: int, votes: int) -> dict[str, Any]:
             process.send_signal(signal.SIGKILL)
             process.wait()
             begun = time.monotonic()
-            process = serve(root / "study", port)
+            process = start(root / "study", port, stdout=subprocess.DEVNULL)
             killed.append(time.monotonic() - begun)
 
         killer = threading.Thread(target=kill, daemon=True)
         killer.start()
-        begun = time.monotonic()
         simulate(f"http://127.0.0.1:{port}", study, raters, Observer(), at_once=raters, heard=heard)
-        wall = time.monotonic() - begun
         killer.join()
+        wall = times[-1] - times[0] - killed[0]
         process.terminate()
         process.wait()
         rows = read_responses(root / "study", study)
@@ -101,7 +88,7 @@ def main(raters: int, triplets: int, votes: int) -> dict[str, Any]:
         return {
             "raters": raters,
             "answers": len(rows),
-            "answers a second": round(len(rows) / (wall - killed[0]), 1),
+            "answers a second": round(len(rows) / wall, 1),
             "median ms": round(1000 * ordinary[len(ordinary) // 2], 1),
             "p99 ms": round(1000 * ordinary[int(0.99 * len(ordinary))], 1),
             "seconds away after SIGKILL": round(killed[0], 1),

@@ -1,14 +1,16 @@
 """What a study's owner sees of it."""
 
 import html
-import math
 import os
 import secrets
 from pathlib import Path
 from typing import Any
 
-from .agreement import by_rater, statistics
-from .filtering import counted, frame
+from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi.responses import HTMLResponse, Response
+
+from .filtering import frame
+from .stats import measure
 from .study import Study
 from .votes import Votes, read_responses
 
@@ -36,35 +38,47 @@ def admin_token(folder: Path) -> str:
     return token
 
 
-def figures(folder: Path, study: Study, votes: Votes) -> dict[str, Any]:
-    """Progress, agreement and raters, as JSON has them."""
-    table = frame(read_responses(folder, study))
-    raters = by_rater(table, study.task).reset_index()
-    return {
-        "questions": votes.questions(),
-        "statistics": plain(statistics(counted(table, study), study.task)),
-        "raters": plain(raters.to_dict("records")),
-    }
+def router(folder: Path, study: Study, votes: Votes) -> APIRouter:
+    """The owner's pages; each needs the token, as `?key=…` or as a bearer token."""
+    token = admin_token(folder)
+
+    def owner(request: Request, key: str = "") -> None:
+        given = key or request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if not secrets.compare_digest(given.encode(), token.encode()):
+            raise HTTPException(401, f"add ?key=… with the token in {TOKEN}, or send it as a bearer token")
+
+    found = APIRouter(prefix="/admin", dependencies=[Depends(owner)])
+
+    @found.get("")
+    def look(key: str = "") -> Response:
+        return HTMLResponse(page(study, votes.questions(), measure(folder), key))
+
+    @found.get("/votes.csv")
+    def download() -> Response:
+        text = frame(read_responses(folder, study)).to_csv(index=False)
+        return Response(text, media_type="text/csv")
+
+    @found.get("/statistics.json")
+    def figures() -> dict[str, Any]:
+        return {"progress": votes.questions(), **measure(folder)}
+
+    return found
 
 
-def plain(value: Any) -> Any:
-    """With null where there is no number: JSON knows no NaN."""
-    if isinstance(value, dict):
-        return {str(name): plain(part) for name, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def page(study: Study, questions: dict[str, int], measured: dict[str, Any], key: str) -> str:
+    """Progress, agreement and raters, to look at.
 
-
-def page(folder: Path, study: Study, votes: Votes, key: str) -> str:
-    """The same, to look at."""
-    found = figures(folder, study, votes)
-    questions, measured = found["questions"], found["statistics"]
+    Args:
+        study: what is asked.
+        questions: of `Votes.questions`.
+        measured: of `stats.measure`.
+        key: the token, for the links.
+    """
     lines = [
         f"<tr><td>{html.escape(row['rater'][:8])}…<td>{row['votes']:.0f}<td>{_number(row['median_ms'], 0)}"
         f"<td>{_share(row['agreement'])}"
         f"<td{_bad(row['sentinels'], study)}>{_share(row['sentinels'])}<td>{row['sentinel_failures']:.0f}"
-        for row in found["raters"]
+        for row in measured["by_rater"]
     ]
     key = html.escape(key, quote=True)
     return f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(study.shown["title"])}</title>

@@ -1,7 +1,7 @@
 """From all responses to those that count: pure functions over the table of votes.
 
-The table has a row a response, with the columns of `votes.sqlite`. NIGHTS keeps what raters who pass the sentinels were
-unanimous on (Fu et al. 2023, section 3).
+The table has a row a response, with the columns of `votes.sqlite`. NIGHTS is the triplets that all raters agreed on
+(Fu et al. 2023).
 """
 
 from collections.abc import Sequence

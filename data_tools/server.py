@@ -4,28 +4,22 @@ Nothing that came from a rater is believed: tokens are looked up, sizes and valu
 digests of their paths, so that no address can leave the study. No address of a rater is stored or logged.
 """
 
-import csv
 import hashlib
-import io
-import secrets
 import sqlite3
-import time
-from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, HTTPException, Request
-from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .admin import TOKEN, admin_token, figures, page
+from .admin import admin_token, router
 from .assignment import Asked
-from .filtering import COLUMNS
 from .study import Study
-from .votes import RefusedError, UnknownRaterError, Votes, read_responses
+from .votes import RefusedError, UnknownRaterError, Votes
 
 LARGEST = 64 * 1024  # bytes of a request
 PAGE = Path(str(files("data_tools") / "web" / "dist"))
@@ -91,12 +85,11 @@ class Limit:
         await self.app(scope, again, send)
 
 
-def create_app(folder: Path, clock: Callable[[], float] = time.time) -> FastAPI:
+def create_app(folder: Path) -> FastAPI:
     """The server of a study's folder.
 
     Args:
         folder: with `study.json`; gets `votes.sqlite` and `admin-token`.
-        clock: the time in seconds, for tests.
 
     Raises:
         FileNotFoundError: no study there, no pictures, or the page was not built.
@@ -105,14 +98,13 @@ def create_app(folder: Path, clock: Callable[[], float] = time.time) -> FastAPI:
     if not (PAGE / "index.html").is_file():
         raise FileNotFoundError(f"{PAGE} has no page: `make web` builds it in a clone; the wheel has it")
     study = Study.read(folder)
-    votes = Votes(folder, study, clock)
+    votes = Votes(folder, study)
     items = {study.key(item): item for item in votes.items}
     names = {_name(path): Path(study.pictures) / path for item in votes.items.values() for path in item.pictures}
     missing = [str(path) for path in names.values() if not path.is_file()]
     if missing:
         votes.close()
         raise FileNotFoundError(f"{len(missing)} pictures of the study are missing: {', '.join(missing[:3])}")
-    token = admin_token(folder)
     app = FastAPI(title="dreamsim_metric study", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(Limit)
     app.state.votes = votes
@@ -169,27 +161,7 @@ def create_app(folder: Path, clock: Callable[[], float] = time.time) -> FastAPI:
             raise HTTPException(404, "no such picture")
         return FileResponse(names[name], headers={"Cache-Control": "private, max-age=86400, immutable"})
 
-    def owner(request: Request, key: str = "") -> None:
-        given = key or request.headers.get("Authorization", "").removeprefix("Bearer ")
-        if not secrets.compare_digest(given.encode(), token.encode()):
-            raise HTTPException(401, f"add ?key=… with the token in {TOKEN}, or send it as a bearer token")
-
-    @app.get("/admin", dependencies=[Depends(owner)])
-    def admin(key: str = "") -> Response:
-        return HTMLResponse(page(folder, study, votes, key))
-
-    @app.get("/admin/votes.csv", dependencies=[Depends(owner)])
-    def download() -> Response:
-        rows, text = read_responses(folder, study), io.StringIO()
-        writer = csv.DictWriter(text, list(COLUMNS), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        return Response(text.getvalue(), media_type="text/csv")
-
-    @app.get("/admin/statistics.json", dependencies=[Depends(owner)])
-    def measured() -> dict[str, Any]:
-        return figures(folder, study, votes)
-
+    app.include_router(router(folder, study, votes))
     app.mount("/", StaticFiles(directory=PAGE, html=True))
     return app
 

@@ -1,11 +1,11 @@
 """Simulated raters: a model of a noisy observer, for trying a study out. Nothing that it says is a person's judgement.
 
-A rater answers as a metric says, with noise: "right" with probability
+A rater answers as a metric says, with noise: "left" with probability
 
-    lapse / 2 + (1 − lapse) · logistic((d(reference, left) − d(reference, right)) / noise),
+    lapse / 2 + (1 − lapse) · logistic((d(reference, right) − d(reference, left)) / noise),
 
-and says "same" of a pair with the same formula and `threshold − d(a, b)` in place of the difference. They use the
-server as the page does, and their build is `simulated`, which exports and statistics show.
+and "same" of a pair with the same formula and `threshold − d(a, b)` in place of the difference. They use the server as
+the page does, and their build is `simulated`, which exports and statistics show.
 """
 
 import threading
@@ -14,6 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import numpy as np
@@ -43,7 +44,7 @@ class Observer:
 
 
 def evidence(study: Study, observer: Observer, model: str = "mini") -> dict[str, float]:
-    """For each question, how much speaks for the second answer of `left`, `right`, or the first of `same`, `different`.
+    """For each question, how much speaks for the first of its answers, `left` or `same`, in units of distance.
 
     Args:
         study: whose pictures are compared.
@@ -65,7 +66,7 @@ def evidence(study: Study, observer: Observer, model: str = "mini") -> dict[str,
 
     if study.task == "2afc":
         return {
-            item.id: distance(item.pictures[0], item.pictures[1]) - distance(item.pictures[0], item.pictures[2])
+            item.id: distance(item.pictures[0], item.pictures[2]) - distance(item.pictures[0], item.pictures[1])
             for item in items
         }
     return {item.id: observer.threshold - distance(*item.pictures) for item in items}
@@ -100,8 +101,6 @@ def simulate(
     Raises:
         httpx2.HTTPError: the server cannot be reached, or refuses.
     """
-    second = ANSWERS[study.task][1] if study.task == "2afc" else ANSWERS[study.task][0]
-    first = next(answer for answer in ANSWERS[study.task] if answer != second)
     known = {study.key(item): value for item, value in evidence(study, observer, model).items()}
     answered, lock = 0, threading.Lock()
 
@@ -110,33 +109,19 @@ def simulate(
         random = np.random.default_rng((observer.seed, number))
         lapse = 1.0 if random.random() < observer.careless else observer.lapse
         with httpx2.Client(base_url=url, timeout=30) as client:
-
-            def call(method: str, path: str, json: object = None) -> dict:
-                end = time.monotonic() + patience
-                while True:
-                    try:
-                        response = client.request(method, path, json=json)
-                        break
-                    except httpx2.TransportError:
-                        if time.monotonic() > end:
-                            raise
-                        time.sleep(0.2)
-                response.raise_for_status()
-                return dict(response.json())
-
-            rater = call("POST", "/api/raters", json={"agreed": True, "build": BUILD})["rater"]
-            state = call("GET", f"/api/raters/{rater}")
+            rater = _call(client, patience, "POST", "/api/raters", {"agreed": True, "build": BUILD})["rater"]
+            state = _call(client, patience, "GET", f"/api/raters/{rater}")
             while state["screens"]:
                 screen = state["screens"][0]
                 answers = []
                 for item in screen["items"]:
                     chance = lapse / 2 + (1 - lapse) * (0.5 + 0.5 * np.tanh(known[item["item"]] / observer.noise / 2))
-                    answer = second if random.random() < chance else first
+                    answer = ANSWERS[study.task][int(random.random() >= chance)]
                     took = float(np.exp(random.normal(7.2, 0.4)))  # 1.3 s in the middle
                     answers.append({"item": item["item"], "answer": answer, "response_ms": round(took, 1)})
                 sent = {"screen": screen["screen"], "answers": answers, "presented": [0.0], "build": BUILD}
                 begun = time.perf_counter()
-                state = call("POST", f"/api/raters/{rater}/answers", json=sent)
+                state = _call(client, patience, "POST", f"/api/raters/{rater}/answers", sent)
                 with lock:
                     answered += 1
                     for item in screen["items"]:
@@ -145,3 +130,18 @@ def simulate(
     with ThreadPoolExecutor(at_once) as pool:
         list(pool.map(rate, range(raters)))
     return answered
+
+
+def _call(client: httpx2.Client, patience: float, method: str, path: str, sent: object = None) -> dict[str, Any]:
+    end = time.monotonic() + patience
+    while True:
+        try:
+            response = client.request(method, path, json=sent)
+            break
+        except httpx2.TransportError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.2)
+    response.raise_for_status()
+    found: dict[str, Any] = response.json()
+    return found

@@ -1,10 +1,10 @@
 """How much the raters of a study agree: printed and plotted."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .admin import plain
 from .agreement import by_rater, statistics
 from .filtering import counted, frame
 from .simulation import BUILD
@@ -23,8 +23,17 @@ def measure(folder: Path, quick_ms: float = 0.0, max_quick: float = 1.0) -> dict
     raters = by_rater(table, study.task).reset_index().to_dict("records")
     found = statistics(counted(table, study, quick_ms, max_quick), study.task)
     simulated = int((table.build == BUILD).sum())
-    figures: dict[str, Any] = plain({"task": study.task, "simulated": simulated, **found, "by_rater": raters})
+    figures: dict[str, Any] = _plain({"task": study.task, "simulated": simulated, **found, "by_rater": raters})
     return figures
+
+
+def _plain(value: Any) -> Any:
+    """With None where there is no number: JSON knows no NaN."""
+    if isinstance(value, dict):
+        return {str(name): _plain(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def lines(found: dict[str, Any]) -> Iterator[str]:

@@ -160,10 +160,11 @@ class Study:
             FileNotFoundError: no table there.
             ValueError: options that cannot be.
         """
-        for name, task in ((TRIPLETS, "2afc"), (PAIRS, "jnd")):
+        tables: tuple[tuple[str, Task], ...] = ((TRIPLETS, "2afc"), (PAIRS, "jnd"))
+        for name, task in tables:
             if (pictures / name).is_file():
                 digest = hashlib.sha256((pictures / name).read_bytes()).hexdigest()
-                return cls(task, str(pictures.resolve()), digest, **options)  # type: ignore[arg-type]
+                return cls(task, str(pictures.resolve()), digest, **options)
         raise FileNotFoundError(f"{pictures} has no {TRIPLETS} or {PAIRS}; expected what dreamsim-data generate made")
 
     @classmethod
@@ -208,10 +209,10 @@ class Study:
             for row in (rows[i] for i in random.permutation(len(rows)))
         ]
         sentinels = max(1, self.trials // self.sentinel_every) if self.sentinel_every else 0
-        known = [("practice", self.practice * self.on_screen), ("sentinel", sentinels * self.on_screen)]
-        return [*(item for kind, count in known for item in self._obvious(kind, count, main, random)), *main]
+        practice = self._obvious("practice", self.practice * self.on_screen, main, random)
+        return [*practice, *self._obvious("sentinel", sentinels * self.on_screen, main, random), *main]
 
-    def _obvious(self, kind: Any, count: int, main: Sequence[Item], random: np.random.Generator) -> list[Item]:
+    def _obvious(self, kind: Kind, count: int, main: Sequence[Item], random: np.random.Generator) -> list[Item]:
         """Questions with one right answer: a picture against itself and against one of another category."""
         found = []
         for i in range(count):

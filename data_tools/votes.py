@@ -4,6 +4,7 @@ A response is on the disk before its sender hears of it, and a rater has one to 
 once. Answers that come at the same time share one wait for the disk, as databases' group commit does it.
 """
 
+import io
 import json
 import os
 import secrets
@@ -18,7 +19,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from .assignment import Asked, Assignment
-from .study import ANSWERS, Study
+from .study import ANSWERS, Item, Study
 
 VOTES = "votes.sqlite"
 _FORMAT = 1
@@ -86,7 +87,7 @@ class Votes:
             with self._writing():
                 self._begin(file)
                 self._questions.begin()
-            self._log = open(f"{file}-wal", "rb")  # noqa: SIM115 (closed in close)
+            self._log = io.FileIO(f"{file}-wal")
             self._sync()
         except sqlite3.OperationalError as error:
             self._served.release()
@@ -133,7 +134,7 @@ class Votes:
         with self._syncing:
             if self._synced < written:
                 covered = self._written
-                os.fsync(self._log.fileno())
+                os.fsync(self._log)
                 self._synced = covered
 
     def register(self, build: str) -> str:
@@ -236,41 +237,37 @@ class Votes:
             asked = {item: (position, swapped) for position, (item, swapped) in enumerate(rows)}
             if not answers or not set(answers) <= set(asked):
                 raise RefusedError(f"got answers to {', '.join(answers) or 'nothing'}; screen {screen} asks others")
+            rest = {"screen": screen, "presented": json.dumps(list(presented)), "build": build}
             right = {}
             for name, (answer, response_ms) in answers.items():
-                item, (position, swapped) = self.items[name], asked[name]
-                if answer not in ANSWERS[self.study.task]:
-                    raise RefusedError(f"got the answer {answer!r}; expected {' or '.join(ANSWERS[self.study.task])}")
-                correct = None if item.answer is None else answer == item.answer
-                if item.kind == "practice":
+                position, swapped = asked[name]
+                row = {**rest, "position": position, "swapped": swapped, "response_ms": response_ms}
+                correct = self._store(rater, self.items[name], answer, row)
+                if self.items[name].kind == "practice":
                     right[name] = bool(correct)
-                rejected = self._questions.rejected(rater)
-                row = {
-                    "rater": rater,
-                    "item": name,
-                    "kind": item.kind,
-                    "screen": screen,
-                    "position": position,
-                    "swapped": swapped,
-                    "answer": answer,
-                    "correct": correct,
-                    "response_ms": response_ms,
-                    "presented": json.dumps(list(presented)),
-                    "build": build,
-                    "received": self._clock(),
-                }
-                new = self._db.execute(
-                    f"INSERT INTO responses ({', '.join(row)}) VALUES (:{', :'.join(row)}) "
-                    "ON CONFLICT (rater, item) DO NOTHING",
-                    row,
-                ).rowcount
-                self._questions.take_back(rater, name)
-                if self._questions.rejected(rater) != rejected:
-                    self._questions.count()  # none of the rater's votes counts now, or all of them
-                elif new and item.kind == "main" and not rejected:
-                    self._questions.add(name, answer)
         self._sync()
         return right
+
+    def _store(self, rater: str, item: Item, answer: str, rest: Mapping[str, Any]) -> bool | None:
+        """One answer; whether it is right, where that is known."""
+        known = ANSWERS[self.study.task]
+        if answer not in known:
+            raise RefusedError(f"got the answer {answer!r}; expected {' or '.join(known)}")
+        correct = None if item.answer is None else answer == item.answer
+        rejected = self._questions.rejected(rater)
+        row = {"rater": rater, "item": item.id, "kind": item.kind, "answer": answer, "correct": correct, **rest}
+        row["received"] = self._clock()
+        new = self._db.execute(
+            f"INSERT INTO responses ({', '.join(row)}) VALUES (:{', :'.join(row)}) "
+            "ON CONFLICT (rater, item) DO NOTHING",
+            row,
+        ).rowcount
+        self._questions.take_back(rater, item.id)
+        if self._questions.rejected(rater) != rejected:
+            self._questions.count()  # none of the rater's votes counts now, or all of them
+        elif new and item.kind == "main" and not rejected:
+            self._questions.add(item.id, answer)
+        return correct
 
 
 def read_responses(folder: Path, study: Study) -> list[dict[str, Any]]:

@@ -7,11 +7,11 @@ the parts fit together, and nothing about people.
 """
 
 import argparse
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
+
+from data_tools.serving import free_port, start
 
 
 def run(module: str, *arguments: object) -> None:
@@ -29,16 +29,9 @@ def main(
     made = ("--model", model, "--categories", categories, "--triplets", triplets, "--steps", steps)
     run("data_tools.cli", "generate", *made, "--out", pictures)
     run("data_tools.cli", "study", pictures, "--out", study, "--rounds", 2, 1, "--trials", 20, "--sentinel-every", 5)
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    server = subprocess.Popen([sys.executable, "-m", "data_tools.cli", "serve", str(study), "--port", str(port)])
+    port = free_port()
+    server = start(study, port)
     try:
-        while server.poll() is None:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.1)
         where = ("--url", f"http://127.0.0.1:{port}", "--raters", raters, "--noise", noise)
         run("data_tools.cli", "simulate", study, *where)
     finally:

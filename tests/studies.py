@@ -1,9 +1,6 @@
 """Pictures to judge, studies of them, and a server that runs."""
 
 import csv
-import socket
-import subprocess
-import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -70,22 +67,3 @@ def serving(folder):
         server.should_exit = True
         thread.join()
         app.state.votes.close()
-
-
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
-def start_process(folder, port):
-    """`dreamsim-data serve` in a process of its own, ready."""
-    command = [sys.executable, "-m", "data_tools.cli", "serve", str(folder), "--port", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return process
-        time.sleep(0.05)
-    raise RuntimeError(process.communicate(timeout=5))

@@ -7,7 +7,8 @@ import pytest
 
 from data_tools.votes import read_responses
 
-from .browser import browser, needs_browser  # noqa: F401 (a fixture)
+from .browser import browser as browser
+from .browser import needs_browser
 from .studies import pairs, serving, study, triplets
 
 pytestmark = needs_browser
@@ -15,7 +16,7 @@ FEW = {"trials": 4, "practice": 1, "sentinel_every": 2}
 
 
 @pytest.fixture
-def open_page(browser):  # noqa: F811
+def open_page(browser):
     contexts = []
 
     def opened(url, context=None, **options):
@@ -198,4 +199,4 @@ def test_a_whole_session_of_pairs_and_its_timing(open_page, tmp_path):
         presented = json.loads(row["presented"])
         slots = [after - before for before, after in itertools.pairwise(presented)]
         assert len(slots) == 9  # a pause, four pictures, four masks
-        assert all(400 < slot < 700 for slot in slots)  # a busy machine drops frames; what was shown is what is stored
+        assert 480 < sorted(slots)[4] < 560  # a busy machine drops some frames; what was shown is what is stored

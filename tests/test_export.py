@@ -56,7 +56,7 @@ def test_triplets_are_exported_as_nights_and_read_as_they_are(triplet_study, tmp
             assert (tmp_path / "data" / row[column]).read_bytes() == (folder / "pictures" / path).read_bytes()
         assert row["prompt"] == item.prompt
         if abs(says[item.id]) > 0.2:  # ten times the noise
-            assert float(row["right_vote"]) == (says[item.id] > 0)
+            assert float(row["left_vote"]) == (says[item.id] > 0)
     assert json.loads((tmp_path / "data" / "export.json").read_text())["simulated responses"] == found["responses"]
     assert validate(tmp_path / "data")[0].startswith(f"{len(table)} triplets")
 
@@ -192,5 +192,5 @@ def test_simulated_raters_follow_the_stated_model(tmp_path):
     table = read_triplets(tmp_path / "data")
     known = evidence(asked, observer)
     order = [item.id for item in asked.items()]
-    expected = {0.05 + 0.9 / (1 + np.exp(-known[name] / 0.3)) for name in order}
+    expected = {0.05 + 0.9 / (1 + np.exp(known[name] / 0.3)) for name in order}  # of "right"
     assert np.allclose(sorted(table.right), sorted(expected), atol=0.2)  # three standard errors of 60 votes

@@ -13,6 +13,7 @@ import torch
 
 from benchmarks import cli as bench
 from data_tools import cli as data
+from data_tools.serving import free_port, start
 from data_tools.simulation import Observer, simulate
 from data_tools.study import Study
 from dreamsim_metric import cli
@@ -20,7 +21,6 @@ from examples import demo
 
 from .judged import write_triplets
 from .pipelines import stable_diffusion
-from .studies import free_port, start_process
 from .trunks import write_dists, write_timm, write_trunks
 
 ROOT = Path(__file__).parents[1]
@@ -71,7 +71,7 @@ def after_the_commands(workplace):
 def judge(arguments):
     """What the server prints; one rater, simulated, answers as the reader would."""
     port = free_port()
-    process = start_process(Path(arguments[1]), port)
+    process = start(Path(arguments[1]), port, stdout=subprocess.PIPE)
     try:
         simulate(f"http://127.0.0.1:{port}", Study.read(Path(arguments[1])), 1, Observer(noise=1e-5, lapse=0))
     finally:

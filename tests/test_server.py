@@ -160,8 +160,8 @@ def test_the_owner_sees_progress_raters_and_votes(client, rater, folder):
     rows = list(csv.DictReader(io.StringIO(client.get("/admin/votes.csv", params=key).text)))
     assert [row["answer"] for row in rows] == ["left"] * 7
     found = client.get("/admin/statistics.json", params=key).json()
-    assert found["questions"]["all"] == 12
-    assert found["raters"][0]["votes"] == 4
+    assert found["progress"]["all"] == 12
+    assert found["by_rater"][0]["votes"] == 4
 
 
 def test_a_full_disk_takes_nothing_and_the_answer_can_be_sent_again(client, rater, folder):

@@ -12,10 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data_tools.assignment import AHEAD
+from data_tools.serving import free_port, start
 from data_tools.study import ANSWERS, Study
 from data_tools.votes import VOTES, RefusedError, UnknownRaterError, Votes, read_responses
 
-from .studies import free_port, pairs, start_process, study, triplets
+from .studies import pairs, study, triplets
 
 
 class Clock:
@@ -293,7 +294,7 @@ def test_whatever_raters_do_counts_stay_true(tmp_path_factory, moves):
 def test_a_server_that_is_killed_has_every_answer_that_it_acknowledged(tmp_path):
     asked = study(tmp_path / "study", triplets(tmp_path / "pictures"), practice=0, sentinel_every=0, rounds=(5,))
     port = free_port()
-    process = start_process(tmp_path / "study", port)
+    process = start(tmp_path / "study", port)
     acknowledged, base = set(), f"http://127.0.0.1:{port}/api/raters"
 
     def sent(rater, state):
@@ -309,8 +310,7 @@ def test_a_server_that_is_killed_has_every_answer_that_it_acknowledged(tmp_path)
         acknowledged.add(body["answers"][0]["item"])
     process.send_signal(signal.SIGKILL)
     process.wait()
-    process.stdout.close(), process.stderr.close()
-    process = start_process(tmp_path / "study", port)
+    process = start(tmp_path / "study", port)
     try:
         state = httpx2.post(f"{base}/{rater}/answers", json=body).json()  # again, as the page does
         assert state["done"] == 5
@@ -319,7 +319,7 @@ def test_a_server_that_is_killed_has_every_answer_that_it_acknowledged(tmp_path)
             state = httpx2.post(f"{base}/{rater}/answers", json=body).json()
     finally:
         process.terminate()
-        process.communicate(timeout=20)
+        process.wait(timeout=20)
     found = [asked.key(row["item"]) for row in read_responses(tmp_path / "study", asked)]
     assert acknowledged <= set(found)
     assert len(found) == len(set(found)) == 12

@@ -1,0 +1,39 @@
+"""`dreamsim-data serve` in a process of its own, for programs that need a server."""
+
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens at."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def start(folder: Path, port: int, **options: Any) -> subprocess.Popen[str]:
+    """Serve a study.
+
+    Args:
+        folder: the study's.
+        port: to listen at.
+        options: of `subprocess.Popen`.
+
+    Returns:
+        The process, ready to answer.
+
+    Raises:
+        RuntimeError: it ended; what it wrote says why.
+    """
+    command = [sys.executable, "-m", "data_tools.cli", "serve", str(folder), "--port", str(port)]
+    process = subprocess.Popen(command, text=True, **options)
+    while process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return process
+        time.sleep(0.05)
+    raise RuntimeError(f"the server of {folder} ended with {process.returncode}")
