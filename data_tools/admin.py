@@ -15,6 +15,7 @@ from .study import Study
 from .votes import Votes, read_responses
 
 TOKEN = "admin-token"
+RESAMPLES = 100  # of the bootstraps: the page is looked at while raters answer
 _STYLE = """:root{color-scheme:light dark}
 body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem}
 table{border-collapse:collapse;margin:1rem 0}th,td{padding:.3rem .8rem;text-align:right;border-bottom:1px solid #8886}
@@ -51,7 +52,7 @@ def router(folder: Path, study: Study, votes: Votes) -> APIRouter:
 
     @found.get("")
     def look(key: str = "") -> Response:
-        return HTMLResponse(page(study, votes.questions(), measure(folder), key))
+        return HTMLResponse(page(study, votes.questions(), measure(folder, resamples=RESAMPLES), key))
 
     @found.get("/votes.csv")
     def download() -> Response:
@@ -60,7 +61,7 @@ def router(folder: Path, study: Study, votes: Votes) -> APIRouter:
 
     @found.get("/statistics.json")
     def figures() -> dict[str, Any]:
-        return {"progress": votes.questions(), **measure(folder)}
+        return {"progress": votes.questions(), **measure(folder, resamples=RESAMPLES)}
 
     return found
 
@@ -87,7 +88,7 @@ def page(study: Study, questions: dict[str, int], measured: dict[str, Any], key:
 <progress max="{questions["all"]}" value="{questions["finished"]}"></progress>
 <p>{questions["finished"]} of {questions["all"]} questions finished, {questions["open"]} being answered.
 {measured["votes"]} votes of {measured["raters"]} raters count.</p>
-<table><tr><th>agreement<th>estimate<th>95 % interval
+<table><tr><th>agreement<th>estimate<th>95 % interval ({RESAMPLES} resamples)
 <tr><td>Krippendorff's alpha{_interval(measured["alpha"])}
 <tr><td>two votes on a question{_interval(measured["pairwise"])}
 <tr><td>split-half reliability{_interval(measured["split_half"])}

@@ -14,7 +14,6 @@ from .filtering import sentinels, tally
 from .study import ANSWERS
 
 Interval = tuple[float, float, float]  # estimate, lower and upper end; NaN where there are too few votes
-RESAMPLES = 1000
 
 
 def alpha(counts: np.ndarray) -> float:
@@ -64,19 +63,26 @@ def split_half(counts: np.ndarray, splits: int = 100, seed: int = 0) -> float:
     return float(np.mean(found)) if found else float("nan")
 
 
-def interval(counts: np.ndarray, measure: Callable[[np.ndarray], float], seed: int = 0) -> Interval:
+def interval(
+    counts: np.ndarray, measure: Callable[[np.ndarray], float], seed: int = 0, resamples: int = 1000
+) -> Interval:
     """A measure of the votes, with its bootstrap interval."""
     random = np.random.default_rng(seed)
     drawn = [
-        measure(counts[random.integers(0, len(counts), len(counts))]) for _ in range(RESAMPLES if len(counts) else 0)
+        measure(counts[random.integers(0, len(counts), len(counts))]) for _ in range(resamples if len(counts) else 0)
     ]
     kept = [value for value in drawn if np.isfinite(value)]
     low, high = np.percentile(kept, [2.5, 97.5]) if kept else (np.nan, np.nan)
     return measure(counts), float(low), float(high)
 
 
-def statistics(votes: pd.DataFrame, task: str) -> dict[str, Any]:
+def statistics(votes: pd.DataFrame, task: str, resamples: int = 1000) -> dict[str, Any]:
     """All of it.
+
+    Args:
+        votes: the table.
+        task: `2afc` or `jnd`.
+        resamples: of the bootstraps.
 
     Returns:
         `raters`, `questions`, `votes`: how many; `alpha`, `pairwise`, `split_half`: (estimate, lower, upper);
@@ -95,9 +101,9 @@ def statistics(votes: pd.DataFrame, task: str) -> dict[str, Any]:
         "questions": len(table),
         "votes": len(main),
         "unanimous": float((several.max(1) == several.sum(1)).mean()) if len(several) else float("nan"),
-        "alpha": interval(counts, alpha),
-        "pairwise": interval(counts, pairwise),
-        "split_half": interval(counts, lambda some: split_half(some, splits=5)),
+        "alpha": interval(counts, alpha, resamples=resamples),
+        "pairwise": interval(counts, pairwise, resamples=resamples),
+        "split_half": interval(counts, lambda some: split_half(some, splits=5), resamples=resamples),
         "histogram": dict(sorted(histogram.items())),
         "median_ms": float(main.response_ms.median()) if len(main) else float("nan"),
     }

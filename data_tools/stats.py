@@ -12,7 +12,7 @@ from .study import ANSWERS, Study
 from .votes import read_responses
 
 
-def measure(folder: Path, quick_ms: float = 0.0, max_quick: float = 1.0) -> dict[str, Any]:
+def measure(folder: Path, quick_ms: float = 0.0, max_quick: float = 1.0, resamples: int = 1000) -> dict[str, Any]:
     """`agreement.statistics` of the votes that count, and `by_rater` of all.
 
     Raises:
@@ -21,7 +21,7 @@ def measure(folder: Path, quick_ms: float = 0.0, max_quick: float = 1.0) -> dict
     study = Study.read(folder)
     table = frame(read_responses(folder, study))
     raters = by_rater(table, study.task).reset_index().to_dict("records")
-    found = statistics(counted(table, study, quick_ms, max_quick), study.task)
+    found = statistics(counted(table, study, quick_ms, max_quick), study.task, resamples)
     simulated = int((table.build == BUILD).sum())
     figures: dict[str, Any] = _plain({"task": study.task, "simulated": simulated, **found, "by_rater": raters})
     return figures

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_tools import agreement
 from data_tools.agreement import alpha, by_rater, interval, pairwise, split_half, statistics
 from data_tools.filtering import COLUMNS, counted, drop_quick, drop_raters, frame, keep, sentinels, tally
 from data_tools.study import Study
@@ -122,12 +121,11 @@ def test_split_half_reliability_is_that_of_the_simulated_raters():
     assert split_half(np.stack([noise, 10 - noise], 1)) == pytest.approx(0, abs=0.04)
 
 
-def test_intervals_cover_as_often_as_they_say(monkeypatch):
-    monkeypatch.setattr(agreement, "RESAMPLES", 200)
+def test_intervals_cover_as_often_as_they_say():
     random, covered = np.random.default_rng(1), 0
     for trial in range(100):
         first = random.binomial(2, random.choice([0.1, 0.9], 80))
-        _, low, high = interval(np.stack([first, 2 - first], 1), pairwise, trial)
+        _, low, high = interval(np.stack([first, 2 - first], 1), pairwise, trial, resamples=200)
         covered += low <= 0.82 <= high  # 0.9² + 0.1²
     assert 88 <= covered <= 100
 
