@@ -46,6 +46,8 @@ def test_triplets_are_exported_as_nights_and_read_as_they_are(triplet_study, tmp
         rows = list(csv.DictReader(file))
     columns = "id,left_vote,right_vote,votes,ref_path,left_path,right_path,split,is_imagenet,prompt"
     assert ",".join(rows[0]) == columns
+    prompts = {split: {row["prompt"] for row in rows if row["split"] == split} for split in ("train", "val", "test")}
+    assert sum(map(len, prompts.values())) == len(set().union(*prompts.values())) > 1
     known = {
         (folder / "pictures" / item.pictures[0]).read_bytes(): item for item in asked.items() if item.kind == "main"
     }

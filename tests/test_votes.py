@@ -72,6 +72,17 @@ def test_each_question_gets_its_votes_and_a_rater_sees_none_twice(opened, tmp_pa
     assert votes.questions() == {"all": 12, "finished": 12, "open": 0}
 
 
+def test_questions_with_fewest_votes_come_first(opened):
+    votes = opened(rounds=(2,), trials=4)
+    seen = []
+    for _ in range(3):
+        rater = votes.register("test")
+        while asked := votes.ask(rater):
+            seen.append(asked[0].item.id)
+            answer(votes, rater, asked)
+    assert len(set(seen)) == len(seen) == 12
+
+
 def test_practice_comes_first_then_a_sentinel_in_each_block(opened, tmp_path):
     votes = opened(practice=2, trials=12, sentinel_every=4)
     places = set()
