@@ -57,7 +57,7 @@ def embeddings(metric: PerceptualMetric, files: Files, mirrored: bool = False) -
         pictures = [PIL.Image.open(path).convert("RGB") for path in paths]
         if mirrored:
             pictures += [PIL.ImageOps.mirror(picture) for picture in pictures]
-        found[category] = torch.cat([metric.embed(pictures[i : i + 64]) for i in range(0, len(pictures), 64)])
+        found[category] = torch.cat([metric.embed(pictures[i : i + 8]) for i in range(0, len(pictures), 8)])
     return found
 
 
