@@ -58,27 +58,32 @@ def read_settings(folder: Path) -> dict[str, Any]:
     return dict(json.loads(file.read_text(encoding="utf-8")))
 
 
-def append_rows(folder: Path, rows: Iterable[Row]) -> None:
+def append_rows(folder: Path, rows: Iterable[Row], name: str = MANIFEST) -> None:
     """Add lines, whole, whatever other processes add meanwhile.
+
+    Args:
+        folder: of the run.
+        rows: to add.
+        name: of the file.
 
     Raises:
         OSError: the disk is full; the lines before are intact.
     """
     data = "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows).encode()
-    with FileLock(folder / f".{MANIFEST}.lock"), open(folder / MANIFEST, "a+b") as file:
+    with FileLock(folder / f".{name}.lock"), open(folder / name, "a+b") as file:
         file.seek(0, os.SEEK_END)
         if file.tell():
             file.seek(-1, os.SEEK_END)
             if file.read(1) != b"\n":  # cut when the process was killed
-                file.truncate(_whole(folder / MANIFEST))
+                file.truncate(_whole(folder / name))
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
 
 
-def read_rows(folder: Path) -> list[Row]:
-    """All whole lines, as they were added; a cut last one is left out."""
-    file = folder / MANIFEST
+def read_rows(folder: Path, name: str = MANIFEST) -> list[Row]:
+    """All whole lines of a file, as they were added; a cut last one is left out."""
+    file = folder / name
     if not file.is_file():
         return []
     return [json.loads(line) for line in file.read_bytes()[: _whole(file)].splitlines()]

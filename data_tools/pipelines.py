@@ -70,9 +70,17 @@ def load_model(
     if scheduler:
         pipeline.scheduler = _scheduler(scheduler, pipeline)
     pipeline.set_progress_bar_config(disable=True)
+    freeze(pipeline)
     local = folder == MINI_DIFFUSION or Path(name).is_dir()
     found = _digest(folder) if local else folder.name  # the hub's client names folders by commit
     return Model(pipeline.to(device), name, found, type(pipeline.scheduler).__name__)
+
+
+def freeze(pipeline: Any) -> None:
+    """No part gets gradients: a convolution's last bits depend on whether it might, even where none are computed."""
+    for part in pipeline.components.values():
+        if isinstance(part, torch.nn.Module):
+            part.requires_grad_(False)
 
 
 def _folder(name: str, revision: str | None, variant: str | None) -> Path:

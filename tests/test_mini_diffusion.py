@@ -84,18 +84,26 @@ def test_the_pipeline_that_is_written_is_stable_diffusions(arguments, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_trained_model_paints_what_it_is_told(data, arguments, tmp_path):
-    settings = {"steps": 1500, "batch_size": 16, "save_every": 1500}
-    diffusion.main(arguments(tmp_path, **settings))
+def test_a_trained_model_paints_what_it_is_told(data, vae, arguments, tmp_path):
+    # An autoencoder that was not trained yet is unsure by as much as all pictures differ: this one is sure.
+    sure = diffusers.AutoencoderKL.from_pretrained(vae)
+    with torch.no_grad():
+        sure.quant_conv.weight[4:], sure.quant_conv.bias[4:] = 0, -20
+    pixels, _ = loop.read_images(data)
+    seen = diffusion.latents(sure, pixels, "cpu")[:16, :4].float()
+    sure.register_to_config(scaling_factor=1 / seen.std().item())
+    sure.save_pretrained(tmp_path / "vae")
+    diffusion.main(arguments(tmp_path, steps=600, batch_size=16, save_every=600, vae=tmp_path / "vae"))
     pipeline = diffusers.StableDiffusionPipeline.from_pretrained(tmp_path / "pipeline")
     pipeline.set_progress_bar_config(disable=True)
-    with torch.no_grad():  # the autoencoder is not trained: compare in its latents
-        told = [pipeline(text, output_type="latent", num_inference_steps=20).images.mean((0, 2, 3)) for text in TEXTS]
-        pixels, _ = loop.read_images(data)
-        seen = diffusion.latents(pipeline.vae, pixels, "cpu")[:16, :4].float() * pipeline.vae.config.scaling_factor
-    means = [seen[i::2].mean((0, 2, 3)) for i in (0, 1)]
+    options = {"output_type": "latent", "num_inference_steps": 20, "guidance_scale": 3.0, "num_images_per_prompt": 16}
+    told = []
+    for text in TEXTS:
+        drawn = pipeline(text, generator=torch.Generator().manual_seed(0), **options).images
+        told.append(drawn.mean((0, 2, 3)))
+    means = [seen[i::2].mean((0, 2, 3)) / seen.std() for i in (0, 1)]
     for i in (0, 1):
-        assert (told[i] - means[i]).norm() < (told[i] - means[1 - i]).norm()
+        assert (told[i] - means[i]).norm() < 0.7 * (told[i] - means[1 - i]).norm()
 
 
 def test_each_epoch_sees_every_picture_once_in_an_order_of_its_own():
