@@ -13,6 +13,8 @@ from typing import Any
 
 from dreamsim_metric.command import run_command
 
+from .personalization.commands import add_commands
+
 # Heavy imports (torch, pandas) are in the functions that need them: `--help` and errors come at once.
 
 DEFAULT_METRICS = (
@@ -42,7 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="dreamsim-bench", description="metrics of pictures against people")
+    parser = argparse.ArgumentParser(
+        prog="dreamsim-bench", description="metrics against people, methods against metrics"
+    )
     parser.add_argument("--debug", action="store_true", help="show where an error comes from")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     human = commands.add_parser("human", help="metrics × human data sets: agreement, intervals, tests")
@@ -80,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the tables")
         command.add_argument("--device", help="default: cuda where there is one, else cpu")
         command.add_argument("--json", action="store_true", help="print what was found as JSON")
+    add_commands(commands)
     report = commands.add_parser("report", help="one page of what human and sensitivity wrote")
     report.set_defaults(run=_report)
     report.add_argument("folder", type=Path, metavar="DIR", help="their --out")
@@ -94,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 @contextmanager
-def _quick_without_network() -> Iterator[None]:
+def quick_without_network() -> Iterator[None]:
     """The hub's client would try each file for half a minute, with many warnings; what fails is said in our words."""
     host = os.environ.get("HF_ENDPOINT", "https://huggingface.co").partition("://")[2].partition("/")[0]
     before = os.environ.get("HF_HUB_OFFLINE")
@@ -113,7 +118,7 @@ def _quick_without_network() -> Iterator[None]:
 
 
 def _human(arguments: argparse.Namespace) -> None:
-    with _quick_without_network():  # before anything imports the hub's client
+    with quick_without_network():  # before anything imports the hub's client
         _measure(arguments)
 
 
@@ -127,7 +132,7 @@ def _measure(arguments: argparse.Namespace) -> None:
     for option, value in (("--draws", arguments.draws), ("--batch-size", arguments.batch_size)):
         if value < 1:
             raise ValueError(f"got {option} {value}; expected 1 or more")
-    makers, options = _asked_for(arguments)
+    makers, options = asked_for(arguments)
     parts = [part for given in arguments.data for part in read_parts(given, arguments.split)]
     scores = run(
         makers,
@@ -148,11 +153,11 @@ def _measure(arguments: argparse.Namespace) -> None:
 
 
 def _sensitivity(arguments: argparse.Namespace) -> None:
-    with _quick_without_network():
+    with quick_without_network():
         from .changes import read_scenes
         from .sensitivity import print_ranking, run
 
-        makers, options = _asked_for(arguments)
+        makers, options = asked_for(arguments)
         command = ["dreamsim-bench", *arguments.command]
         table = run(makers, read_scenes(arguments.pictures), arguments.out, options=options, command=command)
     if arguments.json:
@@ -167,7 +172,7 @@ def _report(arguments: argparse.Namespace) -> None:
     print(write_report(arguments.folder, arguments.out))
 
 
-def _asked_for(arguments: argparse.Namespace) -> tuple[dict[str, Any], Any]:
+def asked_for(arguments: argparse.Namespace) -> tuple[dict[str, Any], Any]:
     """Makers of the metrics that were named, and weights and device for each."""
     import torch
 

@@ -39,34 +39,102 @@ def measure(metric: Metric, table: Judgements, cache: Cache, *, batch_size: int 
     """
     columns = COMPARED[type(table)]
     pairs = np.concatenate([table.index[:, list(pair)] for pair in columns])
-    key, contents = metric.key(), digests(table.pictures)
-    names = [contents[picture] for picture in table.pictures]
-    if metric.text is not None and isinstance(table, Triplets):
-        d = _against_prompts(metric, table, names, key, cache, batch_size, workers)
-    elif metric.text is not None:
-        raise Unmeasurable("it compares pictures with prompts, and this data has none")
-    elif metric.embeds:
-        units = _embeddings(metric, table.pictures, names, key, cache, batch_size, workers)
-        d = _compared(metric, (units[pairs[:, 0]],), (units[pairs[:, 1]],))
+    if metric.text is None:
+        d = compare_pairs(metric, table.pictures, pairs, cache, batch_size=batch_size, workers=workers)
+    elif isinstance(table, Triplets) and table.prompts is not None:
+        prompts = list(dict.fromkeys(table.prompts))
+        asked = [prompts.index(prompt) for prompt in table.prompts] * len(columns)
+        pairs = np.stack([np.array(asked), pairs[:, 1]], axis=1)
+        d = compare_prompts(metric, prompts, table.pictures, pairs, cache, batch_size=batch_size, workers=workers)
     else:
-        d = _pair_distances(metric, table.pictures, names, pairs, key, cache, batch_size, workers)
-    if not np.isfinite(d).all():
-        raise Unmeasurable(f"it gave {np.count_nonzero(~np.isfinite(d))} numbers that are not finite")
+        raise Unmeasurable("it compares pictures with prompts, and this data has none")
     sign = 1 if metric.card.direction == "distance" else -1
     return sign * d.reshape(len(columns), len(table)).T
 
 
-def _against_prompts(
-    metric: Metric, table: Triplets, names: list[str], key: str, cache: Cache, batch_size: int, workers: int
+def compare_pairs(
+    metric: Metric,
+    pictures: Sequence[Path],
+    pairs: np.ndarray,
+    cache: Cache,
+    *,
+    batch_size: int = 32,
+    workers: int = 4,
 ) -> np.ndarray:
-    if table.prompts is None or metric.text is None:
-        raise Unmeasurable("it compares pictures with prompts, and this data has none")
-    units = _embeddings(metric, table.pictures, names, key, cache, batch_size, workers)
-    prompts = list(dict.fromkeys(table.prompts))
+    """A metric's numbers for pairs of pictures, each picture through its network once.
+
+    Args:
+        metric: any that compares pictures.
+        pictures: files.
+        pairs: `(N, 2)` positions among them, the reference first.
+        cache: of what was computed before.
+        batch_size: pictures of one size that go through a network at once.
+        workers: threads that decode.
+
+    Returns:
+        `(N,)` float64, in the metric's own direction.
+
+    Raises:
+        Unmeasurable: the metric cannot take these pictures, and why.
+        OSError: the cache cannot be written.
+    """
+    key, contents = metric.key(), digests(pictures)
+    names = [contents[picture] for picture in pictures]
+    if metric.embeds:
+        units = _embeddings(metric, pictures, names, key, cache, batch_size, workers)
+        return _finite(_compared_rows(metric, units, units, pairs))
+    return _finite(_pair_distances(metric, pictures, names, pairs, key, cache, batch_size, workers))
+
+
+def compare_prompts(
+    metric: Metric,
+    prompts: list[str],
+    pictures: Sequence[Path],
+    pairs: np.ndarray,
+    cache: Cache,
+    *,
+    batch_size: int = 32,
+    workers: int = 4,
+) -> np.ndarray:
+    """A metric's numbers for prompts and pictures.
+
+    Args:
+        metric: of those that have `text`.
+        prompts: as they are given to it.
+        pictures: files.
+        pairs: `(N, 2)` positions: of a prompt among the prompts, of a picture among the pictures.
+        cache, batch_size, workers: as for `compare_pairs`.
+
+    Returns:
+        `(N,)` float64, in the metric's own direction.
+
+    Raises:
+        Unmeasurable: the metric cannot take these pictures, or prompts, and why.
+        OSError: the cache cannot be written.
+    """
+    if metric.text is None:
+        raise Unmeasurable("it compares pictures with pictures, not with prompts")
+    contents = digests(pictures)
+    names = [contents[picture] for picture in pictures]
+    units = _embeddings(metric, pictures, names, metric.key(), cache, batch_size, workers)
     texts = torch.cat([metric.text(prompts[i : i + batch_size]) for i in range(0, len(prompts), batch_size)]).cpu()
-    rows = texts[[prompts.index(prompt) for prompt in table.prompts]]
-    sides = [_compared(metric, (rows,), (units[table.index[:, side]],)) for side in (1, 2)]
-    return np.concatenate(sides)
+    return _finite(_compared_rows(metric, texts, units, pairs))
+
+
+def _finite(d: np.ndarray) -> np.ndarray:
+    if not np.isfinite(d).all():
+        raise Unmeasurable(f"it gave {np.count_nonzero(~np.isfinite(d))} numbers that are not finite")
+    return d
+
+
+def _compared_rows(metric: Metric, a: torch.Tensor, b: torch.Tensor, pairs: np.ndarray) -> np.ndarray:
+    """Of embeddings `a[i]` and `b[j]`, some pairs at a time: each picture may be in many."""
+    size = max(1, _AT_ONCE // max(1, a[0].nbytes))
+    found = [
+        _compared(metric, (a[some[:, 0]],), (b[some[:, 1]],))
+        for some in (pairs[start : start + size] for start in range(0, len(pairs), size))
+    ]
+    return np.concatenate(found)
 
 
 def _compared(metric: Metric, a: Features, b: Features) -> np.ndarray:

@@ -24,7 +24,7 @@ from .measure import measure
 from .resampling import holm, interval, paired_p
 from .scoring import Score, ceilings, score
 from .sources import Part
-from .tables import COMPARED, Judgements
+from .tables import COMPARED
 
 SETTINGS = "settings.json"
 TABLES = ("metrics", "scores", "comparisons", "questions", "answers", "examples")
@@ -81,7 +81,7 @@ def run(
         try:
             metric = make(options(name))
         except (OSError, ImportError) as error:
-            metrics.append(_unmade(name, f"weights not available: {_line(error)}"))
+            metrics.append(unavailable_row(name, f"weights not available: {one_line(error)}"))
             print(f"{name}: {metrics[-1]['status']}", file=sys.stderr)
             continue
         failures = []
@@ -90,13 +90,13 @@ def run(
                 d = measure(metric, part.table, cache, batch_size=batch_size, workers=workers)
                 found = score(part.table, d, draws, seed)
             except Unmeasurable as error:
-                failures.append(f"{part.data} {part.split}: {_line(error)}")
+                failures.append(f"{part.data} {part.split}: {one_line(error)}")
                 print(f"{name}: {failures[-1]}", file=sys.stderr)
                 continue
             distances[i][name] = d
             for figure in found:
                 scores.setdefault((i, figure.name), {})[name] = figure
-        metrics.append(_made(name, metric, "; ".join(failures) or MEASURED, parts[0]))
+        metrics.append(measured_row(name, metric, "; ".join(failures) or MEASURED, parts[0].table.pictures))
     mapper = _mapper(makers, options, next(iter(scores.values()), {}))
     answers = [
         _answers(part, name, d)
@@ -128,29 +128,31 @@ def _mapper(
     return None
 
 
-def _unmade(name: str, status: str) -> Row:
+def unavailable_row(name: str, status: str) -> Row:
+    """Of the table `metrics`, for one that could not be made."""
     unknown = {"direction": "", "low": np.nan, "high": np.nan, "input": "", "preprocessing": "", "weights": ""}
     return {"metric": name, "status": status, **unknown, "citation": "", "parameters": 0, "seconds": np.nan, "key": ""}
 
 
-def _made(name: str, metric: Metric, status: str, part: Part) -> Row:
+def measured_row(name: str, metric: Metric, status: str, pictures: Sequence[Path]) -> Row:
+    """Of the table `metrics`: its card, what became of it, and its time on the first of some pictures."""
     card = asdict(metric.card)
     low, high = card.pop("range")
     del card["name"]
     return {"metric": name, "status": status, "low": low, "high": high, **card} | {
-        "seconds": _seconds(metric, part.table),
+        "seconds": _seconds(metric, pictures),
         "key": metric.key(),
     }
 
 
-def _seconds(metric: Metric, table: Judgements) -> float:
+def _seconds(metric: Metric, pictures: Sequence[Path]) -> float:
     """Seconds to compare two pictures that it has not seen, decoded already: the least of some tries.
 
     Of one core's time on a CPU, else by the clock.
     """
     clock = time.process_time if metric.device.type == "cpu" else time.perf_counter
     found = []
-    for picture in table.pictures[:_TIMED]:
+    for picture in pictures[:_TIMED]:
         try:
             with torch.inference_mode():
                 pixels = metric.read(picture)[None].to(metric.device)
@@ -206,7 +208,7 @@ def _scores(
                 | {"score": protocol, "metric": name, "value": figure.value}
                 | {"low": low, "high": high, "ref_low": ref_low, "ref_high": ref_high, "rank": rank}
                 | {kind: known.get(kind, np.nan) for kind in ("ceiling", "people", "others")}
-                | {"n": figure.n, "draws": draws, "seed": seed, "version": _version("dreamsim_metric")}
+                | {"n": figure.n, "draws": draws, "seed": seed, "version": version("dreamsim_metric")}
             )
     return pd.DataFrame(rows)
 
@@ -249,19 +251,28 @@ def _settings(parts: Sequence[Part], command: Sequence[str], draws: int, seed: i
             }
             for part in parts
         ],
-        "versions": {name: _version(name) for name in _LIBRARIES},
+        **surroundings(),
+    }
+
+
+def surroundings() -> Row:
+    """What figures may depend on beside the data: versions of libraries, Python, the machine."""
+    return {
+        "versions": {name: version(name) for name in _LIBRARIES},
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads"
         + (f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""),
     }
 
 
-def _version(library: str) -> str:
+def version(library: str) -> str:
+    """Of a library; empty where it is not installed."""
     try:
         return importlib.metadata.version(library)
     except importlib.metadata.PackageNotFoundError:
         return ""
 
 
-def _line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """What an error says, or else its kind."""
     return " ".join(str(error).split()) or type(error).__name__

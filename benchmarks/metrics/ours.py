@@ -79,6 +79,7 @@ _PUBLISHED = {
     "clip-i-b32": _Published("open_clip:ViT-B-32-quickgelu/openai", 224, _CLIP),
     "clip-i-l14": _Published("open_clip:ViT-L-14-quickgelu/openai", 224, _CLIP),
     "dino-vits16": _Published("timm:vit_small_patch16_224.dino#cls_norm", 256, _DINO),
+    "dino-vits8": _Published("timm:vit_small_patch8_224.dino#cls_norm", 256, _DINO),
     "dinov2-vits14": _Published("timm:vit_small_patch14_dinov2.lvd142m#cls_norm", 256, _DINOV2),
     "dinov2-vitb14": _Published("timm:vit_base_patch14_dinov2.lvd142m#cls_norm", 256, _DINOV2),
 }

@@ -1,0 +1,1 @@
+"""Personalized text-to-image methods: taught subjects, sampled, judged."""

@@ -1,0 +1,122 @@
+"""Custom Diffusion (Kumari et al. 2023): only what turns the prompt into keys and values learns, and a new word.
+
+Defaults are the paper's (section 4 and appendix): 250 steps of 8 photographs, 1e-5 a photograph, the word begun as a
+rare one. Differs from it: the pictures of the class are the model's own, as in its ablation, not photographs retrieved
+from LAION-400M, and photographs are not scaled at random.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import nn
+
+from dreamsim_metric.folders import read_tensors, write_file
+
+from ..subjects import Subject
+from .base import PAPER, Method, Personalized, Sampling, check_family, own
+from .prior import class_pictures
+from .saved import read_config, write_config
+from .tokens import load_words, save_words, settle, with_words
+from .tuning import Denoiser, Example, Tuning, pick, tune
+
+WORD = "<new1>"
+FILE = "keys_values.safetensors"
+
+
+@dataclass(frozen=True)
+class Config(Tuning):
+    """See `Tuning`.
+
+    Attributes:
+        initial: the rare word that the new one begins as.
+        prior_weight: of the pictures of the class; 0: none are made.
+        class_pictures: how many of them.
+        class_sampling: how they are drawn.
+    """
+
+    steps: int = 250
+    learning_rate: float = 8e-5
+    batch_size: int = 8
+    flip: float = 0.5
+    initial: str = "ktn"
+    prior_weight: float = 1.0
+    class_pictures: int = 200
+    class_sampling: Sampling = Sampling()
+
+
+class Customized(Personalized):
+    """A pipeline with keys and values of its own."""
+
+    def save(self, folder: Path) -> None:
+        write_config(folder, words=self.words)
+        save_words(self.pipeline, [WORD], 1, folder)
+        held = {name: value.detach().cpu().contiguous() for name, value in keys_values(self.pipeline).items()}
+        write_file(folder / FILE, safetensors.torch.save(held))
+
+
+def keys_values(pipeline: Any) -> dict[str, nn.Parameter]:
+    """The weights of the UNet that make keys and values of the prompt."""
+    return {
+        name: value
+        for name, value in pipeline.unet.named_parameters()
+        if ".attn2.to_k." in name or ".attn2.to_v." in name
+    }
+
+
+def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = None) -> Customized:
+    """See `Method`. Pictures of the class are kept beside `work`, for all subjects of the class."""
+    check_family(pipeline)
+    prior: list[Any] = []
+    if config.prior_weight:
+        prior = class_pictures(
+            pipeline, subject.noun, config.class_pictures, config.class_sampling, config.batch_size, work
+        )
+    twin, learnt = with_words(own(pipeline, "unet"), [WORD], config.initial)
+    weights = keys_values(twin)
+    for value in weights.values():
+        value.data = value.data.float()  # small steps are lost in half precision
+    denoiser = Denoiser(twin, told=True)
+    photographs, others = denoiser.encode(subject.pictures), denoiser.encode(prior)
+    words, count = f"{WORD} {subject.noun}", config.batch_size
+
+    def batch(random: torch.Generator) -> list[Example]:
+        mine = [
+            Example(latents, f"photo of a {words}", 1 / count)
+            for latents in pick(photographs, count, config.flip, random)
+        ]
+        theirs = pick(others, count, config.flip, random) if others else []
+        return mine + [
+            Example(latents, f"photo of a {subject.noun}", config.prior_weight / count) for latents in theirs
+        ]
+
+    tune(denoiser, {**weights, **learnt}, batch, config, work)
+    for value in weights.values():
+        value.data = value.data.to(pipeline.vae.dtype)
+    settle(twin)
+    return Customized(twin, words)
+
+
+def load(folder: Path, pipeline: Any) -> Customized:
+    """See `Method`."""
+    held = read_config(folder)
+    twin = load_words(own(pipeline, "unet"), folder)
+    missing, unexpected = twin.unet.load_state_dict(read_tensors(folder / FILE)[0], strict=False)
+    if unexpected or set(missing) & set(keys_values(twin)):
+        raise ValueError(f"{folder / FILE} is of another pipeline; fit the method to this one")
+    return Customized(twin, held["words"])
+
+
+METHOD = Method(
+    {
+        PAPER: Config(),
+        "mini": Config(
+            steps=150, learning_rate=5e-3, batch_size=2, class_pictures=24, class_sampling=Sampling(20), initial="ktn"
+        ),
+    },
+    fit,
+    load,
+    citation="Kumari et al. Multi-Concept Customization of Text-to-Image Diffusion. CVPR 2023",
+)

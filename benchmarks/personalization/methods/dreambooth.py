@@ -1,0 +1,169 @@
+"""DreamBooth (Ruiz et al. 2023): the network learns that a rare word before the noun means the subject.
+
+All weights of the UNet learn, or a LoRA beside its attention (Hu et al. 2022; diffusers' recipe); if wanted those of
+the text encoders too. Prior preservation (section 3.2): half of each step are pictures of the class by the model
+itself, so that it does not forget what others of the class look like.
+
+`sd15` is the recipe of diffusers' README, `sdxl` that of DreamBench++ (Peng et al. 2025). Differs from the paper:
+pictures of the class are drawn with the pipeline's own scheduler.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..subjects import Subject, fill
+from .base import PAPER, Method, Personalized, Sampling, check_family, own, text_parts
+from .prior import class_pictures
+from .saved import read_config, write_config
+from .tuning import Denoiser, Example, Tuning, pick, tune
+
+_LORA = {
+    "unet": ["to_k", "to_q", "to_v", "to_out.0"],
+    "text_encoder": ["q_proj", "k_proj", "v_proj", "out_proj"],
+    "text_encoder_2": ["q_proj", "k_proj", "v_proj", "out_proj"],
+}
+
+
+@dataclass(frozen=True)
+class Config(Tuning):
+    """See `Tuning`.
+
+    Attributes:
+        identifier: the rare word.
+        prompt: of the photographs, with `{}` for identifier and noun.
+        prior_weight: of the pictures of the class, λ in the paper; 0: none are made.
+        class_pictures: how many of them.
+        class_sampling: how they are drawn.
+        train_text: whether the text encoders learn too.
+        rank: of a LoRA; 0: all weights learn.
+    """
+
+    steps: int = 1000
+    learning_rate: float = 5e-6
+    identifier: str = "sks"
+    prompt: str = "a {}"
+    prior_weight: float = 1.0
+    class_pictures: int = 1000
+    class_sampling: Sampling = Sampling()
+    train_text: bool = False
+    rank: int = 0
+
+
+class DreamBooth(Personalized):
+    """A pipeline that knows the subject by a rare word.
+
+    Attributes:
+        trained: names of the parts that were.
+        lora: whether by a LoRA.
+    """
+
+    def __init__(self, pipeline: Any, words: str, trained: Sequence[str], lora: bool) -> None:
+        super().__init__(pipeline, words)
+        self.trained, self.lora = list(trained), lora
+
+    def save(self, folder: Path) -> None:
+        write_config(folder, words=self.words, trained=self.trained, lora=self.lora)
+        if not self.lora:
+            for part in self.trained:
+                getattr(self.pipeline, part).save_pretrained(folder / part)
+            return
+        from diffusers.utils import convert_state_dict_to_diffusers
+        from peft import get_peft_model_state_dict
+
+        layers = {
+            f"{part}_lora_layers": convert_state_dict_to_diffusers(
+                get_peft_model_state_dict(getattr(self.pipeline, part))
+            )
+            for part in self.trained
+        }
+        self.pipeline.save_lora_weights(folder, **layers)
+
+
+def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = None) -> DreamBooth:
+    """See `Method`. Pictures of the class are kept beside `work`, for all subjects of the class."""
+    check_family(pipeline)
+    words = f"{config.identifier} {subject.noun}"
+    prior: list[Any] = []
+    if config.prior_weight:
+        prior = class_pictures(
+            pipeline, subject.noun, config.class_pictures, config.class_sampling, max(4, config.batch_size), work
+        )
+    trained = ["unet", *(encoder for _, encoder in text_parts(pipeline) if config.train_text)]
+    twin = own(pipeline, *trained)
+    parameters: dict[str, nn.Parameter] = {}
+    for part in trained:
+        module = getattr(twin, part)
+        if config.rank:
+            _add_lora(module, config, _LORA[part])
+        learning = {name: value for name, value in module.named_parameters() if not config.rank or "lora_" in name}
+        for value in learning.values():
+            value.data = value.data.float()  # small steps are lost in half precision
+        parameters |= {f"{part}.{name}": value for name, value in learning.items()}
+    denoiser = Denoiser(twin, told=config.train_text)
+    photographs, others = denoiser.encode(subject.pictures), denoiser.encode(prior)
+
+    def batch(random: torch.Generator) -> list[Example]:
+        count = config.batch_size
+        told = {fill(config.prompt, words): (photographs, 1.0)}
+        if others:
+            told[f"a {subject.noun}"] = (others, config.prior_weight)
+        return [
+            Example(latents, prompt, weight / count)
+            for prompt, (encoded, weight) in told.items()
+            for latents in pick(encoded, count, config.flip, random)
+        ]
+
+    tune(denoiser, parameters, batch, config, work)
+    for value in parameters.values():
+        value.data = value.data.to(pipeline.vae.dtype)
+    return DreamBooth(twin, words, trained, bool(config.rank))
+
+
+def load(folder: Path, pipeline: Any) -> DreamBooth:
+    """See `Method`."""
+    held = read_config(folder)
+    twin = own(pipeline, *held["trained"])
+    if held["lora"]:
+        twin.load_lora_weights(folder)
+    else:
+        for part in held["trained"]:
+            before = getattr(pipeline, part)
+            loaded = type(before).from_pretrained(folder / part, torch_dtype=before.dtype).to(before.device)
+            setattr(twin, part, loaded)
+    return DreamBooth(twin, held["words"], held["trained"], held["lora"])
+
+
+def _add_lora(module: nn.Module, config: Config, targets: list[str]) -> None:
+    from peft import LoraConfig
+
+    # Alpha like the rank: files of diffusers' format do not hold it.
+    lora = LoraConfig(r=config.rank, lora_alpha=config.rank, init_lora_weights="gaussian", target_modules=targets)
+    torch.manual_seed(config.seed)
+    module.add_adapter(lora)  # type: ignore[operator]
+
+
+# mini-diffusion spells the identifier in letters, which its text encoder has to learn to tell from nothing.
+_MINI: dict[str, Any] = {"train_text": True, "class_pictures": 24, "class_sampling": Sampling(20)}
+_FULL = {
+    PAPER: Config(),
+    "sd15": Config(steps=800, class_pictures=200),
+    "sd21": Config(steps=800, class_pictures=200),
+    "sdxl": Config(steps=800, class_pictures=200, learning_rate=1e-6),
+    "mini": Config(**_MINI, steps=250, learning_rate=5e-4, batch_size=4),
+}
+_LORAS = {
+    PAPER: Config(learning_rate=1e-4, rank=4),
+    "sd15": Config(steps=500, class_pictures=200, learning_rate=1e-4, rank=4),
+    "sd21": Config(steps=500, class_pictures=200, learning_rate=1e-4, rank=4),
+    "sdxl": Config(steps=500, class_pictures=200, learning_rate=5e-5, rank=4),
+    "mini": Config(**_MINI, steps=200, learning_rate=5e-3, batch_size=2, rank=16),
+}
+_CITATION = "Ruiz et al. DreamBooth. CVPR 2023"
+METHOD = Method(_FULL, fit, load, _CITATION)
+LORA = Method(_LORAS, fit, load, f"{_CITATION}; Hu et al. LoRA. ICLR 2022")
+WITHOUT_PRIOR = Method({name: replace(config, prior_weight=0) for name, config in _FULL.items()}, fit, load, _CITATION)

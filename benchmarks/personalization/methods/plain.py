@@ -1,0 +1,34 @@
+"""The pipeline as it is, told the class: what every method has to beat in subject fidelity."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..subjects import Subject
+from .base import PAPER, Method, Personalized
+from .saved import read_config, write_config
+
+
+@dataclass(frozen=True)
+class Config:
+    """Nothing to choose."""
+
+
+class Plain(Personalized):
+    """See the module."""
+
+    def save(self, folder: Path) -> None:
+        write_config(folder, words=self.words)
+
+
+def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = None) -> Plain:
+    """See `Method`."""
+    return Plain(pipeline, subject.noun)
+
+
+def load(folder: Path, pipeline: Any) -> Plain:
+    """See `Method`."""
+    return Plain(pipeline, read_config(folder)["words"])
+
+
+METHOD = Method({PAPER: Config()}, fit, load, citation="")

@@ -1,0 +1,48 @@
+"""Prior preservation: pictures of the class by the model itself, that it is not to forget (Ruiz et al. 2023, 3.2)."""
+
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+from tqdm import tqdm
+
+from dreamsim_metric.folders import write_file
+
+from .base import Sampling
+from .plain import Plain
+
+
+def class_pictures(
+    pipeline: Any, noun: str, count: int, sampling: Sampling, batch_size: int, work: Path | None
+) -> list[PIL.Image.Image]:
+    """Pictures of "a {noun}", of the seeds 0 … count − 1; those that were made before are not made again.
+
+    Args:
+        pipeline: not tuned.
+        noun: of the class.
+        count: how many.
+        sampling: steps and guidance.
+        batch_size: made at once.
+        work: folder of a training: they are kept beside it, for all subjects of the class; None: nowhere.
+
+    Raises:
+        OSError: the disk is full or not writable.
+    """
+    plain, found = Plain(pipeline, noun), []
+    folder = None if work is None else work.parent / ("class-" + re.sub(r"\W+", "-", noun))
+    for start in tqdm(range(0, count, batch_size), desc=f"pictures of a {noun}", unit="batch", disable=None):
+        seeds = range(start, min(start + batch_size, count))
+        files = [folder / f"{seed:05}.png" for seed in seeds] if folder is not None else []
+        if files and all(file.is_file() for file in files):
+            found += [PIL.Image.open(file).convert("RGB") for file in files]
+            continue
+        made = plain.draw(f"a {noun}", seeds, sampling)
+        for file, picture in zip(files, made, strict=False):
+            data = io.BytesIO()
+            picture.save(data, "PNG")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_file(file, data.getvalue())
+        found += made
+    return found

@@ -1,0 +1,35 @@
+"""All methods by name."""
+
+import difflib
+from collections.abc import Sequence
+
+from . import custom_diffusion, decomposition, dreambooth, fabric, ip_adapter, plain, textual_inversion
+from .base import Method
+
+METHODS: dict[str, Method] = {
+    "plain": plain.METHOD,
+    "dreambooth": dreambooth.METHOD,
+    "dreambooth-lora": dreambooth.LORA,
+    "dreambooth-no-prior": dreambooth.WITHOUT_PRIOR,
+    "textual-inversion": textual_inversion.METHOD,
+    "custom-diffusion": custom_diffusion.METHOD,
+    "decomposition": decomposition.METHOD,
+    "fabric": fabric.METHOD,
+    "ip-adapter": ip_adapter.METHOD,
+}
+
+
+def find_methods(names: Sequence[str]) -> dict[str, Method]:
+    """Methods of these names, in that order.
+
+    Raises:
+        ValueError: an unknown name, with the nearest ones.
+    """
+    for name in names:
+        if name not in METHODS:
+            near = difflib.get_close_matches(name, METHODS, n=2, cutoff=0.4)
+            raise ValueError(
+                f"unknown method {name!r}{': did you mean ' + ' or '.join(near) + '?' if near else ''} "
+                f"Known: {', '.join(METHODS)}"
+            )
+    return {name: METHODS[name] for name in names}

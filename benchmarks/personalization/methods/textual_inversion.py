@@ -1,0 +1,96 @@
+"""Textual Inversion (Gal et al. 2023): a new word is learnt for the subject, and nothing else.
+
+Defaults are those of the authors' configuration for Stable Diffusion 1, 5e-3 for each photograph of a batch of 2, and
+of their README: 5,000 steps. `sd15` is the recipe of DreamBench++ (Peng et al. 2025).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..subjects import Subject, fill
+from .base import PAPER, Method, Personalized
+from .saved import read_config, write_config
+from .tokens import load_words, save_words, settle, with_words
+from .tuning import Denoiser, Example, Tuning, pick, tune
+
+WORD = "<subject>"
+TEMPLATES = (
+    *("a photo of a {}", "a picture of a {}", "an image of a {}", "a close-up of a {}", "a bright photo of a {}"),
+    *("a dark photo of a {}", "a cropped photo of a {}", "a good photo of a {}", "a photo of one {}", "a view of a {}"),
+)
+
+
+@dataclass(frozen=True)
+class Config(Tuning):
+    """See `Tuning`.
+
+    Attributes:
+        vectors: tokens that the word is made of.
+        initial: what it begins as; empty: the noun of the class.
+        templates: one is drawn for each photograph of a step.
+    """
+
+    steps: int = 5000
+    learning_rate: float = 1e-2
+    batch_size: int = 2
+    flip: float = 0.5
+    vectors: int = 1
+    initial: str = ""
+    templates: tuple[str, ...] = TEMPLATES
+
+
+class Inverted(Personalized):
+    """A pipeline with a word for the subject.
+
+    Attributes:
+        vectors: tokens that the word is made of.
+    """
+
+    def __init__(self, pipeline: Any, words: str, vectors: int) -> None:
+        super().__init__(pipeline, words)
+        self.vectors = vectors
+
+    def save(self, folder: Path) -> None:
+        write_config(folder, words=self.words, vectors=self.vectors)
+        save_words(self.pipeline, [self.words], self.vectors, folder)
+
+
+def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = None) -> Inverted:
+    """See `Method`."""
+    twin, learnt = with_words(pipeline, [WORD], config.initial or subject.noun, config.vectors)
+    denoiser = Denoiser(twin, told=True)
+    encoded = denoiser.encode(subject.pictures)
+
+    def batch(random: torch.Generator) -> list[Example]:
+        chosen = torch.randint(0, len(config.templates), (config.batch_size,), generator=random).tolist()
+        pictures = pick(encoded, config.batch_size, config.flip, random)
+        return [
+            Example(latents, fill(config.templates[i], WORD), 1 / config.batch_size)
+            for latents, i in zip(pictures, chosen, strict=True)
+        ]
+
+    tune(denoiser, learnt, batch, config, work)
+    settle(twin)
+    return Inverted(twin, WORD, config.vectors)
+
+
+def load(folder: Path, pipeline: Any) -> Inverted:
+    """See `Method`."""
+    held = read_config(folder)
+    return Inverted(load_words(pipeline, folder), held["words"], held["vectors"])
+
+
+METHOD = Method(
+    {
+        PAPER: Config(),
+        "sd15": Config(steps=3000, learning_rate=5e-4),
+        "sdxl": Config(steps=3000, learning_rate=5e-4),
+        "mini": Config(steps=150, learning_rate=5e-2, vectors=4),
+    },
+    fit,
+    load,
+    citation="Gal et al. An Image is Worth One Word. ICLR 2023",
+)

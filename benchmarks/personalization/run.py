@@ -1,0 +1,260 @@
+"""Methods × subjects × prompts × seeds: fitted, sampled, and their cost written down.
+
+A run is a folder:
+
+    settings.json                        what all pictures have in common
+    pictures/METHOD/SUBJECT/PROMPT/SEED.png     PROMPT: the text's slug; `class`: the class alone, by the tuned model
+    manifest.jsonl                       a line a picture: how to make it again
+    costs.jsonl                          seconds and peak memory of each fit and each sampling
+    failures.jsonl                       what failed, and why; tried again by the next run
+    fits/METHOD/                         settings.json, and a folder a subject that the method's `load` takes
+
+Under `accelerate launch` each process, on one machine or on several that share the folder, takes its share of methods ×
+subjects. A run that was stopped goes on.
+"""
+
+import hashlib
+import io
+import json
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+import torch
+from accelerate import PartialState
+from tqdm import tqdm
+
+from data_tools.manifest import Row, append_rows, open_run, read_rows
+from data_tools.pipelines import Model, load_model, versions
+from dreamsim_metric.folders import write_file
+
+from .layout import CLASS, RUN_PICTURES
+from .methods.base import Method, Personalized, Sampling
+from .subjects import Subject
+
+FITS = "fits"
+COSTS, FAILURES = "costs.jsonl", "failures.jsonl"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all pictures of a run have in common.
+
+    Attributes:
+        model: as `data_tools.pipelines.load_model` takes it; so `revision`, `variant` and `dtype`.
+        sampling: steps and guidance.
+        seeds: 0 … seeds − 1 of each prompt, drawn together.
+        class_pictures: of the class alone, for prior preservation.
+    """
+
+    model: str = "mini-diffusion"
+    revision: str | None = None
+    variant: str | None = None
+    dtype: str = "float32"
+    sampling: Sampling = Sampling()
+    seeds: int = 4
+    class_pictures: int = 4
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A method and a subject: one fit and its pictures."""
+
+    name: str
+    method: Method
+    config: Any
+    subject: Subject
+
+    def __str__(self) -> str:
+        return f"{self.name}, {self.subject.name}"
+
+
+@dataclass(frozen=True)
+class _Request:
+    """Pictures that are drawn together: of a prompt, or of the class alone."""
+
+    slug: str
+    kind: str
+    text: str
+    count: int
+    of_subject: bool = True
+
+
+def run(
+    plan: Plan,
+    methods: Mapping[str, tuple[Method, Any]],
+    subjects: Sequence[Subject],
+    out: Path,
+    device: str | None = None,
+) -> list[Row]:
+    """Fit and sample all that is missing.
+
+    A job that fails is written down, and the others go on.
+
+    Args:
+        plan: what the pictures have in common.
+        methods: method and configuration by name.
+        subjects: with their prompts.
+        out: folder of the run.
+        device: default: CUDA where there is one.
+
+    Returns:
+        The failures of this process: method, subject, stage, error.
+
+    Raises:
+        ValueError: no prompts, or the folder was begun with other settings: which differ.
+        FileExistsError: the folder holds something else.
+        FileNotFoundError: parts of the pipeline are missing.
+        OSError: no such model, or the disk is full; what was made is intact.
+    """
+    if plan.seeds < 1 or plan.class_pictures < 0:
+        raise ValueError(f"got {plan.seeds} seeds, {plan.class_pictures} pictures of the class; expected 1, 0 or more")
+    for subject in subjects:
+        if not subject.prompts:
+            raise ValueError(f"subject {subject.name} has no prompts")
+    state = PartialState(cpu=device == "cpu")
+    model = load_model(
+        plan.model,
+        revision=plan.revision,
+        variant=plan.variant,
+        dtype=plan.dtype,
+        device=state.device if device is None or device == "cpu" else device,
+    )
+    facts = {"revision": model.revision, "scheduler": model.scheduler, "device": model.pipeline.device.type}
+    with state.main_process_first():
+        open_run(out, {**_plain(plan), **facts, "versions": versions()})
+        for name, (_, config) in methods.items():
+            open_run(out / FITS / name, _plain(config))
+    jobs = [_Job(name, *method, subject) for subject in subjects for name, method in methods.items()]
+    failures: list[Row] = []
+    doing = _Jobs(plan, model, out)
+    ours = jobs[state.process_index :: state.num_processes]
+    bar = tqdm(ours, unit="fit", disable=None if state.is_main_process else True)
+    for job in bar:
+        bar.set_description(str(job))
+        try:
+            doing.do(job)
+        except (ValueError, RuntimeError, FloatingPointError, ConnectionError, FileNotFoundError) as error:
+            failures.append(_failure(job, doing.stage, error))
+            append_rows(out, failures[-1:], FAILURES)
+            print(f"{job}: {doing.stage} failed: {failures[-1]['error']}", file=sys.stderr)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+    state.wait_for_everyone()
+    return failures
+
+
+class _Jobs:
+    def __init__(self, plan: Plan, model: Model, out: Path) -> None:
+        self.plan, self.model, self.out = plan, model, out
+        self.stage = ""
+
+    def do(self, job: _Job) -> None:
+        """Fit, unless that was done, and draw what is missing."""
+        rows = [row for row in read_rows(self.out) if (row["method"], row["subject"]) == (job.name, job.subject.name)]
+        there = {(row["prompt"], row["seed"]) for row in rows if (self.out / row["path"]).is_file()}
+        requests = [_Request(p.slug, p.kind, p.text, self.plan.seeds) for p in job.subject.prompts]
+        requests.append(_Request(CLASS, CLASS, f"a {job.subject.noun}", self.plan.class_pictures, of_subject=False))
+        # Whole requests: a picture's last bits depend on what it was computed beside.
+        missing = [one for one in requests if not all((one.slug, seed) in there for seed in range(one.count))]
+        if not missing:
+            return
+        self.stage = "fit"
+        fitted = self.fitted(job)
+        self.stage = "sample"
+        with _cost(self.out, job, "sample", sum(one.count for one in missing)):
+            for one in missing:
+                if one.of_subject:
+                    made = fitted.generate(one.text, one.count, 0, self.plan.sampling)
+                else:
+                    made = fitted.draw(one.text, range(one.count), self.plan.sampling)
+                self.keep(job, one, fitted.words, made)
+
+    def fitted(self, job: _Job) -> Personalized:
+        """From its folder, or fitted now."""
+        folder = self.out / FITS / job.name / job.subject.name
+        if folder.is_dir():
+            return job.method.load(folder, self.model.pipeline)
+        work = folder.with_name(f"{folder.name}.work")
+        with _cost(self.out, job, "fit", 1):
+            fitted = job.method.fit(job.subject, self.model.pipeline, job.config, work)
+        beside = folder.with_name(f"{folder.name}.part")
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
+        fitted.save(beside)
+        beside.rename(folder)
+        shutil.rmtree(work, ignore_errors=True)
+        return fitted
+
+    def keep(self, job: _Job, one: _Request, words: str, made: Sequence[PIL.Image.Image]) -> None:
+        """Write pictures and their rows."""
+        folder = self.out / RUN_PICTURES / job.name / job.subject.name / one.slug
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = []
+        for seed, picture in enumerate(made):
+            data = io.BytesIO()
+            picture.save(data, "PNG")
+            file = folder / f"{seed}.png"
+            write_file(file, data.getvalue())
+            rows.append(
+                {
+                    "path": file.relative_to(self.out).as_posix(),
+                    "method": job.name,
+                    "subject": job.subject.name,
+                    "prompt": one.slug,
+                    "kind": one.kind,
+                    "text": one.text,
+                    "words": words,
+                    "seed": seed,
+                    "model": self.model.name,
+                    "revision": self.model.revision,
+                    "scheduler": self.model.scheduler,
+                    "dtype": self.plan.dtype,
+                    **asdict(self.plan.sampling),
+                    "sha256": hashlib.sha256(data.getvalue()).hexdigest(),
+                }
+            )
+        append_rows(self.out, rows)
+
+
+@contextmanager
+def _cost(out: Path, job: _Job, stage: str, count: int) -> Iterator[None]:
+    """Write down what a stage took, once it has ended."""
+    cuda = torch.cuda.is_available()
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
+    start = time.perf_counter()
+    yield
+    # Of a processor's memory only the process's highest use so far is known, in KiB.
+    peak = torch.cuda.max_memory_allocated() if cuda else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    append_rows(
+        out,
+        [
+            {
+                "method": job.name,
+                "subject": job.subject.name,
+                "stage": stage,
+                "count": count,
+                "seconds": round(time.perf_counter() - start, 3),
+                "peak_bytes": peak,
+            }
+        ],
+        COSTS,
+    )
+
+
+def _failure(job: _Job, stage: str, error: BaseException) -> Row:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return {"method": job.name, "subject": job.subject.name, "stage": stage, "error": text}
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    """A dataclass as JSON will give it back: tuples become lists."""
+    return dict(json.loads(json.dumps(asdict(value))))

@@ -1,0 +1,173 @@
+"""Subjects to personalize for: a few photographs of each, what it is called, and prompts with `{}` in its place.
+
+A folder of subjects is one of
+
+- DreamBench (Ruiz et al. 2023; `google/dreambooth`): `prompts_and_classes.txt` beside or in `dataset/` or `subjects/`;
+- yours: a subfolder of photographs a subject, `subjects.csv` (`subject`, `class` and, where there are several lists of
+  prompts, `prompts`) and `prompts.csv` (`prompt`, with `{}`, and if you like `kind` and `list`).
+
+A mask of `NAME.jpg`, white where the subject is, is `masks/NAME.png` beside it.
+"""
+
+import ast
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import PIL.Image
+
+from dreamsim_metric.csv_table import Record, Sheet
+
+DREAMBENCH = "prompts_and_classes.txt"
+SUBJECTS, PROMPTS = "subjects.csv", "prompts.csv"
+PLACEHOLDER = "{}"
+PICTURES = {".jpg", ".jpeg", ".png", ".webp"}
+_LIVING = {"cat", "dog"}  # classes of DreamBench that its second list is for
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What to ask for.
+
+    Attributes:
+        text: with `{}` where the subject goes: "a {} in the snow".
+        kind: for breakdowns: `recontextualization`, `accessory`, `property` in DreamBench.
+    """
+
+    text: str
+    kind: str = ""
+
+    def __post_init__(self) -> None:
+        fill(self.text, "")
+
+    @property
+    def slug(self) -> str:
+        """Names its folder: "a-in-the-snow"."""
+        return re.sub(r"[^a-z0-9]+", "-", self.text.lower()).strip("-")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Something to be painted.
+
+    Attributes:
+        name: of its folder.
+        noun: of its class: "dog", "stuffed animal".
+        pictures: photographs of it.
+        prompts: to ask for.
+    """
+
+    name: str
+    noun: str
+    pictures: tuple[Path, ...]
+    prompts: tuple[Prompt, ...] = ()
+
+    @cached_property
+    def masks(self) -> tuple[Path | None, ...]:
+        """Of each photograph, where there is one."""
+        files = [picture.parent / "masks" / f"{picture.stem}.png" for picture in self.pictures]
+        return tuple(file if file.is_file() else None for file in files)
+
+
+def fill(prompt: str, words: str) -> str:
+    """Put words for the subject into a prompt.
+
+    Raises:
+        ValueError: the prompt has no place for them, or two.
+    """
+    if prompt.count(PLACEHOLDER) != 1:
+        raise ValueError(f"got the prompt {prompt!r}; expected {PLACEHOLDER} in it once, where the subject goes")
+    return prompt.replace(PLACEHOLDER, words)
+
+
+def read_subjects(folder: Path, names: list[str] | None = None) -> list[Subject]:
+    """Subjects of a folder, by name.
+
+    Args:
+        folder: see above.
+        names: of those wanted; None for all.
+
+    Raises:
+        FileNotFoundError: no such folder, no table in it, or a subject without photographs.
+        ValueError: an unknown subject, a table that lacks something, a photograph that will not open.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no such folder of subjects: {folder}")
+    base, nouns, prompts = _dreambench(folder) if _is_dreambench(folder) else _ours(folder)
+    unknown = sorted(set(names or ()) - set(nouns))
+    if unknown:
+        raise ValueError(f"{folder} has no subject {', '.join(unknown)}; it has {', '.join(sorted(nouns))}")
+    return [Subject(name, nouns[name], _pictures(base / name), prompts[name]) for name in sorted(names or nouns)]
+
+
+def _pictures(folder: Path) -> tuple[Path, ...]:
+    files = sorted(file for file in folder.glob("*") if file.suffix.lower() in PICTURES)
+    if not files:
+        raise FileNotFoundError(f"no photographs in {folder}; expected some, {', '.join(sorted(PICTURES))}")
+    for file in files:
+        try:
+            with PIL.Image.open(file) as picture:
+                picture.load()
+        except (OSError, SyntaxError) as error:
+            raise ValueError(f"{file} cannot be read ({error}); replace or remove it") from error
+    return tuple(files)
+
+
+def _is_dreambench(folder: Path) -> bool:
+    return any((place / DREAMBENCH).is_file() for place in (folder, folder.parent)) and not (folder / SUBJECTS).exists()
+
+
+def _dreambench(folder: Path) -> tuple[Path, dict[str, str], dict[str, tuple[Prompt, ...]]]:
+    file = next(place / DREAMBENCH for place in (folder, folder.parent) if (place / DREAMBENCH).is_file())
+    base = next((folder / name for name in ("dataset", "subjects") if (folder / name).is_dir()), folder)
+    text = file.read_text(encoding="utf-8")
+    nouns = dict(re.findall(r"^(\w+),([\w ]+?)\s*$", text.partition("subject_name,class")[2], re.M))
+    lists = [
+        tuple(_prompt(ast.literal_eval(line)) for line in re.findall(r"^\s*('.*?')\.format", part, re.M))
+        for part in text.split("prompt_list = [")[1:]
+    ]
+    if not nouns or len(lists) != 2:
+        raise ValueError(f"{file} has {len(nouns)} subjects and {len(lists)} lists of prompts; expected DreamBench's")
+    return base, nouns, {name: lists[noun in _LIVING] for name, noun in nouns.items()}
+
+
+def _prompt(template: str) -> Prompt:
+    text = template.replace("{0} {1}", PLACEHOLDER)
+    if not text.startswith("a {}"):  # "a red {}"
+        return Prompt(text, "property")
+    return Prompt(text, "accessory" if re.search("wearing|outfit", text) else "recontextualization")
+
+
+def _ours(folder: Path) -> tuple[Path, dict[str, str], dict[str, tuple[Prompt, ...]]]:
+    for name in (SUBJECTS, PROMPTS):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder} has no {name}; expected DreamBench, or {SUBJECTS} and {PROMPTS}")
+    subjects, prompts = Sheet(folder / SUBJECTS), Sheet(folder / PROMPTS)
+    subjects.require(("subject", "class"))
+    prompts.require(("prompt",))
+    lists: dict[str, list[Prompt]] = {}
+    for row in _whole(prompts, "prompt"):
+        lists.setdefault(row.get("list", ""), []).append(Prompt(row["prompt"], row.get("kind", "")))
+    rows = _whole(subjects, "subject", "class")
+    missing = {row.get("prompts", "") for row in rows} - set(lists)
+    if missing:
+        raise ValueError(f"{folder / PROMPTS} has no list {', '.join(map(repr, sorted(missing)))}; add its prompts")
+    return (
+        folder,
+        {row["subject"]: row["class"] for row in rows},
+        {row["subject"]: tuple(lists[row.get("prompts", "")]) for row in rows},
+    )
+
+
+def _whole(sheet: Sheet, *needed: str) -> list[dict[str, str]]:
+    """The cells of all rows, which must be whole and have these columns filled."""
+
+    def cells(record: Record) -> dict[str, str]:
+        return record.cells | {column: record.text(column) for column in needed}
+
+    rows = list(sheet.rows(cells))
+    wrong = [row for row in rows if isinstance(row, str)]
+    if wrong or not rows:
+        raise ValueError(f"{sheet.path} cannot be used: {'; '.join(wrong) or 'it has no rows'}")
+    return [row for row in rows if not isinstance(row, str)]

@@ -1,0 +1,305 @@
+"""Runs of methods × subjects: resumed, failed, refused, and an image adapter in the released format."""
+
+import dataclasses
+
+import numpy as np
+import PIL.Image
+import pytest
+import safetensors.torch
+import torch
+from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
+
+from benchmarks.personalization import run as runs
+from benchmarks.personalization.commands import configured, spread
+from benchmarks.personalization.methods import dreambooth, ip_adapter, plain, textual_inversion
+from benchmarks.personalization.methods.base import Sampling
+from benchmarks.personalization.subjects import Prompt, Subject, read_subjects
+from data_tools.manifest import read_rows
+from data_tools.pipelines import load_model
+
+from .pictures import PHOTOGRAPHS
+from .pipelines import stable_diffusion
+
+PROMPTS = (Prompt("a {}", "plain"), Prompt("a red {}", "property"))
+METHODS = {
+    "plain": (plain.METHOD, plain.Config()),
+    "words": (textual_inversion.METHOD, textual_inversion.Config(steps=2)),
+    "network": (dreambooth.METHOD, dreambooth.Config(steps=2, prior_weight=0.0)),
+}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return str(stable_diffusion(tmp_path_factory.mktemp("sd"), safety_checker=False))
+
+
+@pytest.fixture(scope="module")
+def subjects(tmp_path_factory):
+    made = []
+    for number, name in enumerate(("cat", "apple")):
+        folder = tmp_path_factory.mktemp(name)
+        for i in range(2):
+            PIL.Image.open(PHOTOGRAPHS[number]).convert("RGB").resize((40 + i, 40)).save(folder / f"{i}.png")
+        made.append(Subject(f"my_{name}", name, tuple(sorted(folder.glob("*.png"))), PROMPTS))
+    return made
+
+
+@pytest.fixture
+def plan(model):
+    return runs.Plan(model, sampling=Sampling(2), seeds=2, class_pictures=1)
+
+
+def contents(out):
+    return {file.relative_to(out).as_posix(): file.read_bytes() for file in sorted(out.rglob("*.png"))}
+
+
+def test_a_run_paints_every_prompt_and_seed_and_says_how_and_at_what_cost(plan, subjects, tmp_path):
+    assert runs.run(plan, METHODS, subjects, tmp_path / "out", "cpu") == []
+    rows = read_rows(tmp_path / "out")
+    assert len(rows) == 3 * 2 * (2 * 2 + 1)
+    expected = {
+        f"pictures/{method}/{subject.name}/{slug}/{seed}.png"
+        for method in METHODS
+        for subject in subjects
+        for slug, seeds in (("a", 2), ("a-red", 2), ("class", 1))
+        for seed in range(seeds)
+    }
+    assert {row["path"] for row in rows} == set(contents(tmp_path / "out")) == expected
+    row = next(row for row in rows if row["path"] == "pictures/words/my_cat/a-red/1.png")
+    again = textual_inversion.METHOD.load(
+        tmp_path / "out" / "fits" / "words" / "my_cat", load_model(plan.model).pipeline
+    )
+    picture = again.generate(row["text"], 2, 0, Sampling(row["steps"], row["guidance"]))[row["seed"]]
+    np.testing.assert_array_equal(picture, PIL.Image.open(tmp_path / "out" / row["path"]))
+    costs = read_rows(tmp_path / "out", runs.COSTS)
+    assert len(costs) == 2 * 3 * 2
+    assert all(cost["seconds"] >= 0 and cost["peak_bytes"] > 1e8 for cost in costs)
+    assert not list((tmp_path / "out").rglob("*.work"))
+
+
+def test_a_run_that_was_killed_goes_on_and_ends_as_if_it_had_not_been(plan, subjects, tmp_path, monkeypatch):
+    runs.run(plan, METHODS, subjects, tmp_path / "whole", "cpu")
+    honest, seen = runs.write_file, []
+
+    def killed(*arguments):
+        seen.append(1)
+        if len(seen) == 12:
+            raise KeyboardInterrupt
+        return honest(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "write_file", killed)
+        with pytest.raises(KeyboardInterrupt):
+            runs.run(plan, METHODS, subjects, tmp_path / "killed", "cpu")
+    assert runs.run(plan, METHODS, subjects, tmp_path / "killed", "cpu") == []
+    assert contents(tmp_path / "whole") == contents(tmp_path / "killed")
+    paths = [row["path"] for row in read_rows(tmp_path / "killed")]
+    assert len(paths) == len(set(paths))
+    (tmp_path / "killed" / "pictures/words/my_cat/a/0.png").unlink()
+    monkeypatch.setitem(METHODS, "words", (dataclasses.replace(METHODS["words"][0], fit=None), METHODS["words"][1]))
+    assert runs.run(plan, METHODS, subjects, tmp_path / "killed", "cpu") == []  # from the fit that is there
+    assert contents(tmp_path / "whole") == contents(tmp_path / "killed")
+
+
+def test_a_fit_that_fails_is_written_down_and_tried_again_and_the_rest_is_finished(plan, subjects, tmp_path):
+    def fail(*arguments):
+        raise ValueError("no way")
+
+    methods = {**METHODS, "words": (dataclasses.replace(textual_inversion.METHOD, fit=fail), METHODS["words"][1])}
+    failures = runs.run(plan, methods, subjects, tmp_path, "cpu")
+    expected = [{"method": "words", "subject": s.name, "stage": "fit", "error": "no way"} for s in subjects]
+    assert failures == read_rows(tmp_path, runs.FAILURES) == expected
+    assert len(contents(tmp_path)) == 2 * 2 * 5
+    assert runs.run(plan, METHODS, subjects, tmp_path, "cpu") == []
+    assert len(contents(tmp_path)) == 3 * 2 * 5
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [({"seeds": 0}, "got 0 seeds"), ({"class_pictures": -1}, "-1 pictures of the class"), ({"dtype": "int4"}, "int4")],
+)
+def test_plans_that_cannot_be_are_refused(plan, subjects, tmp_path, changes, said):
+    with pytest.raises((ValueError, KeyError), match=said):
+        runs.run(dataclasses.replace(plan, **changes), METHODS, subjects, tmp_path / "out", "cpu")
+
+
+def test_other_settings_do_not_go_into_the_same_folder(plan, subjects, tmp_path):
+    few = {"plain": METHODS["plain"]}
+    runs.run(plan, few, subjects[:1], tmp_path, "cpu")
+    with pytest.raises(ValueError, match=r"sampling was .* now"):
+        runs.run(dataclasses.replace(plan, sampling=Sampling(3)), few, subjects, tmp_path, "cpu")
+    runs.run(plan, {"words": METHODS["words"]}, subjects[:1], tmp_path, "cpu")  # one more method may
+    other = {"words": (textual_inversion.METHOD, textual_inversion.Config(steps=3))}
+    with pytest.raises(ValueError, match="steps was 2, now 3"):
+        runs.run(plan, other, subjects, tmp_path, "cpu")
+    with pytest.raises(ValueError, match="has no prompts"):
+        runs.run(plan, few, [dataclasses.replace(subjects[0], prompts=())], tmp_path, "cpu")
+
+
+def released_adapter(folder, pipeline):
+    """IP-Adapter's files with random weights: image encoder, projection, keys and values of each cross-attention."""
+    torch.manual_seed(0)
+    vision = CLIPVisionConfig(
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        image_size=32,
+        patch_size=16,
+        projection_dim=16,
+    )
+    CLIPVisionModelWithProjection(vision).save_pretrained(folder / "models" / "image_encoder")
+    CLIPImageProcessor(size=32, crop_size=32).save_pretrained(folder / "models" / "image_encoder")
+    wide = pipeline.unet.config.cross_attention_dim
+    held = {
+        "image_proj.proj.weight": torch.randn(4 * wide, 16),
+        "image_proj.proj.bias": torch.zeros(4 * wide),
+        "image_proj.norm.weight": torch.ones(wide),
+        "image_proj.norm.bias": torch.zeros(wide),
+    }
+    names = [name for name in pipeline.unet.attn_processors if "attn2" in name]
+    for i, name in enumerate(names):
+        out = pipeline.unet.get_submodule(name.removesuffix(".processor")).to_k.out_features
+        held |= {f"ip_adapter.{2 * i + 1}.to_{part}_ip.weight": torch.randn(out, wide) for part in "kv"}
+    safetensors.torch.save_file(held, folder / "models" / "ip-adapter_sd15.safetensors")
+
+
+def test_an_image_adapter_looks_at_the_photographs_and_leaves_the_pipeline(model, subjects, tmp_path):
+    pipeline = load_model(model).pipeline
+    before = plain.Plain(pipeline, "cat").generate("a {}", 2, 0, Sampling(2))
+    released_adapter(tmp_path / "weights", pipeline)
+    config = ip_adapter.Config(weights=str(tmp_path / "weights"))
+    seen = []
+    for subject in subjects:
+        fitted = ip_adapter.fit(dataclasses.replace(subject, noun="cat"), pipeline, config)
+        seen.append(np.stack(fitted.generate("a {}", 2, 0, Sampling(2))))
+        fitted.save(tmp_path / subject.name)
+        again = ip_adapter.load(tmp_path / subject.name, pipeline)
+        np.testing.assert_array_equal(seen[-1], np.stack(again.generate("a {}", 2, 0, Sampling(2))))
+    assert not np.array_equal(*seen)
+    without = ip_adapter.fit(subjects[0], pipeline, dataclasses.replace(config, scale=0.0))
+    np.testing.assert_array_equal(np.stack(before), np.stack(without.generate("a {}", 2, 0, Sampling(2))))
+    np.testing.assert_array_equal(
+        np.stack(before), np.stack(plain.Plain(pipeline, "cat").generate("a {}", 2, 0, Sampling(2)))
+    )
+    with pytest.raises(OSError, match=r"cannot load no\.safetensors"):
+        ip_adapter.fit(subjects[0], pipeline, dataclasses.replace(config, file="no.safetensors"))
+
+
+def test_settings_of_methods_come_from_preset_and_command_line():
+    found = configured(["dreambooth", "plain"], "mini", ["dreambooth.steps=7", "dreambooth.learning_rate=1"])
+    assert found["dreambooth"][1] == dataclasses.replace(dreambooth.METHOD.presets["mini"], steps=7, learning_rate=1.0)
+    assert configured(["dreambooth"], "paper", ["dreambooth.identifier=zwx"])["dreambooth"][1].identifier == "zwx"
+    assert configured(["custom-diffusion"], "sd21", [])["custom-diffusion"][1].steps == 250  # the paper's
+
+
+@pytest.mark.parametrize(
+    ("names", "preset", "changes", "said"),
+    [
+        (["dreamboth"], "mini", [], "did you mean dreambooth"),
+        (["plain"], "huge", [], "unknown preset 'huge'; expected one of mini"),
+        (["plain"], "mini", ["dreambooth.steps=3"], "expected METHOD.FIELD=VALUE of one of plain"),
+        (["dreambooth"], "mini", ["steps=3"], "expected METHOD.FIELD=VALUE"),
+        (["dreambooth"], "mini", ["dreambooth.stepps=3"], "has no 'stepps'; it has batch_size"),
+        (["dreambooth"], "mini", ["dreambooth.steps=many"], "expected a value like 250"),
+        (["dreambooth"], "mini", ["dreambooth.class_sampling=3"], "expected a value like Sampling"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(names, preset, changes, said):
+    with pytest.raises(ValueError, match=said):
+        configured(names, preset, changes)
+
+
+def test_prompts_are_chosen_at_even_distances():
+    assert spread(range(25), 5) == (0, 5, 10, 15, 20)
+    assert spread(range(3), 7) == spread(range(3), None) == (0, 1, 2)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two subjects of one's own."""
+    for name in ("mug", "rex"):
+        (tmp_path / name / "masks").mkdir(parents=True)
+        for i in range(2):
+            PIL.Image.new("RGB", (8, 8), "red").save(tmp_path / name / f"{i}.png")
+    PIL.Image.new("L", (8, 8), 255).save(tmp_path / "mug" / "masks" / "1.png")
+    (tmp_path / "subjects.csv").write_text("subject,class,prompts\nmug,cup,things\nrex,dog,animals\n")
+    (tmp_path / "prompts.csv").write_text(
+        "prompt,list,kind\na {} in the snow,things,place\na blue {},things,property\na {} asleep,animals,\n"
+    )
+    return tmp_path
+
+
+def test_subjects_of_ones_own_are_read_from_tables(folder):
+    mug, rex = read_subjects(folder)
+    assert (mug.name, mug.noun, len(mug.pictures), [mask is not None for mask in mug.masks]) == (
+        "mug",
+        "cup",
+        2,
+        [False, True],
+    )
+    assert mug.prompts == (Prompt("a {} in the snow", "place"), Prompt("a blue {}", "property"))
+    assert rex.prompts == (Prompt("a {} asleep"),)
+    assert read_subjects(folder, ["rex"]) == [rex]
+    assert [prompt.slug for prompt in mug.prompts] == ["a-in-the-snow", "a-blue"]
+
+
+DREAMBENCH = """Classes
+
+subject_name,class
+vase,vase
+dog,dog
+
+Prompts
+
+prompt_list = [
+'a {0} {1} in the jungle'.format(unique_token, class_token),
+'a red {0} {1}'.format(unique_token, class_token)
+]
+
+prompt_list = [
+'a {0} {1} wearing a red hat'.format(unique_token, class_token)
+]
+"""
+
+
+@pytest.mark.parametrize("place", ["dataset", "subjects"])
+def test_dreambench_is_read_as_it_is_published(tmp_path, place):
+    (tmp_path / "prompts_and_classes.txt").write_text(DREAMBENCH)
+    for name in ("vase", "dog"):
+        (tmp_path / place / name).mkdir(parents=True)
+        PIL.Image.new("RGB", (8, 8)).save(tmp_path / place / name / "00.jpg")
+    dog, vase = read_subjects(tmp_path)
+    assert vase.prompts == (Prompt("a {} in the jungle", "recontextualization"), Prompt("a red {}", "property"))
+    assert dog.prompts == (Prompt("a {} wearing a red hat", "accessory"),)
+    assert read_subjects(tmp_path / place) == [dog, vase]  # the file beside the folder
+
+
+def damage(path, text):
+    path.write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "said"),
+    [
+        (lambda f: damage(f / "mug" / "0.png", "no picture"), ValueError, "0.png cannot be read"),
+        (lambda f: [file.unlink() for file in (f / "mug").glob("*.png")], FileNotFoundError, "no photographs in"),
+        (lambda f: (f / "prompts.csv").unlink(), FileNotFoundError, "has no prompts.csv"),
+        (lambda f: damage(f / "prompts.csv", "prompt,list\na cup,things\n"), ValueError, "in it once"),
+        (lambda f: damage(f / "prompts.csv", "prompt,list\na {},things\n"), ValueError, "has no list 'animals'"),
+        (lambda f: damage(f / "prompts.csv", "prompt,list\na {},things,3\n"), ValueError, "has 3 cells"),
+        (lambda f: damage(f / "subjects.csv", "name\nmug\n"), ValueError, "no column subject, class"),
+        (lambda f: damage(f / "subjects.csv", "subject,class,prompts\nmug,,things\n"), ValueError, "class is empty"),
+    ],
+)
+def test_folders_of_subjects_that_lack_something_say_what(folder, change, error, said):
+    change(folder)
+    with pytest.raises(error, match=said):
+        read_subjects(folder)
+
+
+def test_unknown_subjects_and_folders_are_refused(folder):
+    with pytest.raises(ValueError, match="has no subject cup; it has mug, rex"):
+        read_subjects(folder, ["cup"])
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        read_subjects(folder / "nowhere")
