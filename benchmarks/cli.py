@@ -85,7 +85,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--device", help="default: cuda where there is one, else cpu")
         command.add_argument("--json", action="store_true", help="print what was found as JSON")
     add_commands(commands)
-    report = commands.add_parser("report", help="one page of what human and sensitivity wrote")
+    report = commands.add_parser(
+        "report", help="one page of what was measured: human, sensitivity, personalize or score"
+    )
     report.set_defaults(run=_report)
     report.add_argument("folder", type=Path, metavar="DIR", help="their --out")
     report.add_argument("--out", type=Path, metavar="FILE", help="default: report.html in the folder")
@@ -168,8 +170,10 @@ def _sensitivity(arguments: argparse.Namespace) -> None:
 
 def _report(arguments: argparse.Namespace) -> None:
     from .report.page import write_report
+    from .report.personalization import is_scored, write_personalization_report
 
-    print(write_report(arguments.folder, arguments.out))
+    write = write_personalization_report if is_scored(arguments.folder) else write_report
+    print(write(arguments.folder, out=arguments.out))
 
 
 def asked_for(arguments: argparse.Namespace) -> tuple[dict[str, Any], Any]:

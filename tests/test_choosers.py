@@ -216,16 +216,16 @@ def test_a_person_is_asked_about_all_pairs_and_may_go_on_after_a_stop(tmp_path, 
         page(address, limit=4)
         raise KeyboardInterrupt
 
+    folder, asked = tmp_path / "asked", []
     with pytest.raises(KeyboardInterrupt):
-        by_person(references, tmp_path, tell=stop, every=0.1)(pictures)
-    asked = []
-    choice = by_person(references, tmp_path, tell=lambda address: page(address) or asked.append(address), every=0.1)(
+        by_person(references, folder, tell=stop, every=0.1)(pictures)
+    choice = by_person(references, folder, tell=lambda address: page(address) or asked.append(address), every=0.1)(
         pictures
     )
     # 0 and 255 are 100 and 155, 120 and 135, 140 and 115 from the references.
     assert choice == Choice(1, 2, (2.0, 6.0, 1.0))
     assert len(asked) == 1
-    (place,) = tmp_path.iterdir()
+    (place,) = folder.iterdir()
     study = Study.read(place)
     assert len(read_responses(place, study)) == 9  # 3 references × 3 pairs, none twice
     monkeypatch.setattr(choosers, "start", None)  # nobody needs to be asked again

@@ -434,6 +434,7 @@ def test_a_prompt_has_its_rounds_once_and_then_pictures_of_what_was_chosen(tiny,
     assert levels(fabric.references, photographs(2)) == 0
     fabric.save(tmp_path / "saved")
     made = fabric.generate("a red {}", 2, 0, QUICK)
+    assert fabric.work is None
     (tmp_path / "answers.jsonl").write_text("")
     again = fabric.generate("a red {}", 1, 1, QUICK)
     assert levels(made[1:], again) <= 1
@@ -442,6 +443,8 @@ def test_a_prompt_has_its_rounds_once_and_then_pictures_of_what_was_chosen(tiny,
     (tmp_path / "answers.jsonl").write_text('{"round": 0, "liked": 1, "disliked": 0}\n')
     loaded = METHOD.load(tmp_path / "saved", tiny)
     assert levels(made, loaded.generate("a red {}", 2, 0, QUICK)) == 0
+    shown = sorted(file.name for file in (tmp_path / "saved" / "rounds-a-red").iterdir())
+    assert shown == ["0-0-disliked.png", "0-1-liked.png"]
     assert levels(made, Fabric(tiny, "cat").generate("a red {}", 2, 0, QUICK)) > 0
 
 

@@ -1,14 +1,17 @@
 """Runs of methods × subjects: resumed, failed, refused, and an image adapter in the released format."""
 
 import dataclasses
+import errno
 
 import numpy as np
+import pandas as pd
 import PIL.Image
 import pytest
 import safetensors.torch
 import torch
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
+from benchmarks import cli
 from benchmarks.personalization import run as runs
 from benchmarks.personalization.commands import configured, spread
 from benchmarks.personalization.methods import dreambooth, ip_adapter, plain, textual_inversion
@@ -110,6 +113,19 @@ def test_a_fit_that_fails_is_written_down_and_tried_again_and_the_rest_is_finish
     expected = [{"method": "words", "subject": s.name, "stage": "fit", "error": "no way"} for s in subjects]
     assert failures == read_rows(tmp_path, runs.FAILURES) == expected
     assert len(contents(tmp_path)) == 2 * 2 * 5
+    assert runs.run(plan, METHODS, subjects, tmp_path, "cpu") == []
+    assert len(contents(tmp_path)) == 3 * 2 * 5
+
+
+def test_a_full_disk_ends_the_run_and_the_next_one_goes_on(plan, subjects, tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "write_file", full)
+        with pytest.raises(OSError, match="no space left"):
+            runs.run(plan, METHODS, subjects, tmp_path, "cpu")
+    assert not read_rows(tmp_path)
     assert runs.run(plan, METHODS, subjects, tmp_path, "cpu") == []
     assert len(contents(tmp_path)) == 3 * 2 * 5
 
@@ -303,3 +319,73 @@ def test_unknown_subjects_and_folders_are_refused(folder):
         read_subjects(folder, ["cup"])
     with pytest.raises(FileNotFoundError, match="no such folder"):
         read_subjects(folder / "nowhere")
+
+
+@pytest.fixture(scope="module")
+def dreambench(tmp_path_factory):
+    """DreamBench's layout with two subjects."""
+    folder = tmp_path_factory.mktemp("dreambench")
+    (folder / "prompts_and_classes.txt").write_text(DREAMBENCH)
+    for number, name in enumerate(("vase", "dog")):
+        (folder / "dataset" / name).mkdir(parents=True)
+        for i in range(3):
+            picture = PIL.Image.open(PHOTOGRAPHS[number]).convert("RGB").resize((48, 40)).rotate(5 * i)
+            picture.save(folder / "dataset" / name / f"{i:02}.jpg")
+    return folder
+
+
+QUICK = ["--metrics", "mini", "psnr", "--draws", "50", "--steps", "2", "--seeds", "2", "--class-pictures", "2"]
+
+
+def test_one_command_goes_from_subjects_to_a_report_and_another_scores_pictures(model, dreambench, tmp_path, capsys):
+    out, cache = tmp_path / "run", ["--cache", str(tmp_path / "cache.sqlite")]
+    fits = ["--methods", "plain", "textual-inversion", "fabric", "--set", "textual-inversion.steps=1"]
+    command = ["personalize", str(dreambench), "--model", model, "--device", "cpu", "--out", str(out), *fits]
+    assert cli.main([*command, *QUICK, *cache]) == 0
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[-1] == str(out / "report.html")
+    page = (out / "report.html").read_text()
+    for text in ("textual-inversion", "fabric", "real photographs", "data:image/jpeg"):
+        assert text in page
+    scores = pd.read_parquet(out / "scores" / "scores.parquet")
+    assert set(scores["method"]) == {"plain", "textual-inversion", "fabric", "real photographs"}
+    pictures = pd.read_parquet(out / "scores" / "pictures.parquet")
+    assert len(pictures) == 2 * 3 * (2 * (2 + 1) + 2 * 2)  # metrics, methods; seeds of three prompts, class of two dogs
+
+    again = tmp_path / "scored"
+    elsewhere = ["score", str(out / "pictures"), "--subjects", str(dreambench), "--out", str(again)]
+    assert cli.main([*elsewhere, "--metrics", "mini", "psnr", "--draws", "50", *cache, "--json"]) == 0
+    capsys.readouterr()
+    pd.testing.assert_frame_equal(pd.read_parquet(again / "scores.parquet"), scores)
+    assert cli.main(["report", str(again), "--out", str(tmp_path / "page.html")]) == 0
+    assert "textual-inversion" in (tmp_path / "page.html").read_text()
+
+
+def test_failed_fits_are_an_error_after_the_report_is_written(model, dreambench, tmp_path, capsys):
+    command = ["personalize", str(dreambench), "--model", model, "--device", "cpu", "--out", str(tmp_path / "run")]
+    failing = ["--methods", "plain", "ip-adapter", "--set", f"ip-adapter.weights={tmp_path}", "--only", "vase", *QUICK]
+    assert cli.main([*command, *failing, "--cache", str(tmp_path / "cache.sqlite")]) == 1
+    said = capsys.readouterr().err
+    assert "1 of 2 fits failed" in said
+    assert f"cannot load ip-adapter_sd15.safetensors of {tmp_path}" in said
+    assert "Traceback" not in said
+    assert "ip-adapter" in (tmp_path / "run" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--prompts", "0"], "got --prompts 0; expected 1 or more"),
+        (["--only", "sheep"], "has no subject sheep; it has dog, vase"),
+        (["--methods", "dreambooht"], "did you mean dreambooth"),
+        (["--preset", "giant"], "unknown preset 'giant'"),
+        (["--model", "nowhere/nothing"], "cannot get 'nowhere/nothing' from the hub"),
+        (["--copy-below", "mini"], "expected METRIC=NUMBER"),
+    ],
+)
+def test_what_cannot_be_asked_is_one_line(dreambench, tmp_path, capsys, more, said):
+    few = ["--methods", "plain", "--prompts", "1", *QUICK, "--device", "cpu"]
+    assert cli.main(["personalize", str(dreambench), "--out", str(tmp_path), *few, *more]) == 1
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Traceback" not in error

@@ -83,8 +83,17 @@ def add_commands(commands: Any) -> None:
         command.add_argument("--json", action="store_true", help="print the scores as JSON")
 
 
+def _report(folder: Path, subjects: Sequence[Any], out: Path | None = None) -> None:
+    from ..report.personalization import write_personalization_report
+
+    print(write_personalization_report(folder, subjects, out))
+
+
 def _personalize(arguments: argparse.Namespace) -> None:
-    from .methods.base import Sampling
+    from ..cli import quick_without_network
+
+    with quick_without_network():  # before anything imports the hub's client
+        from .methods.base import Sampling
     from .run import FAILURES, Plan, run
     from .subjects import read_subjects
 
@@ -105,9 +114,11 @@ def _personalize(arguments: argparse.Namespace) -> None:
         arguments.seeds,
         arguments.class_pictures,
     )
-    failures = run(plan, methods, subjects, arguments.out, arguments.device)
+    with quick_without_network():
+        failures = run(plan, methods, subjects, arguments.out, arguments.device)
     # With all their prompts: the folder may hold more than this run asked for.
     _rate(arguments, arguments.out, read_subjects(arguments.subjects), arguments.out / SCORES)
+    _report(arguments.out, subjects)
     if failures:
         raise RuntimeError(
             f"{len(failures)} of {len(methods) * len(subjects)} fits failed; {arguments.out / FAILURES} says why, and "
@@ -118,11 +129,13 @@ def _personalize(arguments: argparse.Namespace) -> None:
 def _score(arguments: argparse.Namespace) -> None:
     from .subjects import read_subjects
 
-    _rate(arguments, arguments.pictures, read_subjects(arguments.subjects), arguments.out)
+    subjects = read_subjects(arguments.subjects)
+    _rate(arguments, arguments.pictures, subjects, arguments.out)
+    _report(arguments.out, subjects)
 
 
 def _rate(arguments: argparse.Namespace, pictures: Path, subjects: Sequence[Any], out: Path) -> None:
-    """Score what is there and print the table."""
+    """Score what is there and print the tables."""
     import json
 
     from dreamsim_metric.weights import cache_dir

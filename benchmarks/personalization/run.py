@@ -13,6 +13,7 @@ Under `accelerate launch` each process, on one machine or on several that share 
 subjects. A run that was stopped goes on.
 """
 
+import errno
 import hashlib
 import io
 import json
@@ -40,6 +41,7 @@ from .methods.base import Method, Personalized, Sampling
 from .subjects import Subject
 
 FITS = "fits"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 COSTS, FAILURES = "costs.jsonl", "failures.jsonl"
 
 
@@ -141,7 +143,9 @@ def run(
         bar.set_description(str(job))
         try:
             doing.do(job)
-        except (ValueError, RuntimeError, FloatingPointError, ConnectionError, FileNotFoundError) as error:
+        except (ValueError, ArithmeticError, RuntimeError, OSError) as error:
+            if isinstance(error, OSError) and error.errno in _FULL:  # the others would fail too
+                raise
             failures.append(_failure(job, doing.stage, error))
             append_rows(out, failures[-1:], FAILURES)
             print(f"{job}: {doing.stage} failed: {failures[-1]['error']}", file=sys.stderr)
@@ -191,7 +195,7 @@ class _Jobs:
         fitted.save(beside)
         beside.rename(folder)
         shutil.rmtree(work, ignore_errors=True)
-        return fitted
+        return job.method.load(folder, self.model.pipeline)  # so that resumed or not it is the same
 
     def keep(self, job: _Job, one: _Request, words: str, made: Sequence[PIL.Image.Image]) -> None:
         """Write pictures and their rows."""

@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 # Colours that nothing else has, which become the page's variables.
-_INK, _MUTED, _FAINT = "#010101", "#010102", "#010103"
+INK, MUTED, _FAINT = "#010101", "#010102", "#010103"
 _SERIES = tuple(f"#0102{i:02x}" for i in range(8))
-_VARIABLES = {_INK: "--ink", _MUTED: "--muted", _FAINT: "--faint"} | {
+_VARIABLES = {INK: "--ink", MUTED: "--muted", _FAINT: "--faint"} | {
     colour: f"--series-{i}" for i, colour in enumerate(_SERIES)
 }
 _DASHES = ("-", "--", ":")
@@ -27,13 +27,13 @@ _STYLE: dict[Any, Any] = {
     "font.size": 8.5,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.edgecolor": _MUTED,
-    "axes.labelcolor": _MUTED,
-    "axes.titlecolor": _INK,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": MUTED,
+    "axes.titlecolor": INK,
     "axes.titlesize": 8.5,
-    "text.color": _INK,
-    "xtick.color": _MUTED,
-    "ytick.color": _MUTED,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
     "grid.color": _FAINT,
     "grid.linewidth": 0.8,
     "lines.linewidth": 1.6,
@@ -66,7 +66,7 @@ class Line:
 
 
 @contextmanager
-def _drawing(width: float, height: float) -> Iterator[tuple[Figure, list[str]]]:
+def drawing(width: float, height: float) -> Iterator[tuple[Figure, list[str]]]:
     """A figure in inches, and where its SVG goes."""
     made: list[str] = []
     with matplotlib.rc_context(_STYLE):
@@ -99,7 +99,7 @@ def bars(rows: pd.DataFrame, lines: Sequence[Line], score: str) -> str:
     """
     place = {line.name: line for line in lines}
     floor = chance(score)
-    with _drawing(4.8, 0.65 + 0.22 * len(rows)) as (figure, made):
+    with drawing(4.8, 0.65 + 0.22 * len(rows)) as (figure, made):
         axes = figure.subplots()
         y = -np.arange(len(rows))
         axes.barh(
@@ -110,8 +110,8 @@ def bars(rows: pd.DataFrame, lines: Sequence[Line], score: str) -> str:
             color=[place[name].colour for name in rows["metric"]],
             alpha=0.85,
         )
-        axes.hlines(y, rows["from"], rows["to"], color=_INK, linewidth=1.4)
-        axes.set_yticks(y, rows["metric"], color=_INK)
+        axes.hlines(y, rows["from"], rows["to"], color=INK, linewidth=1.4)
+        axes.set_yticks(y, rows["metric"], color=INK)
         axes.tick_params(axis="y", length=0)
         for column, text, side in (
             ("others", "one person ", "right"),
@@ -120,11 +120,11 @@ def bars(rows: pd.DataFrame, lines: Sequence[Line], score: str) -> str:
         ):
             value = rows[column].iloc[0]
             if not np.isnan(value):
-                axes.axvline(value, color=_INK, linewidth=1, linestyle="--" if column == "ceiling" else "-")
+                axes.axvline(value, color=INK, linewidth=1, linestyle="--" if column == "ceiling" else "-")
                 top: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
                 axes.annotate(text, (value, 1), (0, 2), ha=side, fontsize=7.5, **top)
         if floor:
-            axes.axvline(floor, color=_MUTED, linewidth=1)
+            axes.axvline(floor, color=MUTED, linewidth=1)
         axes.set(xlabel=f"{score}{'; bars begin at chance' if floor else ''}", ylim=(0.6 - len(rows), 0.6))
         axes.margins(x=0.02)
         axes.grid(axis="x")
@@ -144,7 +144,7 @@ def scatter(x: np.ndarray, y: np.ndarray, line: Line, xlabel: str, ylabel: str) 
     shown = np.random.default_rng(0).permutation(len(x))[:_SHOWN_POINTS]
     parts = [part for part in np.array_split(np.argsort(x, kind="stable"), _BINS) if len(part)]
     jitter = np.random.default_rng(1).uniform(-0.02, 0.02, len(shown)) * (np.ptp(y) or 1)
-    with _drawing(2.9, 2.5) as (figure, made):
+    with drawing(2.9, 2.5) as (figure, made):
         axes = figure.subplots()
         axes.plot(
             x[shown],
@@ -159,7 +159,7 @@ def scatter(x: np.ndarray, y: np.ndarray, line: Line, xlabel: str, ylabel: str) 
             [x[part].mean() for part in parts],
             [y[part].mean() for part in parts],
             "o-",
-            color=_INK,
+            color=INK,
             markersize=3.5,
             linewidth=1.2,
         )
@@ -182,16 +182,16 @@ def margins(rows: pd.DataFrame, lines: Sequence[Line]) -> str:
     """
     first = rows[rows["metric"] == rows["metric"].iloc[0]]
     names, people, counts = first["margin"].tolist(), first["people"].tolist(), first["triplets"].tolist()
-    with _drawing(4.8, 3.4) as (figure, made):
+    with drawing(4.8, 3.4) as (figure, made):
         axes = figure.subplots()
         x = np.arange(len(names))
-        axes.plot(x, people, "s-", color=_INK, markersize=4, linewidth=1.2)
+        axes.plot(x, people, "s-", color=INK, markersize=4, linewidth=1.2)
         axes.annotate("people ", (x[-1], people[-1]), (-4, 0), textcoords="offset points", ha="right", fontsize=7.5)
         for line in lines:
             mine = rows[rows["metric"] == line.name].set_index("margin")["agreement"].reindex(names)
             axes.plot(x, mine, "o", linestyle=line.dash, color=line.colour, markersize=3.5)
         axes.set_xticks(x, [f"{name}\n{n} triplets" for name, n in zip(names, counts, strict=True)], fontsize=7.5)
-        axes.axhline(50, color=_MUTED, linewidth=1)
+        axes.axhline(50, color=MUTED, linewidth=1)
         axes.set(xlabel="lead of the majority, share of the votes", ylabel="with the majority, %")
         axes.grid(axis="y")
     return made[0]
@@ -212,7 +212,7 @@ def speeds(rows: pd.DataFrame, lines: Sequence[Line], score: str) -> str:
     rows = rows[rows["seconds"] > 0].sort_values("value")
     if not len(rows):
         return ""
-    with _drawing(4.8, max(3.4, 0.2 * len(rows) + 0.6)) as (figure, made):
+    with drawing(4.8, max(3.4, 0.2 * len(rows) + 0.6)) as (figure, made):
         axes = figure.subplots()
         axes.set_xscale("log")
         axes.scatter(
@@ -227,29 +227,43 @@ def speeds(rows: pd.DataFrame, lines: Sequence[Line], score: str) -> str:
         edge = 0.06 * (high - low) or 1
         axes.set_ylim(low - edge, high + edge)
         axes.margins(x=0.1)
-        heights = _apart((rows["value"].to_numpy() - low + edge) / (high - low + 2 * edge), 1 / max(9, len(rows) - 0.5))
-        for height, row in zip(heights, rows.itertuples(), strict=True):
-            axes.annotate(
-                row.metric,
-                (row.seconds, row.value),
-                (1.03, height),
-                textcoords="axes fraction",
-                va="center",
-                fontsize=7.5,
-                arrowprops={
-                    "arrowstyle": "-",
-                    "color": _MUTED,
-                    "linewidth": 0.5,
-                    "shrinkA": 1,
-                    "shrinkB": 4,
-                    "relpos": (0, 0.5),
-                },
-                annotation_clip=False,
-            )
+        heights = (rows["value"].to_numpy() - low + edge) / (high - low + 2 * edge)
+        name_beside(axes, rows["metric"], rows["seconds"], rows["value"], heights)
         axes.set(xlabel="seconds a pair", ylabel=score)
         axes.grid()
         axes.set_axisbelow(True)
     return made[0]
+
+
+def name_beside(axes: Axes, names: Iterable[str], x: Iterable[float], y: Iterable[float], heights: np.ndarray) -> None:
+    """Names on the right, each with a line to its point.
+
+    Args:
+        axes: to draw in.
+        names: of the points.
+        x, y: where they are.
+        heights: the same as shares of the axes' height, ascending.
+    """
+    places = _apart(heights, 1 / max(9, len(heights) - 0.5))
+    for name, across, up, height in zip(names, x, y, places, strict=True):
+        axes.annotate(
+            name,
+            (across, up),
+            (1.03, height),
+            textcoords="axes fraction",
+            va="center",
+            fontsize=7.5,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": MUTED,
+                "linewidth": 0.5,
+                "shrinkA": 1,
+                "shrinkB": 4,
+                "relpos": (0, 0.5),
+            },
+            annotation_clip=False,
+            parse_math=False,
+        )
 
 
 def _apart(heights: np.ndarray, least: float) -> np.ndarray:
@@ -274,7 +288,7 @@ def curves(rows: pd.DataFrame, lines: Sequence[Line], unit: str) -> str:
     """
     levels = sorted(rows["level"].unique())
     means = rows.pivot_table(index="level", columns="metric", values="relative")
-    with _drawing(2.9, 2.2) as (figure, made):
+    with drawing(2.9, 2.2) as (figure, made):
         axes: Axes = figure.subplots()
         x = np.arange(1, len(levels) + 1)
         for line in lines:
@@ -292,6 +306,6 @@ def curves(rows: pd.DataFrame, lines: Sequence[Line], unit: str) -> str:
         axes.set(
             xlim=(-0.3, max(len(x), 1.5) + 0.3), xlabel=unit or " ", ylim=(-0.05, max(1.1, means.max().max() + 0.1))
         )
-        axes.axhline(1, color=_MUTED, linewidth=1)
+        axes.axhline(1, color=MUTED, linewidth=1)
         axes.grid(axis="y")
     return made[0]

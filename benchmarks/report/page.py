@@ -7,16 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
 
-from dreamsim_metric.folders import write_file
 from dreamsim_metric.scores import by_margin
 
 from .. import sensitivity
 from ..human import run
 from .charts import Line, bars, margins, scatter, speeds
 from .examples import Example, read_examples
+from .rendering import write_page
 from .sensitivity import read_sensitivity
 from .tables import read_table
 
@@ -105,19 +104,8 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
             f"no results in {folder}; expected a folder that `dreamsim-bench human` or `sensitivity` wrote with --out"
         )
     shown = _human(folder) if measured else {"settings": None, "metrics": [], "lines": []}
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    noticed = read_sensitivity(folder, shown["lines"])
-    text = environment.get_template("page.html").render(shown, sensitivity=noticed, infinity=math.inf)
-    out = out or folder / "report.html"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_file(out, text.encode())
-    return out
+    shown["sensitivity"] = read_sensitivity(folder, shown["lines"])
+    return write_page("page.html", shown, out or folder / "report.html")
 
 
 def _human(folder: Path) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def make_chooser(
         return by_metric(name, references, options)
     if folder is None:
         raise ValueError(f"got the chooser {PERSON!r} and no folder; expected one, where questions and votes are kept")
-    return by_person(references, folder)
+    return by_person(references, folder / "asked")
 
 
 def by_metric(name: str, references: Pictures, options: Options = _OPTIONS) -> Chooser:

@@ -25,7 +25,7 @@ from dreamsim_metric.folders import write_file
 from dreamsim_metric.images import to_pixels
 
 from ...metrics.base import Options
-from ..subjects import Subject, fill
+from ..subjects import Prompt, Subject, fill
 from .base import PAPER, Method, Personalized, Sampling, check_family
 from .choosers import Chooser, make_chooser
 from .fabric_attention import SELF, References, looking_at
@@ -118,7 +118,7 @@ class Fabric(Personalized):
         liked: pictures to be like.
         disliked: pictures to be unlike.
         references: that the pictures of rounds are compared with.
-        work: folder for what people are asked; None: there is none.
+        work: folder for the pictures of rounds and what people are asked; None: there is none.
     """
 
     def __init__(
@@ -157,6 +157,8 @@ class Fabric(Personalized):
             chooser = make_chooser(self.config.chooser, self.references, self.work, prompt=asked[0], options=self._at)
             found = rounds(self, prompt, chooser, self.config, _FAR * (1 + self.config.seed), sampling)
             self._taught[asked] = self.with_feedback(found)
+            if self.work is not None:
+                _write_rounds(found, self.work / f"rounds-{Prompt(prompt).slug}")
         return self._taught[asked].generate(prompt, n, seed, sampling)
 
     def with_feedback(self, found: Sequence[Round]) -> "Fabric":
@@ -182,10 +184,7 @@ class Fabric(Personalized):
         lists = {name: getattr(self, name) for name in _LISTS}
         for name, pictures in lists.items():
             for i, picture in enumerate(pictures):
-                data = io.BytesIO()
-                picture.save(data, "PNG")
-                (folder / name).mkdir(parents=True, exist_ok=True)
-                write_file(folder / name / f"{i:03}.png", data.getvalue())
+                _write(picture, folder / name / f"{i:03}.png")
         counts = {name: len(pictures) for name, pictures in lists.items()}
         write_config(folder, words=self.words, config=asdict(self.config), **counts)
 
@@ -243,6 +242,21 @@ def rounds(
             )
         found.append(Round(texts, pictures, choice.liked, choice.disliked, choice.scores))
     return found
+
+
+def _write_rounds(found: Sequence[Round], folder: Path) -> None:
+    """All pictures, named by round, number and what was said of them."""
+    for i, one in enumerate(found):
+        said = {one.liked: "-liked", one.disliked: "-disliked"}
+        for j, picture in enumerate(one.pictures):
+            _write(picture, folder / f"{i}-{j}{said.get(j, '')}.png")
+
+
+def _write(picture: PIL.Image.Image, file: Path) -> None:
+    data = io.BytesIO()
+    picture.save(data, "PNG")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_file(file, data.getvalue())
 
 
 def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = None) -> Fabric:

@@ -1,0 +1,189 @@
+"""Tables of a run's scores → columns of text, methods in rows."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from ..personalization.layout import CLASS, PHOTOGRAPHS
+from ..personalization.protocols import MEAN, OURS, TEXT
+from .page import Cell, Difference, Versus
+
+_SURE = 0.05  # a corrected p below it
+_NAMED = ["protocol", "score", "metric"]
+
+Figures = Iterable[tuple[str, float, float, float]]  # method, value, low, high
+
+
+@dataclass(frozen=True)
+class Column:
+    """A figure of all methods.
+
+    Attributes:
+        head: what it is, line by line.
+        better: `higher` or `lower`.
+        cells: by method; photographs have rank 0.
+    """
+
+    head: tuple[str, ...]
+    better: str
+    cells: dict[str, Cell]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A table of scores: columns, and their definitions by what each is of, empty where that is all of them."""
+
+    title: str
+    columns: list[Column]
+    definitions: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """All pairs of methods by one score.
+
+    Attributes:
+        title: protocol, score and metric.
+        sure: methods, and those that each is surely better than.
+        pairs: how many.
+        subjects: the fewest of a pair.
+        versus: the differences.
+    """
+
+    title: str
+    sure: dict[str, list[str]]
+    pairs: int
+    subjects: int
+    versus: Versus
+
+    @property
+    def sure_pairs(self) -> int:
+        """How many differ surely."""
+        return sum(map(len, self.sure.values()))
+
+
+def number(value: float) -> str:
+    """As the page has it.
+
+    >>> number(0.12345), number(23.456), number(float("nan"))
+    ('0.123', '23.46', '–')
+    """
+    return "–" if np.isnan(value) else f"{value:.3f}" if abs(value) < 10 else f"{value:.2f}"
+
+
+def column(head: Sequence[str], better: str, figures: Figures) -> Column:
+    """Cells with ranks among the methods.
+
+    Args:
+        head: what it is, line by line.
+        better: `higher` or `lower`.
+        figures: of each method and of photographs.
+    """
+    rows = list(figures)
+    sign = 1 if better == "higher" else -1
+    compared = [sign * value for name, value, *_ in rows if name != PHOTOGRAPHS]
+    cells = {
+        name: Cell(
+            number(value),
+            "" if np.isnan(low) else f"{number(low)} – {number(high)}",
+            0 if name == PHOTOGRAPHS else 1 + sum(other > sign * value for other in compared),
+        )
+        for name, value, low, high in rows
+    }
+    return Column(tuple(head), better, cells)
+
+
+def protocols(scores: pd.DataFrame) -> dict[str, list[Scores]]:
+    """Tables by protocol: one of each that is published, and of ours one a score, which many metrics have."""
+    found: dict[str, list[Scores]] = {}
+    for protocol, rows in scores.groupby("protocol", sort=False):
+        parts = rows.groupby("score", sort=False) if protocol == OURS else [("", rows)]
+        of = "metric" if protocol == OURS else "score"
+        found[str(protocol)] = [
+            Scores(str(title), list(_columns(part, protocol == OURS)), _definitions(part, of)) for title, part in parts
+        ]
+    return found
+
+
+def _columns(scores: pd.DataFrame, ours: bool) -> Iterator[Column]:
+    for (_, score, metric), rows in scores.groupby(_NAMED, sort=False):
+        head = (metric,) if ours else (score, metric)
+        yield column(head, rows["better"].iloc[0], _plain(rows, "value", "low", "high"))
+
+
+def _plain(rows: pd.DataFrame, *names: str) -> Figures:
+    return rows[["method", *names]].itertuples(index=False, name=None)
+
+
+def _definitions(rows: pd.DataFrame, of: str) -> list[tuple[str, str]]:
+    pairs = list(dict.fromkeys(zip(rows[of], rows["definition"], strict=True)))
+    return [("", pairs[0][1])] if len({text for _, text in pairs}) == 1 else pairs
+
+
+def comparisons(table: pd.DataFrame, scores: pd.DataFrame) -> list[Compared]:
+    """Every two methods by every score.
+
+    Args:
+        table: `comparisons`.
+        scores: the table `scores`, which gives the order: the best method first.
+    """
+    found = []
+    for key, rows in table.groupby(_NAMED, sort=False):
+        mine = scores[(scores[_NAMED] == list(key)).all(axis=1) & (scores["method"] != PHOTOGRAPHS)]
+        better = mine["better"].iloc[0] if len(mine) else "higher"
+        ranked = mine.sort_values("value", ascending=better == "lower", kind="stable")["method"]
+        order = list(dict.fromkeys([*ranked, *rows["better"], *rows["worse"]]))
+        differences = {}
+        for row in rows.itertuples():
+            # On the subjects that both have the order may be another than on all.
+            pair, sign = (row.better, row.worse), 1
+            if order.index(row.better) > order.index(row.worse):
+                pair, sign = (row.worse, row.better), -1
+            low, high = sorted((sign * row.low, sign * row.high))
+            interval = "one subject" if np.isnan(row.low) else f"{number(low)} to {number(high)}"
+            p = "p < 0.001" if row.p_holm < 0.001 else f"p = {row.p_holm:.2g}"
+            differences[pair] = Difference(number(sign * row.difference), interval, p, row.p_holm < _SURE)
+        title = ", ".join(key)
+        sure: dict[str, list[str]] = {}
+        for row in rows[rows["p_holm"] < _SURE].itertuples():
+            sure.setdefault(row.better, []).append(row.worse)
+        found.append(Compared(title, sure, len(rows), int(rows["subjects"].min()), Versus(title, order, differences)))
+    return found
+
+
+def breakdowns(
+    by_subject: pd.DataFrame, by_prompt: pd.DataFrame, scores: pd.DataFrame, metric: str
+) -> dict[str, list[Column]]:
+    """Subject fidelity by class and by subject, and with prompt fidelity by kind of prompt: means of equal weight.
+
+    Args:
+        by_subject, by_prompt, scores: the tables.
+        metric: of subject fidelity.
+    """
+    better = scores.drop_duplicates(["score", "metric"]).set_index(["score", "metric"])["better"]
+    mine = by_subject[
+        (by_subject["protocol"] == OURS) & (by_subject["score"] == MEAN) & (by_subject["metric"] == metric)
+    ]
+    counts = mine.groupby("noun")["subject"].nunique()
+    classes = [
+        _means(rows, (str(noun), f"{counts[noun]} subject{'s' if counts[noun] > 1 else ''}"), better[MEAN, metric])
+        for noun, rows in mine.groupby("noun")
+    ]
+    subjects = [
+        _means(rows, (str(name), rows["noun"].iloc[0]), better[MEAN, metric]) for name, rows in mine.groupby("subject")
+    ]
+    kinds = []
+    texts = by_prompt[by_prompt["score"] == TEXT]["metric"].unique()[:1]
+    for score, of in [(MEAN, metric), *((TEXT, name) for name in texts)]:
+        rows = by_prompt[(by_prompt["score"] == score) & (by_prompt["metric"] == of) & (by_prompt["kind"] != CLASS)]
+        for kind, some in rows.groupby("kind", sort=False):
+            head = (str(kind) or "no kind", f"{score}, {of}", f"{some['prompt'].nunique()} prompts")
+            kinds.append(_means(some, head, better[score, of]))
+    return {"class": classes, "kind of prompt": kinds, "subject": subjects}
+
+
+def _means(rows: pd.DataFrame, head: Sequence[str], better: str) -> Column:
+    means = rows.groupby("method", sort=False)["value"].mean()
+    return column(head, better, ((str(name), value, np.nan, np.nan) for name, value in means.items()))

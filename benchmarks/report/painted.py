@@ -1,0 +1,199 @@
+"""Painted pictures on the page, as far as they are still there: by subject, the best and worst, trees and rounds."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from torchvision.transforms.functional import to_pil_image
+
+from dreamsim_metric.images import to_pixels
+
+from ..personalization.layout import CLASS
+from ..personalization.run import FITS
+from ..personalization.subjects import PLACEHOLDER
+from ..thumbnails import thumbnail
+from .examples import jpeg_uri
+from .figures import number
+
+_SIDE, _TREE = 112, 720  # pixels of thumbnails
+_PROMPTS = 4  # of a subject
+_CASES = 2  # best, and worst, of a method
+_FED = ("liked", "disliked")  # folders of a fit that looks at pictures
+
+
+class Album:
+    """Thumbnails, read when they are asked for and once each; empty where a file is gone or will not open.
+
+    Args:
+        folder: that painted pictures' paths are relative to; None: there are none.
+        photographs: of each subject.
+    """
+
+    def __init__(self, folder: Path | None, photographs: Mapping[str, Sequence[Path]]) -> None:
+        self._folder, self._photographs = folder, photographs
+        self._read: dict[Path, str] = {}
+
+    def painted(self, path: str) -> str:
+        """One of a method's pictures, as a part of the page."""
+        return self.uri(self._folder / path) if self._folder else ""
+
+    def photographs(self, subject: str) -> list[str]:
+        """Those of a subject that are there."""
+        return [uri for file in self._photographs.get(subject, ()) if (uri := self.uri(file))]
+
+    def uri(self, file: Path, side: int = _SIDE) -> str:
+        """Any picture."""
+        if file not in self._read:
+            try:
+                self._read[file] = jpeg_uri(thumbnail(to_pil_image(to_pixels(file, None)[0]), side))
+            except (OSError, ValueError):
+                self._read[file] = ""
+        return self._read[file]
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A painted picture: as a part of the page, what a metric says of it, and what it was to be."""
+
+    uri: str
+    value: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A subject: its photographs, and each method's pictures of the same prompts and seeds.
+
+    Attributes:
+        subject, noun: what it is called.
+        photographs: as parts of the page.
+        heads: prompt and seed of each column.
+        rows: of each method; None where it has no such picture.
+    """
+
+    subject: str
+    noun: str
+    photographs: list[str]
+    heads: list[tuple[str, int]]
+    rows: dict[str, list[Shot | None]]
+
+
+@dataclass(frozen=True)
+class Cases:
+    """A method's pictures that are nearest to a photograph, nearest first, and farthest, farthest first."""
+
+    method: str
+    best: list[tuple[Shot, str]]  # with a photograph of the subject
+    worst: list[tuple[Shot, str]]
+
+
+def grids(rows: pd.DataFrame, methods: Sequence[str], album: Album) -> list[Grid]:
+    """All subjects that a picture is there of.
+
+    Args:
+        rows: of the table `pictures`, of one metric.
+        methods: in the order of the page.
+        album: of the pictures.
+    """
+    asked = rows[rows["kind"] != CLASS]
+    found = []
+    for (subject, noun), some in asked.groupby(["subject", "noun"], sort=True):
+        heads = _shared(some)
+        shots = {
+            (row.method, row.prompt, row.seed): _shot(row, album)
+            for row in some.itertuples()
+            if (row.prompt, row.seed) in heads
+        }
+        if any(shot.uri for shot in shots.values()):
+            by_method = {name: [shots.get((name, *head)) for head in heads] for name in methods}
+            filled = {name: shown for name, shown in by_method.items() if any(shown)}
+            said = [(_prompt(prompt, noun), seed) for prompt, seed in heads]
+            found.append(Grid(str(subject), str(noun), album.photographs(str(subject)), said, filled))
+    return found
+
+
+def _shared(rows: pd.DataFrame) -> list[tuple[str, int]]:
+    """Prompts that most methods have, spread over the list, each with the first seed that most have of it."""
+    counts = rows.groupby(["prompt", "seed"], sort=False)["method"].nunique()
+    best = [
+        (str(prompt), int(seeds.droplevel(0).sort_index().idxmax()), int(seeds.max()))
+        for prompt, seeds in counts.groupby(level=0, sort=False)
+    ]
+    most = max(count for *_, count in best)
+    full = [(prompt, seed) for prompt, seed, count in best if count == most]
+    shown = min(_PROMPTS, len(full))
+    return [full[i * len(full) // shown] for i in range(shown)]
+
+
+def cases(rows: pd.DataFrame, methods: Sequence[str], distance: bool, album: Album) -> list[Cases]:
+    """The extremes of each method by its nearest photograph, no subject twice while there are others.
+
+    Args:
+        rows: of the table `pictures`, of one metric.
+        methods: in the order of the page.
+        distance: whether less is nearer.
+        album: of the pictures.
+    """
+    asked = rows[(rows["kind"] != CLASS) & rows["nearest"].notna()]
+    found = []
+    for method in methods:
+        mine = asked[asked["method"] == method].sort_values("nearest", ascending=distance, kind="stable")
+        if len(mine):
+            best, worst = _few(mine), _few(mine[::-1])
+            found.append(Cases(method, *([_beside(row, album) for row in few] for few in (best, worst))))
+    return found
+
+
+def _few(ordered: pd.DataFrame) -> list[Any]:
+    again = ordered["subject"].duplicated()
+    return list(pd.concat([ordered[~again], ordered[again]]).head(_CASES).itertuples())
+
+
+def _beside(row: Any, album: Album) -> tuple[Shot, str]:
+    return _shot(row, album), next(iter(album.photographs(row.subject)), "")
+
+
+def _shot(row: Any, album: Album) -> Shot:
+    caption = f"{row.subject}, {_prompt(row.prompt, row.noun)}, seed {row.seed}"
+    return Shot(album.painted(row.path), number(row.nearest), caption)
+
+
+def _prompt(text: str, noun: str) -> str:
+    return text.replace(PLACEHOLDER, noun)
+
+
+def trees(home: Path | None, album: Album) -> list[tuple[str, str]]:
+    """Trees of concepts that fits drew: of whom, and the picture.
+
+    Args:
+        home: folder of the run; None: there is none.
+        album: reads it.
+    """
+    files = sorted(home.glob(f"{FITS}/*/*/tree.png")) if home else []
+    return [(f"{file.parts[-2]}, {file.parts[-3]}", uri) for file in files if (uri := album.uri(file, _TREE))]
+
+
+def rounds(home: Path | None, album: Album) -> list[tuple[str, dict[str, list[str]]]]:
+    """Feedback that fits were given: of whom, and the pictures by what became of them.
+
+    Fits that only look at the subject's photographs have liked pictures alone, which are in the grids already.
+
+    Args:
+        home: folder of the run; None: there is none.
+        album: reads the pictures in `liked`, `disliked` and all folders called `round…`.
+    """
+    found = []
+    for fit in sorted(path for path in home.glob(f"{FITS}/*/*") if path.is_dir()) if home else []:
+        said = [fit / name for name in _FED]
+        asked = sorted(path for path in fit.glob("round*") if path.is_dir())
+        groups = {folder.name: [uri for file in _pngs(folder) if (uri := album.uri(file))] for folder in asked + said}
+        groups = {name: uris for name, uris in groups.items() if uris}
+        if groups.keys() - {_FED[0]}:
+            found.append((f"{fit.name}, {fit.parent.name}", groups))
+    return found
+
+
+def _pngs(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*.png") if not file.name.startswith("reference"))

@@ -1,0 +1,248 @@
+"""One HTML file of a run of `dreamsim-bench personalize`: scores, how sure they are, pictures, and what it cost.
+
+Pictures and photographs are read when the page is made, and only if they are still where they were: of the tables alone
+there is a page too.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..human.run import MEASURED, SETTINGS
+from ..personalization.aggregate import COMPARISON_COLUMNS, PROMPT_COLUMNS, SCORE_COLUMNS, SUBJECT_COLUMNS
+from ..personalization.agreement import AGREEMENT_COLUMNS
+from ..personalization.commands import SCORES as TABLES_FOLDER
+from ..personalization.layout import PHOTOGRAPHS, RUN, RUN_PICTURES
+from ..personalization.protocols import MEAN, OURS, TEXT
+from ..personalization.run import FITS
+from ..personalization.scoring import PICTURE_COLUMNS, TABLES
+from ..personalization.subjects import Subject
+from .charts import Line
+from .costs import Cost, read_costs, read_failures
+from .figures import Column, breakdowns, column, comparisons, number, protocols
+from .painted import Album, cases, grids, rounds, trees
+from .published import PUBLISHED, Published
+from .rendering import write_page
+from .tables import read_table
+from .tradeoff import Axis, tradeoff
+
+_DIVERSITY = "diversity"  # of ours: what fidelity is shown against where nothing measures prompts
+_COLUMNS = {
+    "scores": SCORE_COLUMNS,
+    "by_subject": SUBJECT_COLUMNS,
+    "by_prompt": PROMPT_COLUMNS,
+    "pictures": PICTURE_COLUMNS,
+    "comparisons": COMPARISON_COLUMNS,
+    "agreement": AGREEMENT_COLUMNS,
+    "metrics": ("metric", "status", "direction"),
+}
+
+Frames = Mapping[str, pd.DataFrame]
+
+
+def is_scored(run: Path) -> bool:
+    """Whether a folder holds scores of methods, in `scores` or itself."""
+    return any((folder / "by_subject.parquet").is_file() for folder in (run, run / TABLES_FOLDER))
+
+
+def write_personalization_report(run: Path, subjects: Sequence[Subject] | None = None, out: Path | None = None) -> Path:
+    """Make a page that needs nothing else: no script, no other file, no network.
+
+    Args:
+        run: folder of a run, with its tables in `scores`, or a folder of the tables alone.
+        subjects: whose photographs are shown. Default: where the tables say they were.
+        out: the file; default `report.html` in the folder.
+
+    Returns:
+        The file.
+
+    Raises:
+        FileNotFoundError: the folder holds no scores, or not all of their tables.
+        ValueError: a table or another file of the run is damaged.
+        OSError: the disk is full or not writable.
+    """
+    folder = run / TABLES_FOLDER if (run / TABLES_FOLDER / SETTINGS).is_file() else run
+    if not (folder / SETTINGS).is_file() or not (folder / "scores.parquet").is_file():
+        raise FileNotFoundError(
+            f"no scores in {run}; expected a folder that `dreamsim-bench personalize` or `score` wrote with --out"
+        )
+    tables = _read_tables(folder)
+    settings = _read_json(folder / SETTINGS)
+    missing = [name for name in ("methods", "subjects", "pictures") if name not in settings]
+    if missing:
+        raise ValueError(f"{folder / SETTINGS} lacks {', '.join(missing)}; score again into that folder")
+    home = _home(run, folder, settings)
+    shown = _shown(tables, settings, home, _album(home, settings, subjects))
+    return write_page("personalization.html", shown, out or run / "report.html")
+
+
+def _read_tables(folder: Path) -> Frames:
+    tables = {name: read_table(folder, f"{name}.parquet") for name in TABLES}
+    for name, columns in _COLUMNS.items():
+        missing = [one for one in columns if one not in tables[name]]
+        if missing:
+            raise ValueError(
+                f"{folder / name}.parquet lacks the columns {', '.join(missing)}; expected the table of "
+                "`dreamsim-bench personalize` or `score`: score again into that folder"
+            )
+    return tables
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise ValueError(f"{file} is damaged ({error}); run again into that folder") from error
+
+
+def _home(run: Path, folder: Path, settings: Mapping[str, Any]) -> Path | None:
+    """The folder of the run that painted the pictures, if it is there."""
+    beside = Path(settings["pictures"]).parent
+    return run if folder != run else beside if (beside / RUN).is_file() else None
+
+
+def _album(home: Path | None, settings: Mapping[str, Any], subjects: Sequence[Subject] | None) -> Album:
+    folders = [home / RUN_PICTURES] if home else []
+    folder = next((one for one in [*folders, Path(settings["pictures"])] if one.is_dir()), None)
+    if subjects is None:
+        photographs = {name: [Path(file) for file in one["photographs"]] for name, one in settings["subjects"].items()}
+    else:
+        photographs = {subject.name: list(subject.pictures) for subject in subjects}
+    return Album(folder, photographs)
+
+
+def _shown(tables: Frames, settings: dict[str, Any], home: Path | None, album: Album) -> dict[str, Any]:
+    """All that the template names."""
+    scores, metrics = tables["scores"], tables["metrics"]
+    fidelity = scores[(scores["protocol"] == OURS) & (scores["score"] == MEAN)]
+    compared = [name for name in metrics["metric"] if name in set(fidelity["metric"])]
+    lead = compared[0] if compared else ""
+    of_lead = fidelity[fidelity["metric"] == lead]
+    methods = _ordered(settings["methods"], of_lead)
+    lines = [Line(name, position) for position, name in enumerate(methods)]
+    costs = read_costs(home, methods)
+    found: dict[str, Any] = {
+        "settings": settings,
+        "plan": _read_json(home / SETTINGS) if home and (home / SETTINGS).is_file() else {},
+        "fits": _fit_settings(home, methods),
+        "metrics": metrics.to_dict("records"),
+        "methods": methods,
+        "photographs": PHOTOGRAPHS,
+        "lead": lead,
+        "protocols": protocols(scores),
+        "comparisons": comparisons(tables["comparisons"], scores),
+        "tradeoff": _tradeoffs(scores, compared, metrics, lines),
+        "breakdowns": breakdowns(tables["by_subject"], tables["by_prompt"], scores, lead) if lead else {},
+        "costs": costs,
+        "cost_chart": _cost_chart(costs, of_lead, lead, lines) if lead else "",
+        "lead_figures": {row["method"]: number(row["value"]) for row in of_lead.to_dict("records")},
+        "trees": trees(home, album),
+        "rounds": rounds(home, album),
+        "agreement": _agreement(tables["agreement"]),
+        "failures": read_failures(home),
+        "published": [(table, _ours(table, scores)) for table in PUBLISHED],
+        "grids": [],
+        "cases": [],
+    }
+    if lead:
+        pictures = tables["pictures"][tables["pictures"]["metric"] == lead]
+        distance = metrics.set_index("metric")["direction"][lead] == "distance"
+        found["grids"] = grids(pictures, methods, album)
+        found["cases"] = cases(pictures, methods, distance, album)
+    return found
+
+
+def _ordered(methods: Sequence[str], fidelity: pd.DataFrame) -> list[str]:
+    """The best first; those without the figure last."""
+    lower = len(fidelity) > 0 and fidelity["better"].iloc[0] == "lower"
+    best = fidelity.sort_values("value", ascending=lower, kind="stable")["method"].tolist()
+    return [name for name in best if name in methods] + [name for name in methods if name not in best]
+
+
+def _fit_settings(home: Path | None, methods: Sequence[str]) -> dict[str, dict[str, Any]]:
+    files = {name: home / FITS / name / SETTINGS for name in methods} if home else {}
+    return {name: _read_json(file) for name, file in files.items() if file.is_file()}
+
+
+def _tradeoffs(
+    scores: pd.DataFrame, compared: Sequence[str], metrics: pd.DataFrame, lines: Sequence[Line]
+) -> dict[str, Any]:
+    """A chart for each metric of pictures, and what they are against."""
+    ours = scores[scores["protocol"] == OURS]
+    prompts = ours[ours["score"] == TEXT]
+    words = next((name for name in metrics["metric"] if name in set(prompts["metric"])), "")
+    charts = []
+    for name in compared:
+        across = (TEXT, words) if words else (_DIVERSITY, name)
+        x, y = (
+            ours[(ours["score"] == score) & (ours["metric"] == of)].set_index("method")
+            for score, of in (across, (MEAN, name))
+        )
+        if not len(x):  # one picture of each prompt has no diversity
+            continue
+        sides = {
+            f"{axis}{suffix}": rows[column]
+            for axis, rows in (("x", x), ("y", y))
+            for suffix, column in (("", "value"), ("_low", "low"), ("_high", "high"))
+        }
+        points = pd.DataFrame(sides).drop(index=PHOTOGRAPHS, errors="ignore")
+        axes = [
+            Axis(f"{what}, {of}", rows["better"].iloc[0] == "higher", float(rows["value"].get(PHOTOGRAPHS, np.nan)))
+            for what, of, rows in (
+                ("prompt fidelity" if words else _DIVERSITY, across[1], x),
+                ("subject fidelity", name, y),
+            )
+        ]
+        charts.append(tradeoff(points.rename_axis("method").reset_index(), lines, *axes))
+    away = metrics[metrics["status"] != MEASURED]
+    return {
+        "charts": [chart for chart in charts if chart],
+        "words": words,
+        "away": list(away[["metric", "status"]].itertuples(index=False, name=None)),
+    }
+
+
+def _cost_chart(costs: Sequence[Cost], fidelity: pd.DataFrame, lead: str, lines: Sequence[Line]) -> str:
+    values = fidelity.set_index("method")
+    rows = [
+        {"method": cost.method, "x": cost.fit, "y": values["value"][cost.method]}
+        | {"y_low": values["low"][cost.method], "y_high": values["high"][cost.method]}
+        for cost in costs
+        if cost.method in values.index
+    ]
+    if not rows:
+        return ""
+    y = Axis(
+        f"subject fidelity, {lead}",
+        values["better"].iloc[0] == "higher",
+        float(values["value"].get(PHOTOGRAPHS, np.nan)),
+    )
+    return tradeoff(pd.DataFrame(rows), lines, Axis("seconds a fit", higher=False, seconds=True), y)
+
+
+def _agreement(table: pd.DataFrame) -> dict[str, Any]:
+    """Rows by two metrics, columns by level and score."""
+    heads = list(dict.fromkeys(zip(table["level"], table["score"], strict=True)))
+    rows: dict[tuple[str, str], dict[tuple[str, str], tuple[str, str, int]]] = {}
+    for row in table.itertuples():
+        said = (number(row.spearman), number(row.kendall), row.n)
+        rows.setdefault((row.metric_a, row.metric_b), {})[row.level, row.score] = said
+    return {"heads": heads, "rows": rows}
+
+
+def _ours(table: Published, scores: pd.DataFrame) -> list[Column]:
+    """This run's figures of the same names; the first metric's, where a score has several."""
+    rows = scores[(scores["protocol"] == table.protocol) & scores["score"].isin(table.columns)]
+    found = []
+    for name in table.columns:
+        some = rows[rows["score"] == name]
+        some = some[some["metric"] == some["metric"].iloc[0]] if len(some) else some
+        better = some["better"].iloc[0] if len(some) else "higher"
+        found.append(
+            column((name,), better, some[["method", "value", "low", "high"]].itertuples(index=False, name=None))
+        )
+    return found if len(rows) else []
