@@ -9,6 +9,8 @@ import PIL.Image
 import pytest
 import torch
 
+from benchmarks.metrics.base import Options
+from benchmarks.metrics.registry import find_metrics
 from benchmarks.personalization.methods import (
     custom_diffusion,
     decomposition,
@@ -20,6 +22,7 @@ from benchmarks.personalization.methods import (
 )
 from benchmarks.personalization.methods.base import Sampling, check_family, own
 from benchmarks.personalization.methods.registry import METHODS, find_methods
+from benchmarks.personalization.methods.tree import Node, draw_tree
 from benchmarks.personalization.subjects import Subject
 
 from .pictures import PHOTOGRAPHS
@@ -226,19 +229,21 @@ def test_the_loss_is_the_squared_error_of_the_prediction_by_the_formula(predicti
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.5, 2.0])
-def test_prior_preservation_adds_the_weighted_loss_of_the_class(weight, sd, cat, monkeypatch):
+@pytest.mark.parametrize(
+    ("module", "mine", "theirs"),
+    [
+        (dreambooth, "a sks cat", "a cat"),
+        (custom_diffusion, "photo of a <new1> cat", "photo of a cat"),
+    ],
+)
+def test_prior_preservation_adds_the_weighted_loss_of_the_class(module, mine, theirs, weight, sd, cat, monkeypatch):
     seen = []
-    monkeypatch.setattr(dreambooth, "tune", lambda denoiser, parameters, batch, *more: seen.append(batch))
-    config = dreambooth.Config(**CLASS, batch_size=2, prior_weight=weight)
-    dreambooth.fit(cat, sd, config)
-    examples = seen[0](torch.Generator().manual_seed(0))
+    monkeypatch.setattr(module, "tune", lambda denoiser, parameters, batch, *more: seen.append(batch))
+    module.fit(cat, sd, module.Config(**CLASS, batch_size=2, prior_weight=weight))
     by_prompt = {}
-    for example in examples:
+    for example in seen[0](torch.Generator().manual_seed(0)):
         by_prompt.setdefault(example.prompt, []).append(example.weight)
-    expected = {"a sks cat": [0.5, 0.5]}
-    if weight:
-        expected["a cat"] = [weight / 2, weight / 2]
-    assert by_prompt == expected
+    assert by_prompt == {mine: [0.5, 0.5]} | ({theirs: [weight / 2, weight / 2]} if weight else {})
 
 
 def test_pictures_of_the_class_are_made_once_for_all_subjects_of_it(sd, cat, tmp_path, monkeypatch):
@@ -347,6 +352,46 @@ def test_noisy_steps_are_drawn_more_often_as_published():
     share = 1 - 0.5 * np.cos(np.pi * np.arange(1000) / 1000)
     assert drawn.mean().item() == pytest.approx((share * np.arange(1000)).sum() / share.sum(), rel=0.01)
     assert (drawn >= 500).double().mean().item() == pytest.approx(share[500:].sum() / share.sum(), abs=0.005)
+
+
+def test_words_are_judged_by_pictures_of_themselves_alone(sd, cat, monkeypatch):
+    drawn = set()
+    honest = plain.Plain.draw
+    monkeypatch.setattr(plain.Plain, "draw", lambda self, text, *more: drawn.add(text) or honest(self, text, *more))
+    fit("decomposition", cat, sd)
+    assert drawn == {"<1>", "<2>"}
+
+
+def test_a_childs_pictures_are_those_most_like_the_others():
+    like = [photograph((64, 64), seed=0).rotate(3 * i) for i in range(3)]
+    mini = find_metrics(["mini"])["mini"](Options())
+    kept = decomposition.most_alike([photograph((64, 64), seed=1), *like, photograph((64, 64), seed=2)], mini, 3)
+    assert kept == like
+
+
+def test_a_tree_joins_children_to_their_parents():
+    nodes = [Node("", [], {}) for _ in range(7)]
+    page = np.asarray(draw_tree(nodes).convert("L"))
+    between = page[212 + 12 + 18]  # half way from the root's pictures to its children
+    assert [round(8 * x / page.shape[1], 1) for x in centres(between)] == [3.0, 5.0]
+    below = page[2 * 248 + 12 - 18]
+    assert [round(16 * x / page.shape[1], 1) for x in centres(below)] == [3.0, 5.0, 11.0, 13.0]
+
+
+def centres(row):
+    """Of the grey parts of a row of pixels."""
+    at = np.flatnonzero(row < 250)
+    return [part.mean() for part in np.split(at, np.flatnonzero(np.diff(at) > 1) + 1)]
+
+
+def test_latents_are_drawn_from_the_encoders_distribution_and_scaled(sd):
+    denoiser = tuning.Denoiser(sd)
+    mean, spread = torch.randn(3, 4, 2, 2), torch.randn(3, 4, 2, 2)
+    examples = [tuning.Example(torch.cat(pair), "a", 1.0) for pair in zip(mean, spread, strict=True)]
+    drawn = tuning._Drawn.of(denoiser, examples, tuning.uniform, torch.Generator().manual_seed(5))
+    noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(5))
+    assert sd.vae.config.scaling_factor != 1
+    torch.testing.assert_close(drawn.latents, (mean + spread.exp().sqrt() * noise) * sd.vae.config.scaling_factor)
 
 
 def test_photographs_take_turns_and_are_mirrored_as_often_as_told():
