@@ -2,6 +2,9 @@
 
 import dataclasses
 import errno
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -24,6 +27,7 @@ from .dreambench import write_dreambench
 from .pictures import PHOTOGRAPHS
 from .pipelines import stable_diffusion
 
+ROOT = Path(__file__).parents[1]
 PROMPTS = (Prompt("a {}", "plain"), Prompt("a red {}", "property"))
 METHODS = {
     "plain": (plain.METHOD, plain.Config()),
@@ -331,6 +335,20 @@ def test_one_command_goes_from_subjects_to_a_report_and_another_scores_pictures(
     pd.testing.assert_frame_equal(pd.read_parquet(again / "scores.parquet"), scores)
     assert cli.main(["report", str(again), "--out", str(tmp_path / "page.html")]) == 0
     assert "textual-inversion" in (tmp_path / "page.html").read_text()
+
+
+def test_two_processes_paint_the_pictures_of_one_and_one_of_them_scores(model, dreambench, tmp_path):
+    command = ["personalize", str(dreambench), "--model", model, "--device", "cpu", "--methods", "plain", "fabric"]
+    command += [*QUICK, "--cache", str(tmp_path / "cache.sqlite"), "--out"]
+    assert cli.main([*command, str(tmp_path / "one")]) == 0
+    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
+    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0", "-m", "benchmarks.cli"]
+    done = subprocess.run(
+        [sys.executable, *launch, *command, str(tmp_path / "two")], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("report.html") == 1
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
 def test_failed_fits_are_an_error_after_the_report_is_written(model, dreambench, tmp_path, capsys):

@@ -90,6 +90,8 @@ def _report(folder: Path, subjects: Sequence[Any], out: Path | None = None) -> N
 
 
 def _personalize(arguments: argparse.Namespace) -> None:
+    from accelerate import PartialState
+
     from ..cli import quick_without_network
 
     with quick_without_network():  # before anything imports the hub's client
@@ -116,6 +118,8 @@ def _personalize(arguments: argparse.Namespace) -> None:
     )
     with quick_without_network():
         failures = run(plan, methods, subjects, arguments.out, arguments.device)
+    if not PartialState().is_main_process:
+        return
     # With all their prompts: the folder may hold more than this run asked for.
     _rate(arguments, arguments.out, read_subjects(arguments.subjects), arguments.out / SCORES)
     _report(arguments.out, subjects)

@@ -24,12 +24,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import PIL.Image
 import torch
 from accelerate import PartialState
+from accelerate.utils import gather_object
 from tqdm import tqdm
 
 from data_tools.manifest import Row, append_rows, open_run, read_rows
@@ -108,7 +110,7 @@ def run(
         device: default: CUDA where there is one.
 
     Returns:
-        The failures of this process: method, subject, stage, error.
+        The failures, of all processes: method, subject, stage, error.
 
     Raises:
         ValueError: no prompts, or the folder was begun with other settings: which differ.
@@ -121,7 +123,8 @@ def run(
     for subject in subjects:
         if not subject.prompts:
             raise ValueError(f"subject {subject.name} has no prompts")
-    state = PartialState(cpu=device == "cpu")
+    # Fits take hours, and one process may have one more than another.
+    state = PartialState(cpu=device == "cpu", timeout=timedelta(days=7))
     model = load_model(
         plan.model,
         revision=plan.revision,
@@ -152,7 +155,7 @@ def run(
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
     state.wait_for_everyone()
-    return failures
+    return list(gather_object(failures)) if state.num_processes > 1 else failures
 
 
 class _Jobs:
