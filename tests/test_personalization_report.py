@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -31,6 +32,7 @@ from dreamsim_metric.images import to_pixels
 from .browser import browser as browser
 from .browser import needs_browser
 
+ROOT = Path(__file__).parents[1]
 METHODS = ("<b>", "pays $5 $6", "words")
 NOUNS = {"cat2": "cat", "cat3": "cat", "robot": "toy"}
 PROMPTS = {"a {} in the snow": "recontextualization", "a red {}": "property", "a blue {}": "property"}
@@ -521,3 +523,21 @@ def test_nothing_is_broken_or_too_wide_in_a_browser(browser, made, width):
     assert page.evaluate("document.documentElement.scrollWidth") == width
     assert page.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
     assert said == []
+
+
+def test_the_example_that_is_shipped_makes_a_page_and_says_what_the_docs_say(tmp_path):
+    folder = ROOT / "examples" / "personalization"
+    page = write_personalization_report(folder, out=tmp_path / "study.html").read_text(encoding="utf-8")
+    assert "decomposition" in page
+    text = (ROOT / "docs" / "personalization.md").read_text(encoding="utf-8")
+    scores = pd.read_parquet(folder / "scores.parquet").set_index(["score", "metric", "method"])["value"]
+    rows = re.findall(r"^\| ([\w -]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]*) *\|", text, re.M)
+    assert len(rows) == 9
+    lite0 = "timm:tf_efficientnet_lite0#pooled"
+    columns = (("subject, mean", "mini"), ("subject, mean", lite0), ("diversity", "mini"), ("prior similarity", "mini"))
+    for method, *values in rows:
+        for (score_, metric), value in zip(columns, values, strict=True):
+            if value:
+                assert f"{scores[score_, metric, method]:.3f}" == value
+    comparisons_ = pd.read_parquet(folder / "comparisons.parquet")
+    assert (comparisons_["p_holm"] >= 0.05).all()
