@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_command(
         "dreamsim-bench",
         lambda: arguments.run(arguments),
-        extra="bench",
+        extra=arguments.extra,
         debug=arguments.debug,
         interrupted="what was computed is cached",
     )
@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="dreamsim-bench", description="metrics against people, methods against metrics"
     )
     parser.add_argument("--debug", action="store_true", help="show where an error comes from")
+    parser.set_defaults(extra="bench")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     human = commands.add_parser("human", help="metrics × human data sets: agreement, intervals, tests")
     human.set_defaults(run=_human)

@@ -59,6 +59,7 @@ def write_sources(folder):
     np.save(folder / "vice" / "embeddings" / "things" / "final_embedding.npy", random.random((6, 3)).astype(np.float32))
 
 
+@pytest.mark.slow
 def test_minis_triplets_are_a_table_that_training_reads(tmp_path, monkeypatch):
     write_sources(tmp_path / "sources")
     monkeypatch.setattr(triplets, "THINGS", 60)

@@ -6,6 +6,8 @@ import io
 import json
 import re
 import shutil
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -541,3 +543,12 @@ def test_the_example_that_is_shipped_makes_a_page_and_says_what_the_docs_say(tmp
                 assert f"{scores[score_, metric, method]:.3f}" == value
     comparisons_ = pd.read_parquet(folder / "comparisons.parquet")
     assert (comparisons_["p_holm"] >= 0.05).all()
+
+
+def test_scoring_and_reporting_need_no_diffusion_libraries():
+    program = (
+        "import sys; import benchmarks.personalization.scoring, benchmarks.report.personalization;"
+        "print({'diffusers', 'transformers', 'peft', 'accelerate'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == "set()"

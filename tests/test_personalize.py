@@ -337,6 +337,7 @@ def test_one_command_goes_from_subjects_to_a_report_and_another_scores_pictures(
     assert "textual-inversion" in (tmp_path / "page.html").read_text()
 
 
+@pytest.mark.slow
 def test_two_processes_paint_the_pictures_of_one_and_one_of_them_scores(model, dreambench, tmp_path):
     command = ["personalize", str(dreambench), "--model", model, "--device", "cpu", "--methods", "plain", "fabric"]
     command += [*QUICK, "--cache", str(tmp_path / "cache.sqlite"), "--out"]

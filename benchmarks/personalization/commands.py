@@ -18,7 +18,7 @@ SCORES = "scores"  # folder of the tables, in that of a run
 def add_commands(commands: Any) -> None:
     """Add both to the parser of `dreamsim-bench`."""
     personalize = commands.add_parser("personalize", help="methods × subjects: fitted, sampled, scored, reported")
-    personalize.set_defaults(run=_personalize)
+    personalize.set_defaults(run=_personalize, extra="bench,data,train")
     personalize.add_argument("subjects", type=Path, metavar="SUBJECTS", help="DreamBench, or a folder of that kind")
     personalize.add_argument("--only", nargs="+", metavar="SUBJECT", help="of the subjects (default: all)")
     personalize.add_argument(
@@ -96,7 +96,8 @@ def _personalize(arguments: argparse.Namespace) -> None:
 
     with quick_without_network():  # before anything imports the hub's client
         from .methods.base import Sampling
-    from .run import FAILURES, Plan, run
+    from .layout import FAILURES
+    from .run import Plan, run
     from .subjects import read_subjects
 
     if arguments.prompts is not None and arguments.prompts < 1:

@@ -21,6 +21,7 @@ from .subjects import PICTURES, Prompt, Subject
 CLASS = "class"
 MASKS = "masks"
 RUN, RUN_PICTURES = "manifest.jsonl", "pictures"  # in the folder of a run that painted them
+FITS, COSTS, FAILURES = "fits", "costs.jsonl", "failures.jsonl"  # and what else is in it
 PHOTOGRAPHS = "real photographs"  # not a method: the yardstick beside them
 LAYOUT = "METHOD/SUBJECT/PROMPT/SEED.png"
 

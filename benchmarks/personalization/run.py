@@ -38,13 +38,11 @@ from data_tools.manifest import Row, append_rows, open_run, read_rows
 from data_tools.pipelines import Model, load_model, versions
 from dreamsim_metric.folders import write_file
 
-from .layout import CLASS, RUN_PICTURES
+from .layout import CLASS, COSTS, FAILURES, FITS, RUN_PICTURES
 from .methods.base import Method, Personalized, Sampling
 from .subjects import Subject
 
-FITS = "fits"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-COSTS, FAILURES = "costs.jsonl", "failures.jsonl"
 
 
 @dataclass(frozen=True)

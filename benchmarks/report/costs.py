@@ -11,7 +11,7 @@ import pandas as pd
 
 from data_tools.manifest import read_rows
 
-from ..personalization.run import COSTS, FAILURES
+from ..personalization.layout import COSTS, FAILURES
 
 _COLUMNS = ("method", "subject", "stage", "count", "seconds", "peak_bytes")
 

@@ -10,8 +10,7 @@ from torchvision.transforms.functional import to_pil_image
 
 from dreamsim_metric.images import to_pixels
 
-from ..personalization.layout import CLASS
-from ..personalization.run import FITS
+from ..personalization.layout import CLASS, FITS
 from ..personalization.subjects import PLACEHOLDER
 from ..thumbnails import thumbnail
 from .examples import jpeg_uri

@@ -16,9 +16,8 @@ from ..human.run import MEASURED, SETTINGS
 from ..personalization.aggregate import COMPARISON_COLUMNS, PROMPT_COLUMNS, SCORE_COLUMNS, SUBJECT_COLUMNS
 from ..personalization.agreement import AGREEMENT_COLUMNS
 from ..personalization.commands import SCORES as TABLES_FOLDER
-from ..personalization.layout import PHOTOGRAPHS, RUN, RUN_PICTURES
+from ..personalization.layout import FITS, PHOTOGRAPHS, RUN, RUN_PICTURES
 from ..personalization.protocols import MEAN, OURS, TEXT
-from ..personalization.run import FITS
 from ..personalization.scoring import PICTURE_COLUMNS, TABLES
 from ..personalization.subjects import Subject
 from .charts import Line

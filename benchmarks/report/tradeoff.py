@@ -81,7 +81,7 @@ def tradeoff(points: pd.DataFrame, lines: Sequence[Line], x: Axis, y: Axis) -> s
         for axis, invert in ((x, axes.invert_xaxis), (y, axes.invert_yaxis)):
             if not axis.higher:
                 invert()
-        axes.set(xlabel=f"{x.label} →", ylabel=f"{y.label} →")
+        axes.set(xlabel=f"{x.label} →", ylabel=f"{y.label} →".replace(", ", ",\n", 1))  # names of metrics are long
         axes.grid()
         axes.set_axisbelow(True)
         heights = (axes.transScale + axes.transLimits).transform(points[["x", "y"]].to_numpy(dtype=float))[:, 1]
