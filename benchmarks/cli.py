@@ -126,9 +126,9 @@ def _human(arguments: argparse.Namespace) -> None:
 
 
 def _measure(arguments: argparse.Namespace) -> None:
+    from dreamsim_metric.cache import Cache
     from dreamsim_metric.weights import cache_dir
 
-    from .human.cache import Cache
     from .human.run import run
     from .human.sources import read_parts
 

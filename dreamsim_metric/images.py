@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import cast
+from typing import BinaryIO, cast
 
 import numpy as np
 import PIL.Image
@@ -118,26 +118,39 @@ def _from_file(path: Path) -> Tensor:
         raise ValueError(f"{path} is a folder; expected a picture file: pass a list of the files in it")
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is an empty file (0 bytes); expected a picture")
+    return from_encoded(path, str(path))
+
+
+def from_encoded(source: Path | BinaryIO, name: str) -> Tensor:
+    """A picture's file, or its contents, decoded by Pillow: `(1, 3, H, W)` uint8.
+
+    Args:
+        source: where it is read from.
+        name: for messages.
+
+    Raises:
+        ValueError: it will not decode, or holds what would have to be guessed.
+    """
     try:
-        with PIL.Image.open(path) as image:
+        with PIL.Image.open(source) as image:
             # A multi-picture JPEG (MPO, as phones write) holds one photograph and its previews.
             if getattr(image, "is_animated", False) and image.format != "MPO":
                 raise _UnreadableError(
-                    f"{path} has several frames ({image.format}); expected one picture: "
+                    f"{name} has several frames ({image.format}); expected one picture: "
                     "choose one with PIL.Image.open(path).seek(i) and pass that image"
                 )
             image.load()
-            return _from_pil(image, str(path))
+            return _from_pil(image, name)
     except _UnreadableError:
         raise
     except PIL.UnidentifiedImageError as error:
-        raise ValueError(f"{path} is not a picture that Pillow can read") from error
+        raise ValueError(f"{name} is not a picture that Pillow can read") from error
     except PIL.Image.DecompressionBombError as error:
         raise ValueError(
-            f"{path} is larger than Pillow allows ({error}); if you trust it, raise PIL.Image.MAX_IMAGE_PIXELS"
+            f"{name} is larger than Pillow allows ({error}); if you trust it, raise PIL.Image.MAX_IMAGE_PIXELS"
         ) from error
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error and more on damaged files
-        raise ValueError(f"{path} will not decode ({type(error).__name__}: {error}); is it whole?") from error
+        raise ValueError(f"{name} will not decode ({type(error).__name__}: {error}); is it whole?") from error
 
 
 class _UnreadableError(ValueError):

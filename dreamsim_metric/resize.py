@@ -40,7 +40,7 @@ def resize(pictures: Tensor, size: tuple[int, int]) -> Tensor:
         return pictures.float() / 255 if pictures.dtype == torch.uint8 else pictures.float()
     if pictures.dtype == torch.uint8 and pictures.device.type in ("cpu", "mps"):
         # Pillow's own loop is several times faster than a dense product, and MPS has no float64.
-        levels = torch.stack([_pillow(picture, size) for picture in pictures.cpu()])
+        levels = torch.stack([resize_levels(picture, size) for picture in pictures.cpu()])
         return levels.to(pictures.device).float() / 255
     if pictures.device.type == "mps":
         return _product(pictures.cpu(), size).to(pictures.device)
@@ -77,8 +77,10 @@ def _rows_first(height: int, width: int, new_height: int, new_width: int) -> boo
     return height - new_height > 2 * (width - new_width)
 
 
-def _pillow(picture: Tensor, size: tuple[int, int]) -> Tensor:
-    """One `(3, H, W)` uint8 picture on the CPU through Pillow itself."""
+def resize_levels(picture: Tensor, size: tuple[int, int]) -> Tensor:
+    """One `(3, H, W)` uint8 picture on the CPU through Pillow itself: `(3, *size)` uint8."""
+    if tuple(picture.shape[-2:]) == tuple(size):
+        return picture
     image = PIL.Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy())
     resized = np.array(image.resize((size[1], size[0]), PIL.Image.Resampling.BICUBIC))
     return torch.from_numpy(resized).permute(2, 0, 1)

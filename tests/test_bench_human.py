@@ -12,7 +12,6 @@ import torch
 
 from benchmarks import cli
 from benchmarks.human import measure as measuring
-from benchmarks.human.cache import Cache
 from benchmarks.human.measure import measure
 from benchmarks.human.sources import read_parts
 from benchmarks.metrics.base import Metric, MetricCard, Options, Unmeasurable
@@ -20,6 +19,7 @@ from benchmarks.metrics.ours import Embedding
 from benchmarks.metrics.registry import find_metrics
 from dreamsim_metric import cli as metric_cli
 from dreamsim_metric import distance, load
+from dreamsim_metric.cache import Cache
 from dreamsim_metric.images import to_pixels
 
 from . import layouts

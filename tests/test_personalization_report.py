@@ -17,7 +17,6 @@ import PIL.Image
 import pytest
 import torch
 
-from benchmarks.human.cache import Cache
 from benchmarks.metrics.base import Metric, MetricCard, Options
 from benchmarks.metrics.registry import find_metrics
 from benchmarks.personalization.aggregate import COMPARISON_COLUMNS
@@ -29,6 +28,7 @@ from benchmarks.report.figures import column, comparisons, number
 from benchmarks.report.personalization import write_personalization_report
 from benchmarks.report.published import PUBLISHED
 from benchmarks.report.tradeoff import Axis, pareto, tradeoff
+from dreamsim_metric.cache import Cache
 from dreamsim_metric.images import to_pixels
 
 from .browser import browser as browser

@@ -10,7 +10,6 @@ import PIL.Image
 import pytest
 import torch
 
-from benchmarks.human.cache import Cache
 from benchmarks.metrics.base import Metric, MetricCard, Options, Unmeasurable
 from benchmarks.metrics.ours import Embedding
 from benchmarks.metrics.registry import find_metrics
@@ -28,6 +27,7 @@ from benchmarks.personalization.printing import print_scores
 from benchmarks.personalization.scoring import PICTURE_COLUMNS, score
 from benchmarks.personalization.subjects import read_subjects
 from dreamsim_metric import distance, distance_matrix, load
+from dreamsim_metric.cache import Cache
 from dreamsim_metric.calibration import Curve
 from dreamsim_metric.images import to_pixels
 

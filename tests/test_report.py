@@ -12,7 +12,6 @@ import PIL.Image
 import pytest
 
 from benchmarks import cli
-from benchmarks.human.cache import Cache
 from benchmarks.human.examples import _chosen
 from benchmarks.human.run import run
 from benchmarks.human.sources import Part, Source, read_parts
@@ -20,6 +19,7 @@ from benchmarks.metrics.base import Metric, MetricCard, Options
 from benchmarks.metrics.registry import find_metrics
 from benchmarks.report.charts import Line, bars, chance, scatter, speeds
 from benchmarks.report.page import write_report
+from dreamsim_metric.cache import Cache
 
 from . import layouts
 from .browser import browser as browser

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from dreamsim_metric.cache import Cache, digests
 from dreamsim_metric.datasets import Triplets
 
 from ..metrics.base import Features, Metric, Unmeasurable
-from .cache import Cache, digests
 from .tables import COMPARED, Judgements
 
 _HELD = 3 << 30  # bytes of features held at once, of metrics whose features are large

@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 import torch
 
+from dreamsim_metric.cache import Cache
 from dreamsim_metric.folders import write_files
 
 from ..metrics.base import Maker, Metric, Options, Unmeasurable
-from .cache import Cache
 from .examples import examples
 from .measure import measure
 from .resampling import holm, interval, paired_p

@@ -1,19 +1,17 @@
 """What a metric is to the benchmarks: a card that says what its numbers mean, and the steps from a file to a number."""
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import PIL
 import PIL.Image
 import torch
 from torch import Tensor, nn
 
-from dreamsim_metric import __version__
-from dreamsim_metric.folders import digest
+from dreamsim_metric.cache import key
+from dreamsim_metric.decoding import decoder_version
 from dreamsim_metric.images import to_pixels
 
 Features = tuple[Tensor, ...]
@@ -80,9 +78,8 @@ class Metric(ABC):
 
     def key(self) -> str:
         """Digest of all that its numbers depend on, for the cache."""
-        parts = [repr(self.card), f"dreamsim_metric {__version__}, Pillow {PIL.__version__}"]
-        parts += [digest(module.state_dict()) for module in vars(self).values() if isinstance(module, nn.Module)]
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        modules = (module for module in vars(self).values() if isinstance(module, nn.Module))
+        return key([repr(self.card), decoder_version("pillow")], modules)
 
     def read(self, picture: Picture, size: tuple[int, int] | None = None) -> Tensor:
         """A picture as the metric sees it: `(3, H, W)` float32 in [0, 1].

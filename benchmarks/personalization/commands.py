@@ -143,10 +143,10 @@ def _rate(arguments: argparse.Namespace, pictures: Path, subjects: Sequence[Any]
     """Score what is there and print the tables."""
     import json
 
+    from dreamsim_metric.cache import Cache
     from dreamsim_metric.weights import cache_dir
 
     from ..cli import asked_for, quick_without_network
-    from ..human.cache import Cache
     from .printing import print_scores
     from .scoring import score
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..human.cache import Cache
+from dreamsim_metric.cache import Cache
+
 from ..human.measure import compare_pairs, compare_prompts
 from ..metrics.base import Metric
 from .cutout import cut_out

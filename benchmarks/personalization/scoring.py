@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dreamsim_metric.cache import Cache
 from dreamsim_metric.folders import write_files
 
-from ..human.cache import Cache
 from ..human.run import MEASURED, SETTINGS, measured_row, one_line, surroundings, unavailable_row, version
 from ..metrics.base import Maker, Metric, Options, Unmeasurable
 from ..metrics.ours import Embedding

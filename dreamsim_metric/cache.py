@@ -4,8 +4,16 @@ import hashlib
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from . import __version__
+from .folders import digest
+from .weights import cache_dir
+
+if TYPE_CHECKING:
+    from torch import nn
 
 _AT_ONCE = 500  # keys in one question to the database
 
@@ -69,3 +77,23 @@ def digests(files: Sequence[Path]) -> dict[Path, str]:
         with open(file, "rb") as opened:
             found[file] = hashlib.file_digest(opened, "sha256").hexdigest()
     return found
+
+
+def cache_file() -> Path:
+    """Where embeddings are kept unless another file is named: in the package's cache folder."""
+    return cache_dir() / "embeddings.sqlite"
+
+
+def key(parts: Iterable[str], modules: Iterable["nn.Module"]) -> str:
+    """Digest of all that a metric's numbers depend on, for `Cache` and for what is to go on later.
+
+    Args:
+        parts: what describes it: its card, what decodes the pictures.
+        modules: its networks, with their weights and the precision they run in.
+    """
+    given = [f"dreamsim_metric {__version__}", *parts]
+    for module in modules:
+        state = module.state_dict()
+        dtypes = sorted({str(tensor.dtype) for tensor in state.values()})  # which the digest does not tell
+        given.append(f"{digest(state)} {' '.join(dtypes)} {getattr(module, 'precision', 'float32')}")
+    return hashlib.sha256("\n".join(given).encode()).hexdigest()

@@ -1,0 +1,243 @@
+"""Many files to embeddings: each content decoded and embedded once, kept, and what cannot be read set aside."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from .cache import Cache, key
+from .decoding import (
+    Content,
+    NotOnDeviceError,
+    ToDevice,
+    check_decoder,
+    decode,
+    decoder_version,
+    in_order,
+    on_host,
+    read_content,
+    read_local,
+    worker_count,
+)
+from .metric import PerceptualMetric
+
+_SAVED = 8  # batches after which the cache is written
+
+
+@dataclass(frozen=True)
+class Options:
+    """How files become embeddings.
+
+    Attributes:
+        batch_size: pictures embedded at once.
+        workers: threads that read and decode; None for one a core, at most 16.
+        decoder: `pillow`, the reference, or `torchvision` (nvJPEG on CUDA), whose error is on docs/scoring.md.
+        resize_on: `host`, where the threads do it, or `device`, which leaves it to the GPU; the pixels are the same.
+        on_error: `skip` sets aside a file that cannot be read, `raise` stops at it.
+        read: a file's name → its bytes; default from this machine's disks.
+        progress: show on stderr how far it is, the rate and the time left.
+    """
+
+    batch_size: int = 32
+    workers: int | None = None
+    decoder: str = "pillow"
+    resize_on: Literal["host", "device"] = "host"
+    on_error: Literal["skip", "raise"] = "skip"
+    read: Callable[[str], bytes] = read_local
+    progress: bool = False
+
+    def __post_init__(self) -> None:
+        check_decoder(self.decoder)
+        worker_count(self.workers)
+        if self.batch_size < 1:
+            raise ValueError(f"got batch_size={self.batch_size}; expected 1 or more")
+        if self.resize_on not in ("host", "device"):
+            raise ValueError(f"got resize_on={self.resize_on!r}; expected 'host' or 'device'")
+        if self.on_error not in ("skip", "raise"):
+            raise ValueError(f"got on_error={self.on_error!r}; expected 'skip' or 'raise'")
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Embeddings of files.
+
+    Attributes:
+        files: that could be read, each once, in the order given.
+        units: `(N, embedding_size)` float32 on the CPU, their unit vectors.
+        contents: sha256 of their bytes.
+        unreadable: why, by file, of those that could not.
+    """
+
+    files: list[str]
+    units: Tensor
+    contents: list[str]
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+    def rows(self) -> dict[str, int]:
+        """Row in `units` by file."""
+        return {file: i for i, file in enumerate(self.files)}
+
+
+def metric_key(metric: PerceptualMetric, decoder: str = "pillow") -> str:
+    """Digest of all that embeddings depend on: card, weights, precision, kind of device, decoder, versions."""
+    return key([repr(metric.card), decoder_version(decoder), metric.device.type], [metric])
+
+
+class Embedder:
+    """Files → embeddings, in memory that is bounded beside the result.
+
+    Reading and decoding go on in threads while the model computes. The order of files alone says which pictures share
+    a batch, and the cache is written in whole batches: a run that was killed and goes on forms the same batches, hence
+    the same bits.
+
+    Args:
+        metric: as `load` gives it.
+        cache: of what was embedded before.
+        options: see `Options`.
+    """
+
+    def __init__(self, metric: PerceptualMetric, cache: Cache | None = None, options: Options | None = None) -> None:
+        self.metric, self.cache, self.options = metric, cache, options or Options()
+        self._size = metric.card.image_size
+        self._key = metric_key(metric, self.options.decoder) if cache else ""
+        self._to_device = ToDevice(metric.device, self._size)
+        self._workers = worker_count(self.options.workers)
+
+    def __call__(self, files: Sequence[str], bar: tqdm | None = None) -> Embeddings:
+        """Embed files, each once, however often it is named.
+
+        Args:
+            files: their names.
+            bar: of progress, to go on with; default one of its own.
+
+        Raises:
+            ValueError, OSError: a file cannot be read and `on_error` is `raise`; the cache cannot be written.
+        """
+        names = list(dict.fromkeys(files))
+        hidden = None if self.options.progress else True
+        if bar is not None:
+            return _Run(self, bar).embed(names)
+        with tqdm(total=len(names), unit="picture", disable=hidden) as own:
+            return _Run(self, own).embed(names)
+
+
+class _Run:
+    """One call of an `Embedder`: what it has found so far."""
+
+    def __init__(self, embedder: Embedder, bar: tqdm) -> None:
+        self._by, self._options, self._bar = embedder, embedder.options, bar
+        self._contents: dict[str, str] = {}  # sha256 by file
+        self._units: dict[str, Tensor] = {}  # by sha256
+        self._unreadable: dict[str, str] = {}
+        self._broken: dict[str, str] = {}  # by sha256, the first file that has it
+
+    def embed(self, names: list[str]) -> Embeddings:
+        made: dict[str, Tensor] = {}
+        pool = ThreadPoolExecutor(self._by._workers)
+        try:
+            for number, (found, units) in enumerate(self._batches(pool, names), start=1):
+                made |= zip((content.sha256 for content in found), units, strict=True)
+                self._bar.update(len(found))
+                if number % _SAVED == 0:
+                    self._keep(made)
+            self._keep(made)
+        finally:
+            pool.shutdown(cancel_futures=True)  # after an error nobody wants what was to be read ahead
+        files = [name for name in names if self._contents.get(name) in self._units]
+        for name in set(self._contents).difference(files, self._unreadable):  # a copy of one that does not decode
+            first = self._broken[self._contents[name]]
+            self._unreadable[name] = self._unreadable[first].replace(first, name, 1)
+        width = self._by.metric.card.embedding_size
+        rows = [self._units[self._contents[name]] for name in files]
+        return Embeddings(
+            files,
+            torch.stack(rows) if rows else torch.empty(0, width),
+            [self._contents[name] for name in files],
+            {name: self._unreadable[name] for name in names if name in self._unreadable},
+        )
+
+    def _keep(self, made: dict[str, Tensor]) -> None:
+        if self._by.cache and made:
+            self._by.cache.put(self._by._key, {sha256: unit.numpy() for sha256, unit in made.items()})
+        self._units |= made
+        made.clear()
+
+    def _fail(self, content: Content, error: Exception) -> None:
+        if self._options.on_error == "raise":
+            raise error
+        self._unreadable[content.file] = " ".join(str(error).split()) or type(error).__name__
+        self._broken.setdefault(content.sha256, content.file)
+        self._bar.update()
+
+    def _new(self, pool: ThreadPoolExecutor, names: list[str]) -> Iterator[Content]:
+        """Files whose contents are neither known from the cache nor came before."""
+        asked: set[str] = set()
+        for content in in_order(pool, self._read, names, self._by._workers):
+            if content.error is not None:
+                self._fail(content, content.error)
+                continue
+            self._contents[content.file] = content.sha256
+            if content.sha256 not in asked:
+                asked.add(content.sha256)
+                kept = self._by.cache.get(self._by._key, [content.sha256]) if self._by.cache else {}
+                if not kept:
+                    yield content
+                    continue
+                self._units[content.sha256] = torch.from_numpy(kept[content.sha256].copy())
+            self._bar.update()
+
+    def _read(self, file: str) -> Content:
+        return read_content(file, self._options.read)
+
+    def _decode(self, content: Content) -> tuple[Content, Tensor | Exception]:
+        """The pixels, or why there are none; without the bytes, which are no longer needed."""
+        size = self._by._size if self._options.resize_on == "host" else None
+        device = self._by.metric.device.type
+        try:
+            pixels: Any = decode(content.data, content.file, size, self._options.decoder, device)
+        except Exception as error:
+            pixels = error
+        return Content(content.file, content.sha256), pixels
+
+    def _decoded(self, pool: ThreadPoolExecutor, names: list[str]) -> Iterator[tuple[Content, Tensor]]:
+        ahead = self._options.batch_size + self._by._workers
+        for content, pixels in in_order(pool, self._decode, self._new(pool, names), ahead):
+            if isinstance(pixels, Exception):
+                self._fail(content, pixels)
+            else:
+                yield content, pixels
+
+    def _batches(self, pool: ThreadPoolExecutor, names: list[str]) -> Iterator[tuple[list[Content], Tensor]]:
+        """Whole batches; one is fetched when the next is on its way, so that a GPU does not wait for the CPU."""
+        before: tuple[list[Content], Tensor] | None = None
+        decoded = self._decoded(pool, names)
+        while batch := list(islice(decoded, self._options.batch_size)):
+            now = self._embed(batch)
+            if before is not None:
+                yield before[0], before[1].cpu()
+            before = now
+        if before is not None:
+            yield before[0], before[1].cpu()
+
+    def _embed(self, batch: list[tuple[Content, Tensor]]) -> tuple[list[Content], Tensor]:
+        try:
+            pixels = self._by._to_device([pixels for _, pixels in batch])
+        except NotOnDeviceError:
+            batch = list(self._rescued(batch))
+            if not batch:
+                return [], torch.empty(0, self._by.metric.card.embedding_size)
+            pixels = self._by._to_device([pixels for _, pixels in batch])
+        with torch.no_grad():
+            return [content for content, _ in batch], self._by.metric.embed(pixels, check=False)
+
+    def _rescued(self, batch: list[tuple[Content, Tensor]]) -> Iterator[tuple[Content, Tensor]]:
+        for content, pixels in batch:
+            try:
+                yield content, on_host(pixels, content.file)
+            except ValueError as error:
+                self._fail(content, error)
