@@ -14,6 +14,7 @@ from typing import Any
 from dreamsim_metric.command import run_command
 
 from .personalization.commands import add_commands
+from .speed.commands import add_speed
 
 # Heavy imports (torch, pandas) are in the functions that need them: `--help` and errors come at once.
 
@@ -86,8 +87,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--device", help="default: cuda where there is one, else cpu")
         command.add_argument("--json", action="store_true", help="print what was found as JSON")
     add_commands(commands)
+    add_speed(commands)
     report = commands.add_parser(
-        "report", help="one page of what was measured: human, sensitivity, personalize or score"
+        "report", help="one page of what was measured: human, sensitivity, speed, personalize or score"
     )
     report.set_defaults(run=_report)
     report.add_argument("folder", type=Path, metavar="DIR", help="their --out")

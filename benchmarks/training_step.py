@@ -21,7 +21,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor
 from tqdm import tqdm
 
-from benchmarks.speed import random_metric
+from benchmarks.speed.contenders import random_metric
 from dreamsim_metric import PerceptualMetric
 from dreamsim_metric.adapters import add_lora
 from dreamsim_metric.models import MODELS

@@ -6,14 +6,15 @@ import shutil
 import pytest
 import torch
 
+from benchmarks.speed import releases
+from benchmarks.speed.releases import write_release
 from dreamsim_metric import load
 from dreamsim_metric.loading import install
 from dreamsim_metric.models import MODELS
 from dreamsim_metric.official import adapter_folder, read_release
 from dreamsim_metric.weights import model_dir
 
-from . import releases
-from .releases import edit_config, write_release, zip_release
+from .releases import edit_config, zip_release
 
 NAME = "clip_vitb32"
 BASE, ADAPTER = f"{NAME}_pretrain.pth.tar", adapter_folder(NAME)

@@ -6,13 +6,13 @@ import itertools
 import pytest
 import torch
 
+from benchmarks.speed.releases import load_released, write_release
 from dreamsim_metric import load
 from dreamsim_metric.images import to_pixels
 from dreamsim_metric.models import MODELS, OFFICIAL_TYPES, Download
 from dreamsim_metric.weights import fetch
 
 from .pictures import natural_and_noise
-from .releases import write_release
 
 TOLERANCE = 1e-6
 pytestmark = [  # both about code of the released package
@@ -23,30 +23,10 @@ IN_EVERY_RUN = "clip_vitb32"
 TYPES = [pytest.param(name, marks=() if name == IN_EVERY_RUN else pytest.mark.slow, id=name) for name in OFFICIAL_TYPES]
 
 
-@pytest.fixture
-def released(monkeypatch):
-    """The released package's model and preprocessing on a folder in the released format."""
-    import dreamsim
-
-    # It asks GitHub for the default branch of DINOv2 even when the files are there, and moves torch.hub's folder.
-    monkeypatch.setattr(torch.hub, "_parse_repo_info", lambda github: (*github.split(":")[0].split("/"), "main"))
-    monkeypatch.setattr(torch.hub, "_hub_dir", torch.hub._hub_dir)
-
-    def load_released(name, folder):
-        return dreamsim.dreamsim(
-            device="cpu",
-            cache_dir=str(folder),
-            dreamsim_type=name.removesuffix("_patch"),
-            use_patch_model=name.endswith("_patch"),
-        )
-
-    return load_released
-
-
 @pytest.mark.parametrize("name", TYPES)
-def test_embeddings_and_distances_are_those_of_the_released_package(name, released, tmp_path):
+def test_embeddings_and_distances_are_those_of_the_released_package(name, tmp_path):
     folder = write_release(tmp_path / "models", name)
-    theirs_model, preprocess = released(name, folder)
+    theirs_model, preprocess = load_released(name, folder)
     ours = load(name, source=folder)
     pictures = natural_and_noise()
     pixels = torch.cat([preprocess(picture) for picture in pictures])
@@ -87,9 +67,9 @@ def _close(ours, theirs):
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [336, 448])
 @pytest.mark.parametrize("name", ["dino_vitb16", "dinov2_vitb14", "clip_vitb32"])
-def test_other_sizes_interpolate_positions_as_released(name, size, released, tmp_path):
+def test_other_sizes_interpolate_positions_as_released(name, size, tmp_path):
     folder = write_release(tmp_path, name)
-    theirs_model, _ = released(name, folder)
+    theirs_model, _ = load_released(name, folder)
     pixels = to_pixels(natural_and_noise()[:3], (size, size))
     with torch.no_grad():
         theirs = theirs_model.embed(pixels)

@@ -1,0 +1,1 @@
+"""How fast: ours against the released package, other metrics and what the machine can do (`dreamsim-bench speed`)."""

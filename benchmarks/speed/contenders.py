@@ -1,0 +1,163 @@
+"""Ours, the released package and other metrics, loaded once each and called as their own pages say."""
+
+import contextlib
+import inspect
+import io
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from dreamsim_metric import PerceptualMetric, load
+from dreamsim_metric.backbones import Backbone, create_network, read_only_for
+from dreamsim_metric.models import MODELS, ModelCard
+
+from .machine import has_bfloat16
+from .releases import kept_release, load_released
+
+Compare = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """How a model of ours is run.
+
+    Attributes:
+        precision: of its networks.
+        compiled: for a GPU (`metric.compiled()`).
+    """
+
+    precision: str = "float32"
+    compiled: bool = False
+
+    def __str__(self) -> str:
+        return f"ours {self.precision}{' compiled' if self.compiled else ''}"
+
+
+def variants(device: str) -> list[Variant]:
+    """What there is to choose from on this machine, the default first."""
+    found = [Variant()]
+    if device != "cpu":
+        found += [Variant("bfloat16")]
+        if hasattr(PerceptualMetric, "compiled"):
+            found += [Variant("float32", True), Variant("bfloat16", True)]
+        return found
+    if has_bfloat16():
+        found.append(Variant("bfloat16"))
+    if "precision" in inspect.signature(load).parameters:
+        found.append(Variant("int8"))
+    return found
+
+
+def random_metric(card: ModelCard) -> PerceptualMetric:
+    """A released model as large as life, with the weights its networks are initialised with."""
+    networks = (read_only_for(branch, create_network(branch, card.image_size)) for branch in card.branches)
+    states = enumerate(network.state_dict() for network in networks)
+    return PerceptualMetric(card, {f"branches.{i}.network.{k}": v for i, state in states for k, v in state.items()})
+
+
+def flops(card: ModelCard, whole: bool = False) -> int:
+    """Floating-point operations of a picture's matrix products and convolutions, from the shapes.
+
+    Args:
+        card: of a model.
+        whole: the last block for all tokens too, as the released package and timm run it.
+    """
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        for branch in card.branches:
+            size = card.image_size
+            network: nn.Module = create_network(branch, size) if whole else Backbone(branch, size)
+            network.to("meta").eval()(torch.empty(1, 3, size, size))
+    return counter.get_total_flops()
+
+
+class Contenders:
+    """Loaded when asked for and kept, on one device.
+
+    Args:
+        device: `cpu` or `cuda`.
+        home: folder that keeps releases with random weights.
+    """
+
+    def __init__(self, device: str, home: Path) -> None:
+        self.device, self.home = device, home
+        self._kept: dict[Any, Any] = {}
+
+    def _once(self, key: Any, make: Callable[[], Any]) -> Any:
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]
+
+    def drop(self) -> None:
+        """Forget all, to have the memory back."""
+        self._kept.clear()
+        if self.device != "cpu":
+            torch.cuda.empty_cache()
+
+    def release(self, name: str) -> Path:
+        """Folder of a released type with random weights."""
+        return kept_release(self.home, name)
+
+    def ours(self, name: str, variant: Variant = Variant()) -> PerceptualMetric:
+        """A model of ours; released types on the same weights as `released`."""
+
+        def make() -> PerceptualMetric:
+            given: Any = {"source": self.release(name)} if name in MODELS else {}
+            if "precision" in inspect.signature(load).parameters:
+                given["precision"] = variant.precision
+            metric: Any = load(name, device=self.device, **given)
+            if "precision" not in given:
+                metric = metric.to(getattr(torch, variant.precision))
+            return metric.compiled() if variant.compiled else metric
+
+        return self._once(("ours", name, variant), make)
+
+    def released(self, name: str) -> Any:
+        """The released package's model, which its README calls with two batches."""
+        return self._once(("released", name), lambda: load_released(name, self.release(name), self.device)[0])
+
+    def timm_cosine(self, name: str) -> Compare:
+        """The same networks as timm makes them, with random weights, and the cosine of what they give."""
+        networks = self._once(("timm", name), lambda: [
+            create_network(branch, MODELS[name].image_size).to(self.device) for branch in MODELS[name].branches
+        ])  # fmt: skip
+
+        @torch.inference_mode()
+        def compare(a: Tensor, b: Tensor) -> Tensor:
+            u, v = (torch.cat([network(pictures) for network in networks], 1) for pictures in (a, b))
+            return 1 - F.cosine_similarity(u, v)
+
+        return compare
+
+    def lpips(self, network: str) -> Compare:
+        """LPIPS of its authors' package; the trunk's weights are random, which take as long."""
+        import lpips
+
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")  # it calls torchvision and torch.load in ways that are deprecated
+            module = lpips.LPIPS(net=network, pnet_rand=True, verbose=False).eval().to(self.device)
+        return torch.inference_mode()(lambda a, b: module(a, b, normalize=True).flatten())
+
+    def torchmetrics_lpips(self, network: Any) -> Compare:
+        """LPIPS of torchmetrics; the trunk's weights are random."""
+        from torchmetrics.functional.image.lpips import _LPIPS
+
+        module: Any = _LPIPS(net=network, pnet_rand=True).eval().to(self.device)
+        return torch.inference_mode()(lambda a, b: module(a, b, normalize=True).flatten())
+
+    def formula(self, package: str, name: str) -> Compare:
+        """SSIM and its like, of piq or torchmetrics."""
+        if package == "piq":
+            import piq
+
+            given = {"data_range": 1.0, "reduction": "none"}
+            return torch.inference_mode()(lambda a, b: getattr(piq, name)(a, b, **given))
+        from torchmetrics.functional import image
+
+        return torch.inference_mode()(lambda a, b: getattr(image, name)(a, b, reduction="none", data_range=1.0))

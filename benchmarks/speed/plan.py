@@ -1,0 +1,106 @@
+"""What a run times with: the machine's own where nothing is asked for."""
+
+import functools
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dreamsim_metric.models import MODELS
+
+from .contenders import Contenders, Variant, variants
+from .pictures import batch
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to time with.
+
+    Attributes:
+        device: `cpu` or `cuda`.
+        model: a released type, ours against theirs on the same weights.
+        home: folder that keeps releases with random weights.
+        threads: numbers of threads.
+        batches: pairs at once.
+        variants: of ours.
+        max_pictures: where the growth curve ends.
+        quick: few and small.
+    """
+
+    device: str
+    model: str
+    home: Path
+    threads: Sequence[int]
+    batches: Sequence[int]
+    variants: Sequence[Variant]
+    max_pictures: int = 10_000
+    quick: bool = False
+
+    @functools.cached_property
+    def contenders(self) -> Contenders:
+        """What is compared, loaded once each."""
+        return Contenders(self.device, self.home)
+
+    def pairs(self, count: int) -> tuple[Tensor, Tensor]:
+        """Two batches on the device."""
+        return batch(count).to(self.device), batch(count, first=count).to(self.device)
+
+    @property
+    def largest(self) -> int:
+        """The largest of the batches."""
+        return max(self.batches)
+
+    @property
+    def all_threads(self) -> int:
+        """The largest number of threads."""
+        return max(self.threads)
+
+    @property
+    def fastest(self) -> Variant:
+        """bfloat16 where it is among the variants, without the wait of compiling."""
+        return next((variant for variant in self.variants if variant == Variant("bfloat16")), self.variants[0])
+
+
+def make_plan(
+    device: str | None = None,
+    *,
+    model: str | None = None,
+    home: Path,
+    threads: Sequence[int] = (),
+    batches: Sequence[int] = (),
+    precisions: Sequence[str] = (),
+    max_pictures: int = 10_000,
+    quick: bool = False,
+) -> Plan:
+    """A plan with what this machine has in place of what is not given.
+
+    Raises:
+        ValueError: a precision that this machine has no variant for, or another unusable setting.
+    """
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if model is not None and model not in MODELS:
+        raise ValueError(f"got model {model!r}; expected a released type: {', '.join(MODELS)}")
+    for option, values in (("threads", threads), ("batch sizes", batches), ("pictures", [max_pictures])):
+        if any(value < 1 for value in values):
+            raise ValueError(f"got {option} {min(values)}; expected 1 or more")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    own = variants(device)
+    unknown = sorted(set(precisions) - {"float32"} - {variant.precision for variant in own})
+    forced = [Variant(name) for name in unknown if hasattr(torch, name)]
+    if len(forced) < len(unknown):
+        raise ValueError(f"got precision {', '.join(unknown)}; expected float32, bfloat16, float16, …")
+    chosen = [variant for variant in own if not precisions or variant.precision in precisions] + forced
+    defaults = (1, 8) if quick else (1, 8, 32) if device == "cpu" else (1, 8, 32, 128)
+    return Plan(
+        device,
+        model or ("clip_vitb32" if quick else "ensemble"),
+        home,
+        tuple(threads) or ((1,) if device != "cpu" or quick else tuple(dict.fromkeys((1, cores)))),
+        tuple(batches) or defaults,
+        tuple(chosen),
+        max_pictures,
+        quick,
+    )

@@ -1,0 +1,107 @@
+"""Groups of contests → a table in a folder, of which `report` makes a section."""
+
+import importlib.metadata
+import json
+import math
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+import dreamsim_metric
+from dreamsim_metric.folders import write_files
+
+from .groups import GROUPS
+from .machine import describe, short_name
+from .measure import Row, measure
+from .plan import Plan
+
+TABLE, SETTINGS = "speed.parquet", "speed.json"
+
+
+def run(
+    groups: Sequence[str],
+    out: Path,
+    plan: Plan,
+    *,
+    rounds: int = 5,
+    minutes: float = math.inf,
+    command: Sequence[str] = (),
+) -> pd.DataFrame:
+    """Time what was asked for; the tables are written after each group.
+
+    Args:
+        groups: of `GROUPS`.
+        out: folder for `speed.parquet` and `speed.json`. What other runs wrote there stays, but for the same groups on
+            the same machine and device.
+        plan: see `make_plan`.
+        rounds: of each contest, at most.
+        minutes: for all of it: a contest that has used half of what its group has left ends after the round it is in.
+        command: that asked for it, for the settings.
+
+    Returns:
+        The rows of this run (`measure.measure`), each with its `machine` and the `version` of its package.
+
+    Raises:
+        ValueError: an unknown group, or fewer than one round.
+        OSError: the disk is full or not writable.
+    """
+    unknown = [name for name in groups if name not in GROUPS]
+    if unknown or not groups:
+        raise ValueError(f"got groups {', '.join(unknown) or 'none'}; expected some of {', '.join(GROUPS)}")
+    if rounds < 1 or not minutes > 0:
+        raise ValueError(f"got {rounds} rounds and {minutes:g} minutes; expected at least one, and more than none")
+    out.mkdir(parents=True, exist_ok=True)
+    machine = describe()
+    end = time.monotonic() + 60 * minutes
+    rows: list[Row] = []
+    for place, name in enumerate(groups):
+        share = (end - time.monotonic()) / (len(groups) - place)
+        rows += _group(name, plan, rounds, share)
+        _write(out, pd.DataFrame(rows).assign(machine=short_name(machine)), machine, command)
+        plan.contenders.drop()
+    return pd.DataFrame(rows).assign(machine=short_name(machine))
+
+
+def _group(name: str, plan: Plan, rounds: int, seconds: float) -> list[Row]:
+    end = time.monotonic() + seconds
+    rows: list[Row] = []
+    for contest in GROUPS[name](plan):
+        about = f"{contest.axis} {contest.size:g}" if contest.axis else f"batch {contest.batch}"
+        print(f"{name}, {contest.unit}s, {about}, threads {contest.threads} …", file=sys.stderr)
+        found = measure(contest, rounds, (end - time.monotonic()) / 2)
+        for row in found:
+            if row["error"]:
+                print(f"{row['subject']}: {row['error']}", file=sys.stderr)
+        rows += [{**row, "version": _version(row["package"])} for row in found]
+    return rows
+
+
+def _version(package: str) -> str:
+    if package == "dreamsim_metric":  # also from a folder where it is not installed
+        return dreamsim_metric.__version__
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _write(out: Path, table: pd.DataFrame, machine: dict[str, Any], command: Sequence[str]) -> None:
+    settings: dict[str, Any] = {"machines": {}, "commands": []}
+    if (out / SETTINGS).is_file() and (out / TABLE).is_file():
+        settings = json.loads((out / SETTINGS).read_text(encoding="utf-8"))
+        same = ["group", "device", "machine"]
+        before = pd.read_parquet(out / TABLE)
+        mine = set(map(tuple, table[same].to_numpy()))
+        kept = before[[key not in mine for key in map(tuple, before[same].to_numpy())]]
+        table = pd.concat([kept, table], ignore_index=True) if len(kept) else table
+    settings["machines"][short_name(machine)] = machine
+    settings["commands"] = list(dict.fromkeys([*settings["commands"], " ".join(command)]))
+    data = {
+        out / TABLE: table.to_parquet(index=False),
+        out / SETTINGS: (json.dumps(settings, indent=2) + "\n").encode(),
+    }
+    write_files(data)
