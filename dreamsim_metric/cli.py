@@ -125,8 +125,8 @@ def _distance(arguments: argparse.Namespace) -> list[Row]:
 
 
 def _matrix(arguments: argparse.Namespace) -> list[Row]:
+    from .distances import all_distances
     from .functional import embed
-    from .metric import all_distances
 
     files = _files(arguments.pictures)
     u = embed(files, progress=True, **_scoring(arguments))
@@ -143,8 +143,8 @@ def _rank(arguments: argparse.Namespace) -> list[Row]:
 
 
 def _from_one(reference: str, files: list[str], arguments: argparse.Namespace) -> list[float]:
+    from .distances import all_distances
     from .functional import embed
-    from .metric import all_distances
 
     scoring = _scoring(arguments)
     return all_distances(embed(reference, **scoring), embed(files, progress=True, **scoring))[0].tolist()

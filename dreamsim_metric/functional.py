@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from .distances import all_distances
 from .images import Pictures, batches, count, is_single
 from .loading import default_model, load
-from .metric import PerceptualMetric, all_distances, check_pairs
+from .metric import PerceptualMetric, check_pairs
 
 _lock = threading.Lock()  # a model that several threads ask for is loaded once
 

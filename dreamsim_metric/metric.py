@@ -10,16 +10,12 @@ from torch import Tensor, nn
 
 from .attribution import local_distances
 from .backbones import Backbone, resample_positions
+from .distances import pair_distances
 from .folders import write_folder
 from .heads import create_head
 from .hub import model_readme, push
 from .images import Pictures, to_pixels
 from .models import ModelCard
-
-# Two embeddings of one picture may differ by float32 rounding (about 3e-7) when its batches differ; the square of that
-# is far below any distance between pictures, and is taken for what it is: nothing.
-_ROUNDING = 1e-12
-_ROWS = 1024  # of a distance matrix at a time: bounds what is held beside the result
 
 
 class PerceptualMetric(nn.Module):
@@ -264,22 +260,3 @@ def check_pairs(n: int, m: int) -> None:
         raise ValueError(
             f"got {n} and {m} pictures; expected as many in both, or one against many (distance_matrix: all)"
         )
-
-
-def pair_distances(u: Tensor, v: Tensor) -> Tensor:
-    """`1 − cos` of unit vectors `(N, D)` and `(N, D)` (or one of them `(1, D)`) → `(N,)`.
-
-    As half the squared difference, which unlike `1 − u·v` is exactly 0 for equal vectors, never negative, and keeps its
-    precision and its gradient for near ones.
-    """
-    d = (u - v).square().sum(-1) / 2
-    return d.masked_fill(d < _ROUNDING, 0)
-
-
-def all_distances(u: Tensor, v: Tensor) -> Tensor:
-    """`1 − cos` of all pairs of unit vectors `(N, D)` and `(M, D)` → `(N, M)`, a block of rows at a time."""
-    blocks = []
-    for rows in u.split(_ROWS):
-        d = torch.cdist(rows, v, compute_mode="donot_use_mm_for_euclid_dist").square() / 2
-        blocks.append(d.masked_fill(d < _ROUNDING, 0))
-    return torch.cat(blocks)

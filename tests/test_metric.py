@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dreamsim_metric import PerceptualMetric, load
+from dreamsim_metric.distances import all_distances, pair_distances
 from dreamsim_metric.images import to_pixels
-from dreamsim_metric.metric import all_distances, pair_distances
 from examples.mini.base import timm_names
 
 from .pictures import PHOTOGRAPHS, natural_and_noise
@@ -123,8 +123,46 @@ def test_distances_are_one_minus_cosine(u, v, nearness):
     torch.testing.assert_close(all_distances(u, v).double(), 1 - cosine, atol=1e-6, rtol=0)
     torch.testing.assert_close(pair_distances(u, v).double(), (1 - cosine).diagonal(), atol=1e-6, rtol=0)
     assert (all_distances(u, v) >= 0).all()
-    assert torch.equal(all_distances(u, v), all_distances(v, u).T)
+    torch.testing.assert_close(all_distances(u, v), all_distances(v, u).T, atol=1e-6, rtol=0)
+    assert torch.equal(all_distances(u, u), all_distances(u, u).T)
     assert torch.equal(all_distances(u, u).diagonal(), torch.zeros(5))
+
+
+@pytest.mark.parametrize("precision", ["highest", "high", "medium"])
+def test_matrices_are_right_within_1e_6_by_blocks_and_for_near_and_equal_pictures(precision, monkeypatch):
+    monkeypatch.setattr("dreamsim_metric.distances._ROWS", 16)
+    generator = torch.Generator().manual_seed(0)
+    u = torch.randn(50, 512, generator=generator)
+    u[20:30] = u[0] + 1e-3 * torch.randn(10, 512, generator=generator)
+    u[30:40] = u[1]
+    u = torch.nn.functional.normalize(u)
+    reference = (u.double()[:, None] - u.double()).square().sum(-1) / 2
+    torch.set_float32_matmul_precision(precision)
+    try:
+        for d in (all_distances(u, u), all_distances(u, u.clone())):
+            torch.testing.assert_close(d.double(), reference, atol=1e-6, rtol=0)
+            near = (reference > 1e-12) & (reference < 1e-4)
+            assert near.sum() >= 90
+            torch.testing.assert_close(d.double()[near], reference[near], atol=0, rtol=1e-5)
+            assert (d[reference == 0] == 0).all()
+            assert (d >= 0).all()
+        assert torch.equal(all_distances(u, u), all_distances(u, u).T)
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+def test_the_gradient_of_a_matrix_is_that_of_its_distances():
+    u = torch.nn.functional.normalize(torch.randn(6, 32, generator=torch.Generator().manual_seed(0)))
+    u[3] = torch.nn.functional.normalize(u[2] + 1e-3, dim=0)  # near: by another way
+    u = torch.nn.functional.normalize(u.double()).requires_grad_()
+    weights = torch.rand(6, 6, dtype=torch.float64)
+
+    def along_the_sphere(d):
+        (gradient,) = torch.autograd.grad((d * weights).sum(), u)
+        return gradient - (gradient * u).sum(1, keepdim=True) * u
+
+    expected = along_the_sphere((u[:, None] - u).square().sum(-1) / 2)
+    torch.testing.assert_close(along_the_sphere(all_distances(u, u)), expected)
 
 
 def test_gradients_reach_the_pixels_and_never_the_weights(metric, pixels):

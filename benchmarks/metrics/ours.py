@@ -9,8 +9,8 @@ from torchvision.transforms.functional import InterpolationMode
 
 from dreamsim_metric import PerceptualMetric, load
 from dreamsim_metric.attribution import local_distances
+from dreamsim_metric.distances import pair_distances
 from dreamsim_metric.images import to_pixels
-from dreamsim_metric.metric import pair_distances
 
 from .base import Features, Maker, Metric, MetricCard, Options, Picture, Unmeasurable
 

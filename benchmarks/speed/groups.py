@@ -15,8 +15,8 @@ from torch import Tensor
 
 from dreamsim_metric import embed, list_models, load
 from dreamsim_metric.decoding import decode, worker_count
+from dreamsim_metric.distances import all_distances
 from dreamsim_metric.embedding import Embedder, Options
-from dreamsim_metric.metric import all_distances
 from dreamsim_metric.models import MODELS
 
 from .contenders import Variant, flops, random_metric

@@ -12,8 +12,9 @@ import numpy as np
 
 from ..calibration import Curve, calibration_error, fit_left, fit_same, mirrored, reliability
 from ..datasets import Pairs, Triplets, check, on_common_pictures
+from ..distances import pair_distances
 from ..folders import write_file
-from ..metric import PerceptualMetric, pair_distances
+from ..metric import PerceptualMetric
 from ..models import ModelCard
 from ..scores import (
     average_precision,

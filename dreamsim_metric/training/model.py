@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from .. import __version__
 from ..adapters import add_lora
 from ..calibration import Curve
+from ..distances import pair_distances
 from ..folders import digest
 from ..heads import create_head
 from ..loading import read_bases
-from ..metric import PerceptualMetric, pair_distances
+from ..metric import PerceptualMetric
 from ..models import ModelCard
 from .config import Config
 

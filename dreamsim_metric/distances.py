@@ -1,0 +1,70 @@
+"""Unit embeddings to distances: `1 − cos`, of pairs and of all pairs."""
+
+import torch
+from torch import Tensor
+
+# Two embeddings of one picture may differ by float32 rounding (about 3e-7) when its batches differ; the square of that
+# is far below any distance between pictures, and is taken for what it is: nothing.
+_ROUNDING = 1e-12
+_ROWS = 1024  # of a distance matrix at a time: bounds what is held beside the result
+NEAR = 1e-3  # distances below are computed from differences; in those from products rounding is some 1e-7
+_PAIRS = 1024  # of them at a time: what fits in the processor's cache
+
+
+def pair_distances(u: Tensor, v: Tensor) -> Tensor:
+    """`1 − cos` of unit vectors `(N, D)` and `(N, D)` (or one of them `(1, D)`) → `(N,)`.
+
+    As half the squared difference, which unlike `1 − u·v` is exactly 0 for equal vectors, never negative, and keeps its
+    precision and its gradient for near ones.
+    """
+    d = (u - v).square().sum(-1) / 2
+    return d.masked_fill(d < _ROUNDING, 0)
+
+
+def all_distances(u: Tensor, v: Tensor) -> Tensor:
+    """`1 − cos` of all pairs of unit vectors `(N, D)` and `(M, D)` → `(N, M)`, a block of rows at a time.
+
+    From products, which is quick; where two are so near that rounding would show, as `pair_distances`. With one tensor
+    for both, the result is symmetric to the last bit.
+    """
+    d = u.new_empty(len(u), len(v))
+    for start in range(0, len(u), _ROWS):
+        rows = slice(start, start + _ROWS)
+        if v is not u:
+            d[rows] = _distances(u[rows], v)
+            continue
+        square = _distances(u[rows], u[rows])
+        d[rows, rows] = square.triu() + square.triu(1).T
+        d[rows, start + _ROWS :] = _distances(u[rows], u[start + _ROWS :])
+        d[rows, :start] = d[:start, rows].T
+    return d
+
+
+def _distances(u: Tensor, v: Tensor) -> Tensor:
+    d = 1 - cosines(u, v)
+    near = d.detach() < NEAR
+    if near.sum() > near.numel() // 8:  # copies of a few pictures: all differences are quicker than many chosen ones
+        exact = torch.cdist(u, v, compute_mode="donot_use_mm_for_euclid_dist").square() / 2
+        return torch.where(near, exact.masked_fill(exact < _ROUNDING, 0), d)
+    for some in near.nonzero().split(_PAIRS):
+        i, j = some.unbind(1)
+        d[i, j] = pair_distances(u[i], v[j])
+    return d
+
+
+def cosines(u: Tensor, v: Tensor) -> Tensor:
+    """Products of all pairs of unit vectors `(N, D)` and `(M, D)` → `(N, M)` float32, right within 1e-6.
+
+    Where the process lets products be rounded to TF32 or bfloat16, these are computed in float64.
+    """
+    with torch.autocast(u.device.type, enabled=False):
+        if _products_are_float32():
+            return u @ v.T
+        return (u.double() @ v.double().T).float()
+
+
+def _products_are_float32() -> bool:
+    try:
+        return torch.get_float32_matmul_precision() == "highest"
+    except RuntimeError:  # it was set by the newer `torch.backends…fp32_precision`, to whatever
+        return False

@@ -1,0 +1,183 @@
+"""Nearest neighbours and near duplicates among embeddings: exact in bounded memory, or approximate through faiss."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .distances import NEAR, cosines, pair_distances
+
+_ROWS = 2048  # queries at once
+_COLUMNS = 8192  # candidates at once: with the rows, 64 MB of products
+_SPARE = 8  # candidates beside the k, since products order near ties by their rounding
+_ROUNDING = 1e-6  # of a distance from a product, at most (docs/precision.md)
+_PAIRS = 1024  # whose difference is computed at once
+_MOST = 10_000_000  # pairs
+_TRAINED = 64  # vectors a cell that faiss's clustering sees
+_SEARCHED = 16  # cells
+
+
+def nearest(queries: Tensor, base: Tensor, k: int, *, approximate: bool = False) -> tuple[Tensor, Tensor]:
+    """The `k` nearest of `base` to each query, nearest first; equal distances in the order of `base`.
+
+    Args:
+        queries: `(N, D)` unit vectors, float32.
+        base: `(M, D)` unit vectors, float32.
+        k: how many; at most M are given.
+        approximate: through faiss's inverted lists, which look at a part of `base` and miss some neighbours
+            (`recall` measures how many; docs/scoring.md has figures). The distances of those found are exact.
+
+    Returns:
+        `(N, k)` distances, float32, and `(N, k)` rows of `base`, int64. Where an approximate search finds fewer than
+        `k`, the rest are infinity and −1.
+
+    Raises:
+        ValueError: `k` below 1, or no vectors.
+        ModuleNotFoundError: approximate, and faiss is not installed.
+    """
+    if k < 1:
+        raise ValueError(f"got k={k}; expected 1 or more")
+    if not len(base):
+        raise ValueError("got nothing to search in; expected at least one embedding")
+    k = min(k, len(base))
+    wanted = min(k + _SPARE, len(base))
+    index = _index(base) if approximate else None
+    distances, rows = [], []
+    for some in queries.split(_ROWS):
+        cosine, found = _most_alike(some, base, wanted) if index is None else _searched(index, some, wanted)
+        found, order = found.sort(dim=1)  # so that the stable sort below keeps the order of `base`
+        pairs = torch.stack([torch.arange(len(some))[:, None].expand_as(found), found], -1).flatten(0, 1)
+        d = _exact(some, base, pairs, 1 - cosine.gather(1, order).flatten()).view_as(found)
+        d, order = d.sort(dim=1, stable=True)
+        distances.append(d[:, :k])
+        rows.append(found.gather(1, order[:, :k]))
+    return torch.cat(distances), torch.cat(rows)
+
+
+def recall(found: Tensor, exact: Tensor) -> float:
+    """The share of the exact nearest that were found.
+
+    Args:
+        found, exact: `(N, k)` rows, as `nearest` gives them.
+    """
+    hits = (found[:, :, None] == exact[:, None, :]).any(1)
+    return hits.float().mean().item()
+
+
+def within(units: Tensor, below: float, *, approximate: bool = False) -> tuple[Tensor, Tensor]:
+    """All pairs of vectors whose distance is smaller than a threshold.
+
+    Args:
+        units: `(N, D)` unit vectors, float32.
+        below: the threshold, above 0.
+        approximate: as for `nearest`; misses some pairs.
+
+    Returns:
+        `(P, 2)` rows, int64, the smaller first, in order, and `(P,)` distances, float32.
+
+    Raises:
+        ValueError: `below` is not a number above 0, or there are over ten million pairs.
+    """
+    if not below > 0 or not math.isfinite(below):
+        raise ValueError(f"got below={below}; expected a distance above 0")
+    pairs, distances, n = [], [], 0
+    for found, cosine in _near_as_searched(units, below) if approximate else _near(units, below):
+        several = found[:, 0] != found[:, 1]
+        found = found[several].sort(dim=1).values
+        d = _exact(units, units, found, 1 - cosine[several])
+        pairs.append(found[d < below])
+        distances.append(d[d < below])
+        n += len(pairs[-1])
+        if n > _MOST:
+            raise ValueError(f"more than {_MOST:,} pairs are nearer than {below:g}; choose a smaller threshold")
+    if not n:
+        return torch.empty(0, 2, dtype=torch.int64), torch.empty(0)
+    found, d = torch.cat(pairs), torch.cat(distances)
+    names, order = torch.sort(found[:, 0] * len(units) + found[:, 1])
+    order = order[torch.cat([torch.tensor([True]), names[1:] != names[:-1]])]  # those found from both their sides
+    return found[order], d[order]
+
+
+def groups(n: int, pairs: Tensor) -> list[int]:
+    """Connected components: which of `n` are joined by pairs, directly or through others.
+
+    Returns:
+        The smallest member of the group of each.
+    """
+    parent = list(range(n))
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = i = parent[parent[i]]
+        return i
+
+    for a, b in pairs.tolist():
+        low, high = sorted((root(a), root(b)))
+        parent[high] = low
+    return [root(i) for i in range(n)]
+
+
+def _most_alike(queries: Tensor, base: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The `k` largest cosines to each query and their rows of `base`, both `(N, k)`."""
+    best = torch.empty(len(queries), 0)
+    rows = torch.empty(len(queries), 0, dtype=torch.int64)
+    for start in range(0, len(base), _COLUMNS):
+        cosine, found = cosines(queries, base[start : start + _COLUMNS]).topk(
+            min(k, len(base) - start, _COLUMNS), dim=1
+        )
+        best, rows = torch.cat([best, cosine], 1), torch.cat([rows, found + start], 1)
+        if best.shape[1] > k:
+            best, kept = best.topk(k, dim=1)
+            rows = rows.gather(1, kept)
+    return best, rows
+
+
+def _searched(index: Any, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The same from an index; cosines of −infinity and rows of −1 where it finds fewer."""
+    cosine, rows = map(torch.from_numpy, index.search(queries.contiguous().numpy(), k))
+    return cosine.masked_fill(rows < 0, -math.inf), rows
+
+
+def _exact(queries: Tensor, base: Tensor, pairs: Tensor, d: Tensor) -> Tensor:
+    """`(P,)` distances, with those of `(P, 2)` pairs that are small computed anew: there rounding of products shows."""
+    near = ((d < NEAR) & (pairs[:, 1] >= 0)).nonzero()[:, 0]
+    for some in near.split(_PAIRS):
+        i, j = pairs[some].unbind(1)
+        d[some] = pair_distances(queries[i], base[j])
+    return d
+
+
+def _near(units: Tensor, below: float) -> Iterator[tuple[Tensor, Tensor]]:
+    """Pairs whose cosine says that they may be nearer than that, and that cosine, by blocks above the diagonal."""
+    for i in range(0, len(units), _ROWS):
+        for j in range(i, len(units), _COLUMNS):
+            cosine = cosines(units[i : i + _ROWS], units[j : j + _COLUMNS])
+            found = (cosine > 1 - below - _ROUNDING).triu(i - j + 1).nonzero()
+            yield found + torch.tensor([i, j]), cosine[found[:, 0], found[:, 1]]
+
+
+def _near_as_searched(units: Tensor, below: float) -> Iterator[tuple[Tensor, Tensor]]:
+    """The same from an index. A pair may be found from both its sides."""
+    index = _index(units)
+    for i in range(0, len(units), _ROWS):
+        limits, cosine, found = index.range_search(units[i : i + _ROWS].contiguous().numpy(), 1 - below - _ROUNDING)
+        queries = np.repeat(np.arange(len(limits) - 1), np.diff(limits.astype(np.int64))) + i
+        yield torch.from_numpy(np.stack([queries, found], 1)), torch.from_numpy(cosine)
+
+
+def _index(base: Tensor) -> Any:
+    """faiss's inverted lists on products: 4 √N cells, of which `_SEARCHED` are searched."""
+    import faiss
+
+    cells = max(1, min(int(4 * math.sqrt(len(base))), len(base) // _TRAINED))
+    vectors = base.contiguous().numpy()
+    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(base.shape[1]), base.shape[1], cells, faiss.METRIC_INNER_PRODUCT)
+    index.cp.max_points_per_centroid = _TRAINED
+    index.cp.min_points_per_centroid = 1
+    index.train(vectors)
+    index.add(vectors)
+    index.nprobe = max(1, min(cells, _SEARCHED))
+    return index
