@@ -12,7 +12,9 @@ from typing import Any
 from . import __version__
 from .command import run_command
 from .folders import CARD, MINI
+from .listing import find_pictures
 from .models import MODELS, ModelCard, list_models, unknown_model
+from .scoring_commands import add_scoring_commands
 from .weights import model_dir
 
 Row = dict[str, Any]
@@ -21,6 +23,8 @@ _EXAMPLES = """examples:
   dreamsim-metric distance cat.jpg dog.jpg          0 is the same picture, 2 the most that two can differ
   dreamsim-metric rank cat.jpg photos --top 5       what in a folder looks most like a picture
   dreamsim-metric matrix photos --csv > all.csv     every pair
+  dreamsim-metric score pairs.csv --out scored.csv  a table of pairs, of any length; two folders work too
+  dreamsim-metric duplicates photos --below 0.05    what is there twice, or nearly
   dreamsim-metric download ensemble                 the model for published comparisons; then --model ensemble
 """
 
@@ -36,8 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_command(
         "dreamsim-metric",
         lambda: _print(arguments.run(arguments), arguments),
-        extra="train",
+        extra=getattr(arguments, "extra", "train"),
         debug=arguments.debug,
+        interrupted=getattr(arguments, "interrupted", ""),
     )
 
 
@@ -90,10 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     pair.add_argument("b", metavar="B", nargs="+", help=pictures)
     matrix = command("matrix", _matrix, "distances between all pictures", scoring)
     matrix.add_argument("pictures", metavar="DIR|FILE", nargs="+", help=pictures)
-    rank = command("rank", _rank, "the pictures of a folder, nearest first", scoring)
-    rank.add_argument("query", metavar="QUERY", help="the picture that the others are compared to")
-    rank.add_argument("pictures", metavar="DIR|FILE", nargs="+", help=pictures)
-    rank.add_argument("--top", type=int, default=10, metavar="K", help="how many (default: 10)")
+    add_scoring_commands(command, scoring)
     difference = command("difference", _difference, "a picture of where two pictures differ", scoring)
     difference.add_argument("a", metavar="A", help="a picture")
     difference.add_argument("b", metavar="B", help="the picture that the map is laid over")
@@ -119,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _distance(arguments: argparse.Namespace) -> list[Row]:
-    files = _files(arguments.b)
+    files = find_pictures(arguments.b)
     d = _from_one(arguments.a, files, arguments)
     return [{"a": arguments.a, "b": b, "distance": value} for b, value in zip(files, d, strict=True)]
 
@@ -128,18 +130,10 @@ def _matrix(arguments: argparse.Namespace) -> list[Row]:
     from .distances import all_distances
     from .functional import embed
 
-    files = _files(arguments.pictures)
+    files = find_pictures(arguments.pictures)
     u = embed(files, progress=True, **_scoring(arguments))
     rows = zip(files, all_distances(u, u).tolist(), strict=True)
     return [{"picture": file, **dict(zip(files, values, strict=True))} for file, values in rows]
-
-
-def _rank(arguments: argparse.Namespace) -> list[Row]:
-    if arguments.top < 1:
-        raise ValueError(f"got --top {arguments.top}; expected 1 or more")
-    files = _files(arguments.pictures)
-    nearest = sorted(zip(_from_one(arguments.query, files, arguments), files, strict=True))[: arguments.top]
-    return [{"rank": i, "picture": file, "distance": d} for i, (d, file) in enumerate(nearest, start=1)]
 
 
 def _from_one(reference: str, files: list[str], arguments: argparse.Namespace) -> list[float]:
@@ -250,24 +244,6 @@ def _scoring(arguments: argparse.Namespace) -> dict[str, Any]:
 
     device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
     return {"model": load(arguments.model, device=device), "batch_size": arguments.batch_size}
-
-
-def _files(given: list[str]) -> list[str]:
-    """Files as given, each once; a folder stands for the pictures in it, in the order of their names."""
-    import PIL.Image
-
-    endings = {ending for ending, kind in PIL.Image.registered_extensions().items() if kind in PIL.Image.OPEN}
-    files: list[str] = []
-    for name in given:
-        if Path(name).is_dir():
-            inside = (file for file in Path(name).iterdir() if file.is_file() and not file.name.startswith("."))
-            found = sorted(str(file) for file in inside if file.suffix.lower() in endings)
-            if not found:
-                raise ValueError(f"{name} holds no pictures (no file with a picture's ending); name a folder that does")
-            files += found
-        else:
-            files.append(name)
-    return list(dict.fromkeys(files))
 
 
 def _print(rows: list[Row], arguments: argparse.Namespace) -> None:

@@ -5,18 +5,19 @@ import io
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, cast, get_args
 
 import PIL
 import PIL.Image
 import torch
 from torch import Tensor
 
-from .images import from_encoded
-from .resize import resize, resize_levels
+from .images import Pictures, batches, from_encoded, from_file
+from .resize import resize, resize_levels, unit_range
 
 Decoder = Literal["pillow", "torchvision"]
 DECODERS: tuple[str, ...] = get_args(Decoder)
@@ -138,9 +139,14 @@ def on_host(picture: Tensor, file: str) -> Tensor:
 
 
 def check_decoder(decoder: str) -> None:
-    """Raises `ValueError` unless there is such a decoder."""
+    """Raises `ValueError` unless there is such a decoder, and this installation has it."""
     if decoder not in DECODERS:
         raise ValueError(f"got decoder={decoder!r}; expected {' or '.join(map(repr, DECODERS))}")
+    if decoder == "torchvision":
+        import torchvision.io
+
+        if not hasattr(torchvision.io, "decode_jpeg"):  # deprecated since 0.29
+            raise ValueError(f"torchvision {torchvision.__version__} decodes no pictures; use decoder='pillow'")
 
 
 def in_order(pool: Executor, work: Callable[[T], R], items: Iterable[T], ahead: int) -> Iterator[R]:
@@ -165,6 +171,33 @@ def worker_count(workers: int | None) -> int:
     if workers < 1:
         raise ValueError(f"got workers={workers}; expected 1 or more")
     return workers
+
+
+def read_ahead(pictures: Pictures, batch_size: int, size: int, device: torch.device) -> Iterator[Pictures]:
+    """`images.batches`, of which files are decoded in threads while those before are used.
+
+    A list of files comes as `(N, 3, size, size)` uint8 on the device, with the pixels of `images.to_pixels`.
+    """
+    some_at_a_time = batches(pictures, batch_size)
+    if not (isinstance(pictures, (list, tuple)) and len(pictures) > 1 and all(map(_is_path, pictures))):
+        yield from some_at_a_time
+        return
+
+    def levels(file: Any) -> Tensor:
+        return resize_levels(from_file(Path(file))[0], (size, size))
+
+    workers = worker_count(None)
+    pool = ThreadPoolExecutor(workers)
+    try:
+        decoded = in_order(pool, levels, pictures, batch_size + workers)
+        for some in some_at_a_time:
+            yield torch.stack(list(islice(decoded, len(cast(Sequence, some))))).to(device)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _is_path(picture: Any) -> bool:
+    return isinstance(picture, (str, os.PathLike))
 
 
 class NotOnDeviceError(RuntimeError):
@@ -210,18 +243,14 @@ class ToDevice:
             for i, picture in zip(encoded, decoded, strict=True):
                 pictures[i] = picture
         if all(picture.shape[-2:] == self._size and picture.device.type == "cpu" for picture in pictures):
-            return self._unit(self._copied(torch.stack(pictures)))
+            return unit_range(self._copied(torch.stack(pictures)))
         return torch.cat([self._resized(picture[None]) for picture in pictures])
 
     def _resized(self, picture: Tensor) -> Tensor:
         moved = self._copied(picture)
-        return self._unit(moved) if moved.shape[-2:] == self._size else resize(moved, self._size)
+        return unit_range(moved) if moved.shape[-2:] == self._size else resize(moved, self._size)
 
     def _copied(self, levels: Tensor) -> Tensor:
         if self._stream is None or levels.device.type == "cuda":
             return levels.to(self._device)
         return levels.contiguous().pin_memory().to(self._device, non_blocking=True)
-
-    def _unit(self, levels: Tensor) -> Tensor:
-        # A tensor, since CUDA multiplies by the reciprocal of a number, which is off in the last bit.
-        return levels.float() / torch.tensor(255.0, device=levels.device)

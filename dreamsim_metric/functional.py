@@ -2,14 +2,16 @@
 
 import os
 import threading
+from collections.abc import Iterator
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from .decoding import read_ahead
 from .distances import all_distances
-from .images import Pictures, batches, count, is_single
+from .images import Pictures, count, is_single
 from .loading import default_model, load
 from .metric import PerceptualMetric, check_pairs
 
@@ -52,12 +54,12 @@ def distance(
     check_pairs(n, m)
     metric = _metric(model, device, a, b)
     if n == m:
-        pairs = zip(batches(a, batch_size), batches(b, batch_size), strict=True)
+        pairs = zip(_batches(a, metric, batch_size), _batches(b, metric, batch_size), strict=True)
         d = torch.cat([metric(x, y) for x, y in pairs])
     else:
         one, many = (a, b) if n == 1 else (b, a)
         reference = metric.preprocess(one)
-        d = torch.cat([metric(reference, some) for some in batches(many, batch_size)])
+        d = torch.cat([metric(reference, some) for some in _batches(many, metric, batch_size)])
     return d.item() if is_single(a) and is_single(b) else d
 
 
@@ -113,10 +115,14 @@ def embed(
     metric = _metric(model, device, pictures)
     with tqdm(total=count(pictures), unit="picture", disable=None if progress else True) as bar:
         parts = []
-        for some in batches(pictures, batch_size):
+        for some in _batches(pictures, metric, batch_size):
             parts.append(metric.embed(some))
             bar.update(len(parts[-1]))
     return torch.cat(parts)
+
+
+def _batches(pictures: Pictures, metric: PerceptualMetric, batch_size: int) -> Iterator[Pictures]:
+    return read_ahead(pictures, batch_size, metric.card.image_size, metric.device)
 
 
 def _metric(model: Model, device: str | torch.device | None, *pictures: Pictures) -> PerceptualMetric:

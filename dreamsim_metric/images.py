@@ -100,7 +100,7 @@ def _one(picture: Picture, check: bool) -> Tensor:
 def _stack(pictures: Picture, check: bool) -> Tensor:
     """`(N, 3, H, W)`, uint8 or float32."""
     if isinstance(pictures, (str, os.PathLike)):
-        return _from_file(Path(pictures))
+        return from_file(Path(pictures))
     if isinstance(pictures, PIL.Image.Image):
         return _from_pil(pictures, "the PIL image")
     if isinstance(pictures, np.ndarray):
@@ -110,7 +110,13 @@ def _stack(pictures: Picture, check: bool) -> Tensor:
     raise ValueError(f"got {type(pictures).__name__}; expected {_ACCEPTED}")
 
 
-def _from_file(path: Path) -> Tensor:
+def from_file(path: Path) -> Tensor:
+    """A picture's file: `(1, 3, H, W)` uint8.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it will not decode, or holds what would have to be guessed.
+    """
     if not path.exists():
         hint = "; download it first" if re.match(r"\w\w+:/", str(path)) else ""  # C:/ is a drive
         raise FileNotFoundError(f"no such picture: {path}{hint}")

@@ -37,14 +37,20 @@ def resize(pictures: Tensor, size: tuple[int, int]) -> Tensor:
         `(N, 3, *size)` float32 in [0, 1] on the same device.
     """
     if tuple(pictures.shape[-2:]) == tuple(size):
-        return pictures.float() / 255 if pictures.dtype == torch.uint8 else pictures.float()
+        return unit_range(pictures) if pictures.dtype == torch.uint8 else pictures.float()
     if pictures.dtype == torch.uint8 and pictures.device.type in ("cpu", "mps"):
         # Pillow's own loop is several times faster than a dense product, and MPS has no float64.
         levels = torch.stack([resize_levels(picture, size) for picture in pictures.cpu()])
-        return levels.to(pictures.device).float() / 255
+        return unit_range(levels.to(pictures.device))
     if pictures.device.type == "mps":
         return _product(pictures.cpu(), size).to(pictures.device)
     return _product(pictures, size)
+
+
+def unit_range(levels: Tensor) -> Tensor:
+    """uint8 in 0…255 → float32 in [0, 1], the same on every device."""
+    # By a tensor, since CUDA multiplies by the reciprocal of a number, which is off in the last bit.
+    return levels.float() / torch.full((), 255.0, device=levels.device)
 
 
 def _product(pictures: Tensor, size: tuple[int, int]) -> Tensor:

@@ -1,0 +1,172 @@
+"""A folder of embeddings: `settings.json` and Parquet files of so many pictures, each whole or not there."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from . import __version__
+from .decoding import decoder_version
+from .embedding import Embeddings
+from .folders import digest, write_file
+from .metric import PerceptualMetric
+
+if TYPE_CHECKING:
+    import pyarrow
+
+SETTINGS = "settings.json"
+SHARD_SIZE = 4096
+_PATTERN = "embeddings-*.parquet"
+_DEPEND = ("model", "card", "weights", "precision", "decoder", "image_size", "dreamsim_metric")  # numbers, on these
+
+
+def shard_file(folder: Path, number: int) -> Path:
+    """The file of shard `number`, from 0."""
+    return folder / f"embeddings-{number:05d}.parquet"
+
+
+def is_shards(folder: str | Path) -> bool:
+    """Whether this is such a folder."""
+    return (Path(folder) / SETTINGS).is_file() and next(Path(folder).glob(_PATTERN), None) is not None
+
+
+def settings_of(metric: PerceptualMetric, decoder: str) -> dict[str, Any]:
+    """What embeddings depend on."""
+    card = json.dumps(asdict(metric.card), sort_keys=True)
+    return {
+        "model": metric.card.name,
+        "card": hashlib.sha256(card.encode()).hexdigest(),
+        "weights": digest(metric.state_dict()),
+        "precision": getattr(metric, "precision", "float32"),
+        "decoder": decoder_version(decoder),
+        "image_size": metric.card.image_size,
+        "embedding_size": metric.card.embedding_size,
+        "dreamsim_metric": __version__,
+    }
+
+
+def begin(folder: Path, files: Sequence[str], metric: PerceptualMetric, decoder: str, shard_size: int) -> None:
+    """Make the folder, or be sure that what is there is the beginning of the same.
+
+    Args:
+        folder: for the shards.
+        files: all that are to be in it, in order.
+        metric, decoder: that embed them.
+        shard_size: files a shard.
+
+    Raises:
+        ValueError: it holds embeddings of other files, or with other settings; the message names what differs.
+        OSError: it cannot be written.
+    """
+    if shard_size < 1:
+        raise ValueError(f"got shard_size={shard_size}; expected 1 or more")
+    names = hashlib.sha256("\0".join(files).encode(errors="surrogateescape")).hexdigest()
+    settings = settings_of(metric, decoder) | {"shard_size": shard_size, "pictures": len(files), "files": names}
+    if not (folder / SETTINGS).is_file():
+        if next(folder.glob(_PATTERN), None) is not None:
+            raise ValueError(f"{folder} holds shards without {SETTINGS}; choose another folder, or remove them")
+        folder.mkdir(parents=True, exist_ok=True)
+        write_file(folder / SETTINGS, (json.dumps(settings, indent=2) + "\n").encode())
+        return
+    _compare(folder, _read_settings(folder), settings)
+
+
+def check_settings(folder: Path, metric: PerceptualMetric, decoder: str) -> None:
+    """Be sure that embeddings in a folder can be compared to those that a metric makes now.
+
+    Raises:
+        ValueError: they cannot; the message names what differs.
+    """
+    settings = settings_of(metric, decoder)
+    _compare(folder, _read_settings(folder), {name: settings[name] for name in _DEPEND})
+
+
+def write_shard(file: Path, table: "pyarrow.Table") -> None:
+    """Write a table of `scoring.embed_shard`: whole or not at all, and the same bytes every time.
+
+    Raises:
+        OSError: the disk is full or not writable.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    buffer = pa.BufferOutputStream()
+    # Unit vectors of floats neither repeat nor compress.
+    pq.write_table(table, buffer, use_dictionary=False, compression="none")
+    write_file(file, buffer.getvalue().to_pybytes())
+
+
+def is_whole(file: Path, rows: int) -> bool:
+    """Whether a shard is there, with so many rows."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return file.is_file() and pq.read_metadata(file).num_rows == rows
+    except (pa.ArrowException, OSError):  # damaged: it is made again
+        return False
+
+
+def unreadable_in(file: Path) -> dict[str, str]:
+    """Why pictures of a shard have no embedding, by path."""
+    import pyarrow.parquet as pq
+
+    columns = pq.read_table(file, columns=["path", "error"]).to_pydict()
+    return {path: error for path, error in zip(columns["path"], columns["error"], strict=True) if error is not None}
+
+
+def read_shards(folder: str | Path) -> Embeddings:
+    """All embeddings of a folder, in the order of its files.
+
+    Raises:
+        ValueError: a shard is missing or damaged: the run is not done, or went wrong.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    settings = _read_settings(Path(folder))
+    count, size, width = (settings[name] for name in ("pictures", "shard_size", "embedding_size"))
+    units = torch.empty(count, width)
+    files: list[str] = []
+    contents: list[str] = []
+    unreadable: dict[str, str] = {}
+    for number, start in enumerate(range(0, count, size)):
+        file = shard_file(Path(folder), number)
+        if not is_whole(file, min(size, count - start)):
+            raise ValueError(f"{file} is missing or damaged; end the run that makes it: dreamsim-metric embed")
+        table = pq.read_table(file)
+        unreadable |= unreadable_in(file)
+        table = table.filter(pa.compute.is_valid(table["embedding"]))
+        flat = table["embedding"].combine_chunks().flatten().to_numpy()
+        units[len(files) : len(files) + table.num_rows] = torch.from_numpy(flat.reshape(-1, width).copy())
+        files += table["path"].to_pylist()
+        contents += table["sha256"].to_pylist()
+    return Embeddings(files, units[: len(files)], contents, unreadable)
+
+
+def _read_settings(folder: Path) -> dict[str, Any]:
+    try:
+        return json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{folder / SETTINGS} is not JSON ({error}); remove the folder and embed again") from error
+
+
+def _compare(folder: Path, there: dict[str, Any], now: dict[str, Any]) -> None:
+    differences = [
+        f"{name} ({_brief(there.get(name))} there, {_brief(value)} now)"
+        for name, value in now.items()
+        if there.get(name) != value
+    ]
+    if differences:
+        raise ValueError(
+            f"{folder} holds embeddings with other settings: {', '.join(differences)}; "
+            "choose another folder, or remove it"
+        )
+
+
+def _brief(value: Any) -> str:
+    return f"{value[:8]}…" if isinstance(value, str) and len(value) == 64 else str(value)
