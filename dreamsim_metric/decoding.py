@@ -95,9 +95,10 @@ def decode(data: bytes, file: str, size: int | None, decoder: str = "pillow", de
         pixels = _by_torchvision(encoded, "cpu")
     else:
         pixels = None
+    sides = None if size is None else (size, size)
     if pixels is None:  # for Pillow, which also says what is wrong
-        pixels = from_encoded(io.BytesIO(data), file)[0]
-    return pixels if size is None else resize_levels(pixels, (size, size)).contiguous()
+        pixels = from_encoded(io.BytesIO(data), file, sides)[0]
+    return pixels if sides is None else resize_levels(pixels, sides).contiguous()
 
 
 def _is_plain_jpeg(data: bytes) -> bool:
@@ -184,7 +185,7 @@ def read_ahead(pictures: Pictures, batch_size: int, size: int, device: torch.dev
         return
 
     def levels(file: Any) -> Tensor:
-        return resize_levels(from_file(Path(file))[0], (size, size))
+        return resize_levels(from_file(Path(file), (size, size))[0], (size, size))
 
     workers = worker_count(None)
     pool = ThreadPoolExecutor(workers)

@@ -12,7 +12,7 @@ import PIL.ImageOps
 import torch
 from torch import Tensor
 
-from .resize import resize
+from .resize import resize, resize_image
 
 Picture = str | os.PathLike[str] | PIL.Image.Image | np.ndarray | Tensor
 Pictures = Picture | Sequence[Picture]
@@ -22,6 +22,7 @@ _ACCEPTED = (
     "a float array or tensor in [0, 1] (CHW or NCHW), or a list of those"
 )
 _CHANNELS = (1, 3, 4)
+_ORIENTATION = 0x0112  # EXIF
 _RANGE_TOLERANCE = 1e-5  # rounding of honest arithmetic in float32, far below one 8-bit level (4e-3)
 
 
@@ -81,28 +82,28 @@ def to_pixels(pictures: Pictures, size: tuple[int, int] | None, *, check: bool =
             raise ValueError(
                 f"got pictures on {' and '.join(devices)}; expected one device: move them with .to(device)"
             )
-        stacks = [_one(picture, check) for picture in pictures]
+        stacks = [_one(picture, size, check) for picture in pictures]
     else:
-        stacks = [_stack(cast(Picture, pictures), check)]
+        stacks = [_stack(cast(Picture, pictures), size, check)]
     resized = [resize(stack, size or (stack.shape[-2], stack.shape[-1])) for stack in stacks]
     if len(sizes := {f"{some.shape[-2]} × {some.shape[-1]}" for some in resized}) > 1:
         raise ValueError(f"got pictures of sizes {', '.join(sorted(sizes))} and no size=; expected one size")
     return torch.cat(resized)
 
 
-def _one(picture: Picture, check: bool) -> Tensor:
+def _one(picture: Picture, size: tuple[int, int] | None, check: bool) -> Tensor:
     if isinstance(picture, (list, tuple)) or not is_single(picture):
         what = f"shape {tuple(picture.shape)}" if isinstance(picture, (np.ndarray, Tensor)) else "a list"
         raise ValueError(f"got {what} inside a list; expected one picture each: pass a batch by itself, or flatten it")
-    return _stack(picture, check)
+    return _stack(picture, size, check)
 
 
-def _stack(pictures: Picture, check: bool) -> Tensor:
-    """`(N, 3, H, W)`, uint8 or float32."""
+def _stack(pictures: Picture, size: tuple[int, int] | None, check: bool) -> Tensor:
+    """`(N, 3, H, W)`, uint8 or float32, of `size` or not yet."""
     if isinstance(pictures, (str, os.PathLike)):
-        return from_file(Path(pictures))
+        return from_file(Path(pictures), size)
     if isinstance(pictures, PIL.Image.Image):
-        return _from_pil(pictures, "the PIL image")
+        return _from_pil(pictures, "the PIL image", size)
     if isinstance(pictures, np.ndarray):
         return _from_tensor(_from_numpy(pictures), check)
     if isinstance(pictures, Tensor):
@@ -110,8 +111,12 @@ def _stack(pictures: Picture, check: bool) -> Tensor:
     raise ValueError(f"got {type(pictures).__name__}; expected {_ACCEPTED}")
 
 
-def from_file(path: Path) -> Tensor:
+def from_file(path: Path, size: tuple[int, int] | None = None) -> Tensor:
     """A picture's file: `(1, 3, H, W)` uint8.
+
+    Args:
+        path: of the file.
+        size: as for `from_encoded`.
 
     Raises:
         FileNotFoundError: no such file.
@@ -124,15 +129,17 @@ def from_file(path: Path) -> Tensor:
         raise ValueError(f"{path} is a folder; expected a picture file: pass a list of the files in it")
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is an empty file (0 bytes); expected a picture")
-    return from_encoded(path, str(path))
+    return from_encoded(path, str(path), size)
 
 
-def from_encoded(source: Path | BinaryIO, name: str) -> Tensor:
+def from_encoded(source: Path | BinaryIO, name: str, size: tuple[int, int] | None = None) -> Tensor:
     """A picture's file, or its contents, decoded by Pillow: `(1, 3, H, W)` uint8.
 
     Args:
         source: where it is read from.
         name: for messages.
+        size: height and width to resize to where that can be done before pixels are copied out of Pillow, which
+            threads would have to do one after the other; a picture with transparency keeps its own size.
 
     Raises:
         ValueError: it will not decode, or holds what would have to be guessed.
@@ -146,7 +153,7 @@ def from_encoded(source: Path | BinaryIO, name: str) -> Tensor:
                     "choose one with PIL.Image.open(path).seek(i) and pass that image"
                 )
             image.load()
-            return _from_pil(image, name)
+            return _from_pil(image, name, size)
     except _UnreadableError:
         raise
     except PIL.UnidentifiedImageError as error:
@@ -163,12 +170,13 @@ class _UnreadableError(ValueError):
     """A file that decodes, and whose message is already complete."""
 
 
-def _from_pil(image: PIL.Image.Image, name: str) -> Tensor:
+def _from_pil(image: PIL.Image.Image, name: str, size: tuple[int, int] | None) -> Tensor:
     format_, mode = image.format, image.mode
     if 0 in image.size:
         raise _UnreadableError(f"{name} has no pixels (size {image.size}); expected at least 1 × 1")
     try:
-        image = PIL.ImageOps.exif_transpose(image)
+        if image.getexif().get(_ORIENTATION, 1) != 1:  # else it would be copied
+            image = PIL.ImageOps.exif_transpose(image)
         if mode.startswith("I;16") or (mode == "I" and format_ in ("PNG", "PPM")):  # both hold 0…65535
             values = np.array(image).astype(np.int64)
             levels = (values * 255 + 32767) // 65535
@@ -183,7 +191,8 @@ def _from_pil(image: PIL.Image.Image, name: str) -> Tensor:
             image = image.convert("LA") if mode == "La" else image
             image = image.convert("RGBA")
         else:
-            image = image.convert("RGB")
+            image = image if image.mode == "RGB" else image.convert("RGB")
+            image = image if size is None else resize_image(image, size)
     except _UnreadableError:
         raise
     except Exception as error:

@@ -88,8 +88,14 @@ def resize_levels(picture: Tensor, size: tuple[int, int]) -> Tensor:
     if tuple(picture.shape[-2:]) == tuple(size):
         return picture
     image = PIL.Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy())
-    resized = np.array(image.resize((size[1], size[0]), PIL.Image.Resampling.BICUBIC))
-    return torch.from_numpy(resized).permute(2, 0, 1)
+    return torch.from_numpy(np.array(resize_image(image, size))).permute(2, 0, 1)
+
+
+def resize_image(image: PIL.Image.Image, size: tuple[int, int]) -> PIL.Image.Image:
+    """One RGB picture to a height and width by Pillow; itself if it has them."""
+    if image.size == (size[1], size[0]):
+        return image
+    return image.resize((size[1], size[0]), PIL.Image.Resampling.BICUBIC)
 
 
 def _round_where(levels: Tensor, on_grid: Tensor) -> Tensor:
