@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from timm.models.vision_transformer import Attention, Block, VisionTransformer
 from torch import Tensor, nn
 
+from .inference import CPU_BATCH, for_inference, linear
 from .models import Branch
 
 _VARIANCE_FLOOR = 1e-5  # keeps the gradient of the standard deviation finite on constant feature maps
@@ -34,14 +35,17 @@ class Backbone(nn.Module):
     def __init__(self, branch: Branch, image_size: int):
         super().__init__()
         self.branch = branch
+        self.image_size = image_size
         self.network = read_only_for(branch, create_network(branch, image_size))
         self.dtype = torch.float32
+        self._fast: tuple[tuple[nn.Module | int, ...], nn.Module] | None = None
         for name in ("mean", "std"):
             statistic = torch.tensor(getattr(branch, name), device="cpu").view(3, 1, 1)
             self.register_buffer(name, statistic, persistent=False)
 
     def _apply(self, fn: Any, recurse: bool = True) -> "Backbone":
         super()._apply(fn, recurse)
+        self._fast = None
         # Noted here because nn.DataParallel's replicas have no parameters() to ask.
         self.dtype = next(self.network.parameters()).dtype
         # .half() moves the network to half precision, not the constants of its input.
@@ -52,11 +56,43 @@ class Backbone(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """`(N, 3, S, S)` float32 in [0, 1] → float32 features: `(N, D)`, or `(N, 1 + patches, D)` for `cls_patch`."""
+        fast = self._without_gradients(pixels)
+        if fast is None:
+            return self.plain(pixels)
+        with torch.no_grad():
+            return torch.cat([self._read(fast, some) for some in pixels.split(CPU_BATCH)])
+
+    def plain(self, pixels: Tensor) -> Tensor:
+        """`forward` by the network itself, and not by a quicker copy of it."""
+        return self._read(self.network, pixels)
+
+    def _without_gradients(self, pixels: Tensor) -> nn.Module | None:
+        """The network's quicker copy, where it may stand in."""
+        if torch.compiler.is_compiling() or pixels.device.type != "cpu":
+            return None
+        parameters = list(self.network.parameters())
+        if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (pixels, *parameters)):
+            return None
+        # nn.DataParallel's replicas have no parameters; those made in inference mode keep no count of their changes.
+        if not parameters or any(tensor.is_inference() for tensor in parameters):
+            return None
+        versions = tuple(tensor._version for tensor in (*parameters, *self.network.buffers()))
+        made_of = (*self.network.modules(), *versions)  # a part may be replaced, or its numbers be changed
+        if self._fast is None or self._fast[0] != made_of:
+            with torch.inference_mode(False), torch.no_grad():
+                # In a tuple, since a module would be registered as a part.
+                self._fast = made_of, for_inference(self.network, self.image_size)
+        return self._fast[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_fast": None}  # its weights are laid out for this processor
+
+    def _read(self, network: Any, pixels: Tensor) -> Tensor:
         x = ((pixels - self.mean) / self.std).to(self.dtype)
         if self.branch.feature == "stages":
-            return self._stages(x)
+            return self._stages(network, x)
         read = _open_clip_feature if self.branch.network.startswith("open_clip:") else _timm_feature
-        return read(self.network, x, self.branch.feature).float()
+        return read(network, x, self.branch.feature).float()
 
     def local_features(self, pixels: Tensor) -> list[Tensor]:
         """What the feature is made of, place by place.
@@ -75,7 +111,7 @@ class Backbone(nn.Module):
         """
         x = ((pixels - self.mean) / self.std).to(self.dtype)
         if self.branch.feature == "stages":
-            by_stage = self._maps(x)
+            by_stage = self._maps(self.network, x)
             return [by_stage[stage].float() for _, stage in self.branch.stages]
         if self.branch.network.startswith("open_clip:"):
             found = _open_clip_feature(self.network, x, "cls_patch" if self.branch.feature == "cls" else "patches")[
@@ -100,20 +136,20 @@ class Backbone(nn.Module):
             )
         return [found.float()]
 
-    def _maps(self, x: Tensor) -> dict[int, Tensor]:
+    def _maps(self, network: Any, x: Tensor) -> dict[int, Tensor]:
         stages = {stage for _, stage in self.branch.stages}
         middle = sorted(stages - {-1})
         if -1 not in stages:
-            maps = self.network.forward_intermediates(x, indices=middle, stop_early=True, intermediates_only=True)
+            maps = network.forward_intermediates(x, indices=middle, stop_early=True, intermediates_only=True)
         elif middle:
-            final, maps = self.network.forward_intermediates(x, indices=middle)
+            final, maps = network.forward_intermediates(x, indices=middle)
             maps = [*maps, final]
         else:
-            maps = [self.network.forward_features(x)]
+            maps = [network.forward_features(x)]
         return dict(zip([*middle, -1], maps, strict=False))
 
-    def _stages(self, x: Tensor) -> Tensor:
-        by_stage = self._maps(x)
+    def _stages(self, network: Any, x: Tensor) -> Tensor:
+        by_stage = self._maps(network, x)
         parts = []
         for statistic, stage in self.branch.stages:
             values = by_stage[stage].float().flatten(2)  # N x C x HW
@@ -194,11 +230,11 @@ class ClassTokenBlock(Block):
             return super().forward(x, *args, **kwargs)[:, :1]
         normed = self.norm1(x)
         n, tokens, width = normed.shape
-        if type(attention.qkv) is nn.Linear:
+        if isinstance(attention.qkv, nn.Linear):
             weight, bias = attention.qkv.weight, attention.qkv.bias
             bias_q, bias_kv = (None, None) if bias is None else (bias[:width], bias[width:])
-            query = F.linear(normed[:, :1], weight[:width], bias_q)
-            keys_values = F.linear(normed, weight[width:], bias_kv)
+            query = linear(normed[:, :1], weight[:width], bias_q)
+            keys_values = linear(normed, weight[width:], bias_kv)
         else:  # an adapter around it
             query, keys_values = attention.qkv(normed).split([width, 2 * width], dim=-1)
             query = query[:, :1]

@@ -28,6 +28,7 @@ def load(
     *,
     source: str | os.PathLike[str] | None = None,
     device: str | torch.device | None = None,
+    precision: str = "float32",
     center: bool | None = None,
     image_size: int | None = None,
 ) -> PerceptualMetric:
@@ -40,11 +41,12 @@ def load(
         source: weights already on disk, read instead of downloading: the archive of a DreamSim release or the folder
             it was unpacked in; for timm and open_clip, a checkpoint file.
         device: where to put it; default the CPU.
+        precision: of the networks, see `PerceptualMetric.with_precision`; others than float32 change distances.
         center: override the card's centring of embeddings (`normalize_embeds` of the released package).
         image_size: override the card's input size. Position embeddings are interpolated as the released models do.
 
     Returns:
-        A frozen metric in float32, new at each call.
+        A frozen metric, new at each call.
 
     Raises:
         ValueError: unknown name, or weights that are damaged or another model's.
@@ -58,6 +60,8 @@ def load(
     if image_size is not None:
         card = replace(card, image_size=image_size)
     metric = PerceptualMetric(card, state)
+    if precision != "float32":
+        metric.with_precision(precision)
     return metric if device is None else metric.to(device)
 
 

@@ -1,8 +1,9 @@
 """The metric: branches → head → one unit embedding → distance."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +16,11 @@ from .folders import write_folder
 from .heads import create_head
 from .hub import model_readme, push
 from .images import Pictures, to_pixels
+from .inference import PRECISIONS, full_precision
 from .models import ModelCard
+
+if TYPE_CHECKING:
+    from .compiled import Compiled
 
 
 class PerceptualMetric(nn.Module):
@@ -48,6 +53,8 @@ class PerceptualMetric(nn.Module):
         with torch.device("meta"):  # no time and memory for weights that are about to be replaced
             self.branches = nn.ModuleList(Backbone(branch, card.image_size) for branch in card.branches)
             self.head = create_head(card.head, card.embedding_size)
+        self._tf32 = False
+        self._compiled: Compiled | None = None
         self.load_state_dict(self._fitted(state), assign=True)
         self.requires_grad_(False)
         self.eval()
@@ -82,6 +89,7 @@ class PerceptualMetric(nn.Module):
 
     def _apply(self, fn: Any, recurse: bool = True) -> "PerceptualMetric":
         super()._apply(fn, recurse)
+        self._compiled = None
         self.head.float()  # .half() moves the networks to half precision, not the last steps
         return self
 
@@ -90,6 +98,54 @@ class PerceptualMetric(nn.Module):
         """Where the weights are."""
         # A buffer's, since nn.DataParallel's replicas have no parameters.
         return cast(Backbone, self.branches[0]).mean.device
+
+    @property
+    def precision(self) -> str:
+        """What the networks compute in: `float32`, `tf32`, `bfloat16` or `float16`."""
+        return "tf32" if self._tf32 else str(cast(Backbone, self.branches[0]).dtype).removeprefix("torch.")
+
+    def with_precision(self, precision: str) -> "PerceptualMetric":
+        """Let the networks compute in another precision; the head and the distance stay in float32.
+
+        What this does to distances is on `docs/precision.md`.
+
+        Args:
+            precision: `float32`; `bfloat16` or `float16`, which GPUs and some processors are quicker in; `tf32`,
+                float32 of which NVIDIA GPUs round products to 10 bits (as float32 elsewhere).
+
+        Returns:
+            This metric. Weights that were rounded do not get their digits back: load it anew for that.
+
+        Raises:
+            ValueError: an unknown precision.
+        """
+        if precision not in PRECISIONS:
+            raise ValueError(f"got precision={precision!r}; expected one of {', '.join(PRECISIONS)}")
+        self._tf32 = precision == "tf32"
+        return self.to(torch.float32 if self._tf32 else getattr(torch, precision))
+
+    def compiled(self, buckets: Sequence[int] = (1, 8, 32, 128)) -> "PerceptualMetric":
+        """Compile the networks for when no gradients are asked for; on CUDA, replay them as graphs.
+
+        Moving the metric to another device or precision undoes it.
+
+        Args:
+            buckets: batch sizes, ascending. Each is compiled when it first comes, which takes up to a minute; batches
+                are filled up to the next of them, and larger ones cut.
+
+        Returns:
+            This metric.
+
+        Raises:
+            ValueError: sizes that are not ascending.
+        """
+        from .compiled import Compiled  # the compiler takes seconds to import
+
+        self._compiled = Compiled(self.branches, buckets)
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_compiled": None}  # graphs are this process's
 
     def preprocess(self, pictures: Pictures, *, check: bool = True) -> Tensor:
         """Anything image-like → `(N, 3, S, S)` float32 in [0, 1] on the metric's device.
@@ -125,7 +181,12 @@ class PerceptualMetric(nn.Module):
 
         This is the expensive part, and does not depend on the head.
         """
-        return torch.cat([branch(pixels) for branch in self.branches], dim=-1)
+        if torch.compiler.is_compiling():
+            return torch.cat([branch(pixels) for branch in self.branches], dim=-1)
+        with full_precision(pixels.device, self._tf32):
+            if self._compiled is not None and not (torch.is_grad_enabled() and pixels.requires_grad):
+                return self._compiled(pixels)
+            return torch.cat([branch(pixels) for branch in self.branches], dim=-1)
 
     def to_unit(self, features: Tensor) -> Tensor:
         """`features` → head → unit embeddings `(N, embedding_size)`, in float32 also under autocast."""

@@ -1,0 +1,191 @@
+"""What is quicker gives the plain networks' numbers."""
+
+import copy
+import pickle
+import subprocess
+import sys
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from dreamsim_metric import inference, load
+from dreamsim_metric.backbones import Backbone
+from dreamsim_metric.compiled import Compiled, _linear_gelu, _PatchProduct
+from dreamsim_metric.distances import all_distances
+from dreamsim_metric.models import IMAGENET, Branch
+
+PHOTOGRAPHS = [f"examples/{name}.jpg" for name in ("astronaut", "cat", "coffee", "rocket", "vest_1", "vest_2")]
+
+
+def vit(**options):
+    torch.manual_seed(0)
+    small = {"embed_dim": 64, "depth": 2, "num_heads": 4, "num_classes": 0, **options}
+    branch = Branch("timm:vit_tiny_patch16_224", "cls", *IMAGENET, small)
+    backbone = Backbone(branch, 64).eval()
+    return backbone.requires_grad_(False)
+
+
+@pytest.fixture
+def by_onednn(monkeypatch):
+    """As on a processor where its products are the faster ones."""
+    monkeypatch.setattr(inference, "products_by_onednn", lambda: True)
+
+
+def test_mini_fused_gives_the_plain_networks_distances():
+    mini = load("mini")
+    pixels = mini.preprocess(PHOTOGRAPHS)
+    (branch,) = mini.branches
+    fast, plain = mini.to_unit(branch(pixels)), mini.to_unit(branch.plain(pixels))
+    assert any(isinstance(module, inference.FusedConvolution) for module in branch._fast[1].modules())
+    assert torch.allclose(all_distances(fast, fast), all_distances(plain, plain), rtol=0, atol=1e-6)
+
+
+def test_onednn_products_give_the_plain_networks_features(by_onednn):
+    backbone, pixels = vit(), torch.rand(10, 3, 64, 64)
+    expected = backbone.plain(pixels)
+    assert torch.allclose(backbone(pixels), expected, rtol=0, atol=2e-6)
+    assert any(isinstance(module, inference.OneDnnLinear) for module in backbone._fast[1].modules())
+    assert not any(isinstance(module, inference.OneDnnLinear) for module in backbone.network.modules())
+
+
+def test_large_batches_are_cut_on_the_cpu_and_nothing_else_changes():
+    backbone, pixels = vit(), torch.rand(2 * inference.CPU_BATCH + 1, 3, 64, 64)
+    one_by_one = torch.cat([backbone(picture[None]) for picture in pixels])
+    assert torch.allclose(backbone(pixels), one_by_one, rtol=0, atol=2e-6)
+
+
+def test_gradients_go_through_the_plain_network(by_onednn):
+    backbone, pixels = vit(), torch.rand(1, 3, 64, 64, requires_grad=True)
+    backbone(pixels).sum().backward()
+    assert pixels.grad is not None
+    assert pixels.grad.abs().sum() > 0
+
+
+def test_weights_that_change_are_noticed():
+    backbone, pixels = Backbone(Branch("timm:mobilenetv2_100", "pooled", *IMAGENET), 64), torch.rand(1, 3, 64, 64)
+    backbone.requires_grad_(False).eval()
+    before = backbone(pixels)
+    backbone.network.conv_stem.weight.mul_(2)
+    assert not torch.allclose(backbone(pixels), before)
+    assert torch.allclose(backbone(pixels), backbone.plain(pixels), rtol=1e-4, atol=1e-5)
+
+
+def test_the_copy_is_no_part_of_the_metric():
+    mini = load("mini")
+    names, before = set(mini.state_dict()), mini.embed(PHOTOGRAPHS[0])
+    for again in (copy.deepcopy(mini), pickle.loads(pickle.dumps(mini))):
+        assert set(again.state_dict()) == names
+        assert torch.equal(again.embed(PHOTOGRAPHS[0]), before)
+
+
+class TwiceRead(nn.Module):
+    """A batch normalisation that is not alone in reading its convolution."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+        self.norm.running_mean.fill_(0.5)
+
+    def forward(self, x):
+        y = self.conv(x)
+        return self.norm(y) - y
+
+
+def test_a_network_that_would_change_is_left_as_it_is():
+    network = TwiceRead().eval().requires_grad_(False)
+    assert inference.for_inference(network, 16) is network
+
+
+def test_without_the_operators_the_plain_network_is_used(monkeypatch):
+    def missing(*given):
+        raise AttributeError("no such operator")
+
+    monkeypatch.setattr(inference.FusedConvolution, "forward", missing)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).eval().requires_grad_(False)
+    assert inference.for_inference(network, 16) is network
+
+
+def test_the_faster_product_is_found_out_by_timing():
+    inference.products_by_onednn.cache_clear()
+    assert inference.products_by_onednn() == inference.products_by_onednn()
+    assert inference.products_by_onednn.cache_info().misses == 1
+
+
+def test_other_activations_stay_behind_the_convolution():
+    torch.manual_seed(0)
+    norm = nn.BatchNorm2d(4).eval()
+    norm.act = nn.Hardswish()
+    convolution, x = nn.Conv2d(3, 4, 3, stride=2, padding=1, bias=False), torch.randn(2, 3, 9, 9)
+    with torch.no_grad():
+        fused = inference.FusedConvolution(convolution, norm, x.shape)(x)
+        assert torch.allclose(fused, F.hardswish(norm(convolution(x))), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("precision", "largest"), [("float32", 0.0), ("tf32", 0.0), ("bfloat16", 2e-2)])
+def test_precision_is_told_and_its_error_is_known(precision, largest):
+    exact, rounded = load("mini"), load("mini", precision=precision)
+    assert (exact.precision, rounded.precision) == ("float32", precision)
+    u, v = exact.embed(PHOTOGRAPHS), rounded.embed(PHOTOGRAPHS)
+    error = (all_distances(u, u) - all_distances(v, v)).abs().max()
+    assert error <= largest
+    assert (error > 0) == (largest > 0)
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(ValueError, match="got precision='int4'; expected one of float32, tf32"):
+        load("mini", precision="int4")
+
+
+@pytest.mark.parametrize("buckets", [(), (8, 1), (0, 4), (2, 2)])
+def test_batch_sizes_to_compile_for_must_ascend(buckets):
+    with pytest.raises(ValueError, match="expected ascending positive ones"):
+        Compiled(nn.ModuleList(), buckets)
+
+
+def test_patches_by_a_product_are_the_convolutions():
+    torch.manual_seed(0)
+    patches, x = nn.Conv2d(3, 5, (4, 2), stride=(4, 2)), torch.randn(2, 3, 12, 8)
+    assert torch.allclose(_PatchProduct(patches)(x), patches(x), rtol=0, atol=1e-6)
+
+
+def test_gelu_at_the_end_of_a_product_is_that_after_it():
+    torch.manual_seed(0)
+    x, weight, bias = torch.randn(2, 3, 8), torch.randn(5, 8), torch.randn(5)
+    assert torch.allclose(_linear_gelu(x, weight, bias), F.gelu(F.linear(x, weight, bias)), rtol=0, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_compiled_networks_give_the_plain_ones_embeddings_for_every_batch():
+    backbone = vit()
+    compiled, pixels = Compiled(nn.ModuleList([backbone]), (1, 4)), torch.rand(9, 3, 64, 64)
+    for n in (1, 2, 4, 9):
+        assert torch.allclose(compiled(pixels[:n]), backbone(pixels[:n]), rtol=0, atol=1e-5)
+
+
+def test_importing_a_metric_does_not_import_the_compiler():
+    code = "import sys, dreamsim_metric.inference; sys.exit('torch._dynamo' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("precision", "largest"), [("float32", 2e-6), ("bfloat16", 2e-2)])
+def test_on_cuda_compiled_graphs_give_the_cpus_distances(precision, largest):
+    exact = load("mini").embed(PHOTOGRAPHS)
+    metric = load("mini", device="cuda", precision=precision).compiled((4,))
+    found = metric.embed(PHOTOGRAPHS).cpu()
+    assert torch.allclose(all_distances(found, found), all_distances(exact, exact), rtol=0, atol=largest)
+    assert torch.equal(metric.embed(PHOTOGRAPHS).cpu(), found)
+
+
+@pytest.mark.gpu
+def test_on_cuda_float32_is_float32_whatever_the_process_is_set_to():
+    exact = load("mini").embed(PHOTOGRAPHS)
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+    try:
+        found = load("mini", device="cuda").embed(PHOTOGRAPHS).cpu()
+        assert (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32) == (True, True)
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = False
+    assert torch.allclose(all_distances(found, found), all_distances(exact, exact), rtol=0, atol=2e-6)
