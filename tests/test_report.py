@@ -237,7 +237,7 @@ def test_what_is_missing_or_damaged_is_one_clear_line(results, tmp_path, capsys)
         assert message in capsys.readouterr().err
         assert not list(folder.glob("*.html"))
 
-    fails(tmp_path, "expected a folder that `dreamsim-bench human` or `sensitivity` wrote with --out")
+    fails(tmp_path, "expected a folder that `dreamsim-bench human`, `sensitivity` or `speed` wrote with --out")
     copy = tmp_path / "copy"
     shutil.copytree(results, copy, ignore=shutil.ignore_patterns("*.html"))
     (copy / "answers.parquet").write_bytes(b"PAR1")

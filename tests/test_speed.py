@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from benchmarks import cli
+from benchmarks.report.page import write_report
 from benchmarks.speed.contenders import Variant, flops
 from benchmarks.speed.measure import Contest, Sample, Subject, measure
 from benchmarks.speed.pictures import write_jpegs
@@ -21,6 +22,8 @@ from benchmarks.speed.startup import watch
 from benchmarks.speed.targets import Target, read_targets
 from dreamsim_metric import load
 from dreamsim_metric.models import MODELS
+
+from .test_report import Page
 
 
 def sampled(*walls):
@@ -183,6 +186,29 @@ def test_the_printed_tables_hold_every_subject(quick):
     assert "| import dreamsim_metric, CPU seconds | ≤ 0.12 s |" in text
 
 
+def test_the_report_shows_every_subject_target_and_machine(quick):
+    assert cli.main(["report", str(quick)]) == 0
+    page = Page((quick / "report.html").read_text(encoding="utf-8"))
+    table = pd.read_parquet(quick / "speed.parquet")
+    cells = {row[0].strip(): row[1:] for row in page.rows if row}
+    for row in table[table["axis"] == ""].itertuples():
+        assert cells[row.subject][0] == seconds(row.cpu_s)
+    assert cells["import dreamsim_metric, CPU seconds"][0] == "≤ 0.12 s"
+    assert cells["GPU, JPEG files, of the smaller limit"][1] == "not measured"
+    assert "script" not in page.tags
+    assert table.machine.iloc[0] in (quick / "report.html").read_text(encoding="utf-8")
+
+
+def test_what_could_not_be_timed_is_on_the_page_too(quick, tmp_path):
+    table = pd.read_parquet(quick / "speed.parquet")
+    table.loc[table.subject == "GMSD", ["error", "wall_s", "cpu_s", "ratio"]] = ["No <module>", *[math.nan] * 3]
+    table.to_parquet(tmp_path / "speed.parquet")
+    (tmp_path / "speed.json").write_text((quick / "speed.json").read_text())
+    cells = {row[0]: row[1:] for row in Page(write_report(tmp_path).read_text(encoding="utf-8")).rows if row}
+    assert cells["GMSD"] == ["No <module>"]
+    assert "| GMSD | No <module> |" in markdown(table)
+
+
 def test_targets_take_the_worst_of_their_rows_unless_the_best_counts():
     table = pd.DataFrame(
         {"ratio": [2.0, 3.0, math.nan], "ratio_low": 1.0, "ratio_high": 4.0, "cpu_s": [0.1, 0.2, 0.3], "machine": "m"}
@@ -207,7 +233,8 @@ def test_targets_take_the_worst_of_their_rows_unless_the_best_counts():
         (["--rounds", "0"], "at least one"),
         (["--minutes", "0"], "more than none"),
         (["--model", "mini"], "expected a released type"),
-        (["--precisions", "float31"], "float31"),
+        (["--precisions", "float31"], "got precision 'float31'; expected float32, tf32"),
+        (["--precisions", "float32+fast"], "float32+fast"),
         (["--batches", "0"], "expected 1 or more"),
     ],
 )
@@ -219,8 +246,8 @@ def test_bad_options_are_one_line(given, says, tmp_path, capsys):
 
 
 def test_a_precision_may_be_asked_for_that_is_slow_here(tmp_path):
-    plan = make_plan("cpu", home=tmp_path, precisions=["bfloat16"], threads=[1])
-    assert plan.variants == (Variant("bfloat16"),)
+    plan = make_plan("cpu", home=tmp_path, precisions=["bfloat16", "bfloat16+compiled"], threads=[1])
+    assert plan.variants == (Variant("bfloat16"), Variant("bfloat16", compiled=True))
     assert (plan.threads, plan.batches, plan.model) == ((1,), (1, 8, 32), "ensemble")
 
 

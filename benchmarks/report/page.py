@@ -1,4 +1,4 @@
-"""One HTML file from the tables of `dreamsim-bench human` and `sensitivity`, and from nothing else."""
+"""One HTML file from the tables of `dreamsim-bench human`, `sensitivity` and `speed`, and from nothing else."""
 
 import json
 import math
@@ -13,10 +13,12 @@ from dreamsim_metric.scores import by_margin
 
 from .. import sensitivity
 from ..human import run
+from ..speed.run import SETTINGS as TIMED
 from .charts import Line, bars, margins, scatter, speeds
 from .examples import Example, read_examples
 from .rendering import write_page
 from .sensitivity import read_sensitivity
+from .speed import read_speed
 from .tables import read_table
 
 _PART = ["data", "split", "kind"]
@@ -87,7 +89,7 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
     """Make a page that needs nothing else: no script, no other file, no network.
 
     Args:
-        folder: that `dreamsim-bench human --out` or `dreamsim-bench sensitivity --out` wrote to, or both.
+        folder: that `dreamsim-bench human --out`, `sensitivity --out` or `speed --out` wrote to, or several of them.
         out: the file; default `report.html` in the folder.
 
     Returns:
@@ -99,12 +101,14 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
         OSError: the disk is full or not writable.
     """
     measured = (folder / run.SETTINGS).is_file()
-    if not measured and not (folder / sensitivity.SETTINGS).is_file():
+    if not measured and not any((folder / name).is_file() for name in (sensitivity.SETTINGS, TIMED)):
         raise FileNotFoundError(
-            f"no results in {folder}; expected a folder that `dreamsim-bench human` or `sensitivity` wrote with --out"
+            f"no results in {folder}; expected a folder that `dreamsim-bench human`, `sensitivity` or `speed` wrote "
+            "with --out"
         )
     shown = _human(folder) if measured else {"settings": None, "metrics": [], "lines": []}
     shown["sensitivity"] = read_sensitivity(folder, shown["lines"])
+    shown["speed"] = read_speed(folder)
     return write_page("page.html", shown, out or folder / "report.html")
 
 

@@ -32,7 +32,11 @@ def add_speed(commands: Any) -> None:
         "--batches", nargs="+", type=int, default=(), metavar="N", help="pairs at once (default: 1 8 32, cuda also 128)"
     )
     speed.add_argument(
-        "--precisions", nargs="+", default=(), metavar="P", help="of ours (default: all that are quick on this machine)"
+        "--precisions",
+        nargs="+",
+        default=(),
+        metavar="P",
+        help="of ours: float32, tf32, bfloat16, float16; each also +compiled (default: what is quick here)",
     )
     speed.add_argument("--rounds", type=int, default=5, metavar="N", help="of each contest, at most (default: 5)")
     speed.add_argument(

@@ -1,7 +1,6 @@
 """Ours, the released package and other metrics, loaded once each and called as their own pages say."""
 
 import contextlib
-import inspect
 import io
 import warnings
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dreamsim_metric import PerceptualMetric, load
 from dreamsim_metric.backbones import Backbone, create_network, read_only_for
+from dreamsim_metric.inference import PRECISIONS
 from dreamsim_metric.models import MODELS, ModelCard
 
 from .machine import has_bfloat16
@@ -39,20 +39,26 @@ class Variant:
     def __str__(self) -> str:
         return f"ours {self.precision}{' compiled' if self.compiled else ''}"
 
+    @classmethod
+    def parse(cls, text: str) -> "Variant":
+        """From `PRECISION` or `PRECISION+compiled`.
+
+        Raises:
+            ValueError: neither.
+        """
+        precision, _, more = text.partition("+")
+        if precision not in PRECISIONS or more not in ("", "compiled"):
+            raise ValueError(f"got precision {text!r}; expected {', '.join(PRECISIONS)}, with +compiled or without")
+        return cls(precision, bool(more))
+
 
 def variants(device: str) -> list[Variant]:
-    """What there is to choose from on this machine, the default first."""
+    """What is quick on this machine, the default first."""
     found = [Variant()]
     if device != "cpu":
-        found += [Variant("bfloat16")]
-        if hasattr(PerceptualMetric, "compiled"):
-            found += [Variant("float32", True), Variant("bfloat16", True)]
-        return found
-    if has_bfloat16():
         found.append(Variant("bfloat16"))
-    if "precision" in inspect.signature(load).parameters:
-        found.append(Variant("int8"))
-    return found
+        return [*found, Variant("bfloat16", True)]
+    return [*found, Variant("bfloat16")] if has_bfloat16() else found
 
 
 def random_metric(card: ModelCard) -> PerceptualMetric:
@@ -109,11 +115,7 @@ class Contenders:
 
         def make() -> PerceptualMetric:
             given: Any = {"source": self.release(name)} if name in MODELS else {}
-            if "precision" in inspect.signature(load).parameters:
-                given["precision"] = variant.precision
-            metric: Any = load(name, device=self.device, **given)
-            if "precision" not in given:
-                metric = metric.to(getattr(torch, variant.precision))
+            metric = load(name, device=self.device, precision=variant.precision, **given)
             return metric.compiled() if variant.compiled else metric
 
         return self._once(("ours", name, variant), make)

@@ -78,7 +78,7 @@ def make_plan(
     """A plan with what this machine has in place of what is not given.
 
     Raises:
-        ValueError: a precision that this machine has no variant for, or another unusable setting.
+        ValueError: a setting that cannot be used.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if model is not None and model not in MODELS:
@@ -87,12 +87,7 @@ def make_plan(
         if any(value < 1 for value in values):
             raise ValueError(f"got {option} {min(values)}; expected 1 or more")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    own = variants(device)
-    unknown = sorted(set(precisions) - {"float32"} - {variant.precision for variant in own})
-    forced = [Variant(name) for name in unknown if hasattr(torch, name)]
-    if len(forced) < len(unknown):
-        raise ValueError(f"got precision {', '.join(unknown)}; expected float32, bfloat16, float16, …")
-    chosen = [variant for variant in own if not precisions or variant.precision in precisions] + forced
+    chosen = [Variant.parse(text) for text in precisions] or variants(device)
     defaults = (1, 8) if quick else (1, 8, 32) if device == "cpu" else (1, 8, 32, 128)
     return Plan(
         device,

@@ -43,7 +43,7 @@ def ratio(row: pd.Series) -> str:
     """Median and extremes."""
     if row["ratio"] != row["ratio"]:
         return "–"
-    digits = 2 if row["ratio"] >= 0.1 else 4
+    digits = 4 if row["ratio"] < 0.1 else 2 if row["ratio"] < 100 else 0
     return f"{row['ratio']:.{digits}f} ({row['ratio_low']:.{digits}f}–{row['ratio_high']:.{digits}f})"
 
 
@@ -60,6 +60,8 @@ def contests(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         first = rows.iloc[0]
         threads = "" if first["device"] != "cpu" else f", threads: {first['threads']}"
         what = f"by {first['axis']}" if first["axis"] else f"batch {first['batch']}"
+        if first["group"] == "startup":
+            what = f"{first['unit']}s"
         about = f", {first['model']}" if first["group"] == "files" else ""
         yield f"{first['device']}{threads}, {what}{about}", rows
 

@@ -1,0 +1,183 @@
+"""How fast, on the page: what was to be reached, ratios as bars, growth as curves, the machine named."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.ticker import NullFormatter, NullLocator
+
+from ..speed.printing import contests, memory, ratio, seconds, title
+from ..speed.run import SETTINGS, TABLE
+from ..speed.targets import Reached, read_targets
+from .charts import INK, MUTED, Line, drawing
+from .tables import read_table
+
+
+@dataclass(frozen=True)
+class Timing:
+    """A subject's row as texts."""
+
+    subject: str
+    package: str
+    cpu: str
+    wall: str
+    ratio: str
+    difference: str
+    memory: str
+    error: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A contest.
+
+    Attributes:
+        title: what its subjects have in common.
+        svg: of it; empty where nothing could be timed.
+        first: what the table's first column is.
+        unit: what times are of.
+        reference: subject whose time the ratios are of; empty for a growth curve.
+        timings: its rows.
+    """
+
+    title: str
+    svg: str
+    first: str
+    unit: str
+    reference: str
+    timings: list[Timing]
+
+
+@dataclass(frozen=True)
+class Speed:
+    """All that was timed.
+
+    Attributes:
+        targets: what was to be reached, on each machine that has a figure.
+        lines: how packages are drawn.
+        groups: charts by title.
+        machines: what is known of each, by name.
+        versions: of packages.
+        commands: that asked for it.
+    """
+
+    targets: list[Reached]
+    lines: list[Line]
+    groups: dict[str, list[Chart]]
+    machines: dict[str, dict[str, str]]
+    versions: list[str]
+    commands: list[str]
+
+
+def read_speed(folder: Path) -> Speed | None:
+    """From the table that `dreamsim-bench speed` wrote, if it is there.
+
+    Args:
+        folder: of the table.
+
+    Raises:
+        FileNotFoundError: the settings are there and the table is not.
+        ValueError: it is damaged.
+    """
+    if not (folder / SETTINGS).is_file():
+        return None
+    settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+    table = read_table(folder, TABLE)
+    lines = [Line(name, i) for i, name in enumerate(dict.fromkeys(["dreamsim_metric", "dreamsim", *table["package"]]))]
+    drawn = [line for line in lines if line.name in set(table["package"])]
+    groups: dict[str, list[Chart]] = {}
+    for group, rows in table.groupby("group", sort=False):
+        groups[title(str(group))] = [
+            _chart(text, contest, drawn, several=table["machine"].nunique() > 1) for text, contest in contests(rows)
+        ]
+    versions = [f"{row.package} {row.version}" for row in table[["package", "version"]].drop_duplicates().itertuples()]
+    machines = {
+        name: {key: _text(value) for key, value in known.items()} for name, known in settings["machines"].items()
+    }
+    return Speed(read_targets(table), drawn, groups, machines, versions, settings["commands"])
+
+
+def _text(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _chart(text: str, rows: pd.DataFrame, lines: Sequence[Line], several: bool) -> Chart:
+    first = rows.iloc[0]
+    timed = rows[rows["error"] == ""]
+    grows = bool(first["axis"])
+    draw = _curves if grows else _bars
+    return Chart(
+        f"{text}, {first['machine']}" if several else text,
+        draw(timed, lines) if len(timed) > 1 else "",
+        str(first["axis"]) if grows else "",
+        str(first["unit"]),
+        "" if grows else str(first["reference"]),
+        [_timing(row, grows) for _, row in rows.iterrows()],
+    )
+
+
+def _timing(row: pd.Series, grows: bool) -> Timing:
+    return Timing(
+        f"{row['size']:,.0f}" if grows else row["subject"],
+        row["package"],
+        seconds(row["cpu_s"]),
+        seconds(row["wall_s"]),
+        ratio(row),
+        "" if row["difference"] != row["difference"] else f"{row['difference']:.1e}",
+        memory(row["peak_bytes"]),
+        row["error"],
+    )
+
+
+def _bars(rows: pd.DataFrame, lines: Sequence[Line]) -> str:
+    """Times as fast as the reference, with the extremes of the rounds."""
+    place = {line.name: line for line in lines}
+    wide = rows["ratio"].max() / max(rows["ratio"].min(), 1e-9) > 20
+    with drawing(4.8, 0.75 + 0.24 * len(rows)) as (figure, made):
+        axes = figure.subplots()
+        y = -np.arange(len(rows))
+        floor = 10 ** np.floor(np.log10(rows["ratio_low"].min() * 0.9)) if wide else 0
+        colours = [place[name].colour for name in rows["package"]]
+        axes.barh(y, rows["ratio"] - floor, left=floor, height=0.62, color=colours, alpha=0.85)
+        axes.hlines(y, rows["ratio_low"], rows["ratio_high"], color=INK, linewidth=1.4)
+        axes.axvline(1, color=MUTED, linewidth=1)
+        if wide:
+            axes.set_xscale("log")
+        axes.set_yticks(y, rows["subject"], color=INK)
+        axes.tick_params(axis="y", length=0)
+        reference = rows["reference"].iloc[0]
+        axes.set(
+            xlabel=f"times as fast as {reference if len(reference) < 30 else 'the reference'}",
+            ylim=(0.6 - len(rows), 0.6),
+        )
+        axes.margins(x=0.02)
+        axes.grid(axis="x")
+        axes.set_axisbelow(True)
+    return made[0]
+
+
+def _curves(rows: pd.DataFrame, lines: Sequence[Line]) -> str:
+    """Time of all, and memory, by size."""
+    colour = next(line.colour for line in lines if line.name == rows["package"].iloc[0])
+    sizes = rows["size"].to_numpy()
+    with drawing(4.8, 2.5) as (figure, made):
+        left, right = figure.subplots(1, 2)
+        memory_mb = rows["peak_bytes"].clip(lower=1e5) / 1e6  # less is not told from nothing
+        drawn = (
+            (left, rows["wall_s"] * rows["count"], "seconds, in all"),
+            (right, memory_mb, "MB beside what was held"),
+        )
+        for axes, values, label in drawn:
+            axes.plot(sizes, values, "o-", color=colour, markersize=3.5)
+            axes.set(xscale="log", yscale="log", xlabel=rows["axis"].iloc[0], ylabel=label)
+            axes.set_xticks(sizes[:: 1 + len(sizes) // 6], minor=False)
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_locator(NullLocator())
+            axes.yaxis.set_minor_formatter(NullFormatter())
+            axes.grid()
+            axes.set_axisbelow(True)
+    return made[0]
