@@ -71,7 +71,9 @@ class Backbone(nn.Module):
         if torch.compiler.is_compiling() or pixels.device.type != "cpu":
             return None
         parameters = list(self.network.parameters())
-        if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (pixels, *parameters)):
+        if torch.is_grad_enabled() and pixels.requires_grad:
+            return None
+        if any(tensor.requires_grad for tensor in parameters):  # in training one network is judged, not its copies
             return None
         # nn.DataParallel's replicas have no parameters; those made in inference mode keep no count of their changes.
         if not parameters or any(tensor.is_inference() for tensor in parameters):
