@@ -54,6 +54,16 @@ class Backbone(nn.Module):
             setattr(self, name, statistic.view(3, 1, 1))
         return self
 
+    def make_constants(self) -> None:
+        """Compute what a network that was made on the meta device has no file for: tables of relative places, say."""
+        missing = [name for name, buffer in self.network.named_buffers() if buffer.is_meta]
+        if missing:
+            with torch.device("cpu"):
+                made = dict(create_network(self.branch, self.image_size).named_buffers())
+            for name in missing:
+                place, _, last = name.rpartition(".")
+                self.network.get_submodule(place).register_buffer(last, made[name], persistent=False)
+
     def forward(self, pixels: Tensor) -> Tensor:
         """`(N, 3, S, S)` float32 in [0, 1] → float32 features: `(N, D)`, or `(N, 1 + patches, D)` for `cls_patch`."""
         fast = self._without_gradients(pixels)

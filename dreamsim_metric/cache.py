@@ -95,5 +95,6 @@ def key(parts: Iterable[str], modules: Iterable["nn.Module"]) -> str:
     for module in modules:
         state = module.state_dict()
         dtypes = sorted({str(tensor.dtype) for tensor in state.values()})  # which the digest does not tell
-        given.append(f"{digest(state)} {' '.join(dtypes)} {getattr(module, 'precision', 'float32')}")
+        how = (getattr(module, "precision", ""), "compiled" if getattr(module, "is_compiled", False) else "")
+        given.append(" ".join((digest(state), *dtypes, *how)))
     return hashlib.sha256("\n".join(given).encode()).hexdigest()

@@ -13,8 +13,8 @@ from . import __version__
 from .command import run_command
 from .folders import CARD, MINI
 from .listing import find_pictures
-from .models import MODELS, ModelCard, list_models, unknown_model
-from .scoring_commands import add_scoring_commands
+from .models import MODELS, PRECISIONS, ModelCard, list_models, unknown_model
+from .scoring_commands import add_scoring_commands, load_metric
 from .weights import model_dir
 
 Row = dict[str, Any]
@@ -58,6 +58,10 @@ def _parser() -> argparse.ArgumentParser:
     scoring.add_argument("--model", help=f"{kinds} (default: $DREAMSIM_METRIC_MODEL, else mini)")
     scoring.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: cuda where there is one, else cpu)")
     scoring.add_argument("--batch-size", type=int, default=32, metavar="N", help="pictures at once (default: 32)")
+    scoring.add_argument(
+        "--precision", choices=PRECISIONS, default="float32", help="of the networks (default: float32)"
+    )
+    scoring.add_argument("--compile", action="store_true", help="compile the networks: for very many pictures on a GPU")
 
     parser = argparse.ArgumentParser(
         prog="dreamsim-metric",
@@ -238,12 +242,7 @@ def _card(name: str) -> ModelCard:
 
 def _scoring(arguments: argparse.Namespace) -> dict[str, Any]:
     """Arguments of `embed`; the metric is made here so that its calls share it."""
-    import torch
-
-    from .loading import load
-
-    device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return {"model": load(arguments.model, device=device), "batch_size": arguments.batch_size}
+    return {"model": load_metric(arguments), "batch_size": arguments.batch_size}
 
 
 def _print(rows: list[Row], arguments: argparse.Namespace) -> None:

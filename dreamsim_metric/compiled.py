@@ -1,6 +1,5 @@
 """A metric's networks compiled for a few batch sizes; on CUDA each size is recorded once and replayed as a graph."""
 
-import copy
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,10 +7,11 @@ from typing import Any
 import torch
 import torch._dynamo
 import torch.nn.functional as F
-from timm.layers import Mlp
+from timm.layers import Mlp, PatchEmbed
 from torch import Tensor, nn
 
-BUCKETS = (1, 8, 32, 128)
+from .inference import share
+
 _VERSIONS = 1024
 _WARM_UP = 3  # runs before a graph is recorded: the first ones compile, choose kernels and allocate
 
@@ -31,12 +31,11 @@ class Compiled:
         ValueError: the sizes are not ascending, or not positive.
     """
 
-    def __init__(self, branches: nn.ModuleList, buckets: Sequence[int] = BUCKETS) -> None:
+    def __init__(self, branches: nn.ModuleList, buckets: Sequence[int]) -> None:
         if not buckets or list(buckets) != sorted(set(buckets)) or buckets[0] < 1:
             raise ValueError(f"got batch sizes {list(buckets)}; expected ascending positive ones")
         self.buckets = tuple(buckets)
-        shared = {id(tensor): tensor for tensor in [*branches.parameters(), *branches.buffers()]}
-        self._branches = [_compiled(branch) for branch in copy.deepcopy(branches, shared)]
+        self._branches = [_compiled(share(branch)) for branch in branches]
         self._graphs: dict[int, tuple[Tensor, torch.cuda.CUDAGraph, Tensor]] = {}
         self._lock = threading.Lock()  # a graph has one place for what goes in
 
@@ -90,10 +89,9 @@ def _use_products(network: nn.Module) -> None:
 
     cuBLAS has GELU's tanh form: within 5e-4 of the exact one, a fraction of what bfloat16 rounds.
     """
-    for module in list(network.modules()):
-        patches = getattr(module, "proj", None)
-        if isinstance(patches, nn.Conv2d) and patches.stride == patches.kernel_size and patches.padding == (0, 0):
-            module.proj = _PatchProduct(patches)
+    for module in network.modules():
+        if isinstance(module, PatchEmbed):
+            module.add_module("proj", _PatchProduct(module.proj))
         if isinstance(module, Mlp) and type(module.act) is nn.GELU and _is_half_on_cuda(module.fc1.weight):
             module.fc1.__class__, module.act = _GeluLinear, nn.Identity()
 

@@ -18,7 +18,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 # Above 32 MB (glibc's largest threshold) an activation is mapped and unmapped by the kernel at every layer, which takes
 # longer than computing it. Eight pictures stay below with ViT-B (2.4 MB each) and nearly so with MobileNetV2 (4.8 MB).
 CPU_BATCH = 8
-PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 _WORTH_IT = 1.4  # far from what noise makes of equal kernels: two processes should choose alike, to the last bit
 # Of the largest value: far above rounding, far below a layer that was misunderstood.
 _AGREE = {torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.02}
@@ -42,14 +41,19 @@ def for_inference(network: nn.Module, image_size: int) -> nn.Module:
     Returns:
         A network with the same methods. Where its outputs would not be those of `network`, that itself.
     """
-    shared = {id(tensor): tensor for tensor in [*network.parameters(), *network.buffers()]}
-    fast = copy.deepcopy(network, shared)
-    for module in fast.modules():
-        if type(module) is nn.Linear and products_by_onednn():
-            module.__class__ = OneDnnLinear
-    if not any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
-        return fast
     dtype = next(network.parameters()).dtype
+    has_linear = any(type(module) is nn.Linear for module in network.modules())
+    has_norm = any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+    by_onednn = has_linear and dtype == torch.float32 and products_by_onednn()
+    if dtype not in _AGREE or not (has_norm or by_onednn):
+        return network
+    fast = share(network)
+    if by_onednn:
+        for module in fast.modules():
+            if type(module) is nn.Linear:
+                module.__class__ = OneDnnLinear
+    if not has_norm:
+        return fast
     example = torch.linspace(-2, 2, 3 * image_size**2).view(1, 3, image_size, image_size).to(dtype)
     try:
         _fuse(fast, example)
@@ -57,6 +61,11 @@ def for_inference(network: nn.Module, image_size: int) -> nn.Module:
     except (RuntimeError, AttributeError):  # an operator that is not there, or has changed
         return network
     return fast if (got - expected).abs().max() <= _AGREE[dtype] * expected.abs().max() else network
+
+
+def share(module: nn.Module) -> nn.Module:
+    """A copy whose parts can be replaced, with the same parameters and buffers."""
+    return copy.deepcopy(module, {id(tensor): tensor for tensor in [*module.parameters(), *module.buffers()]})
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -16,8 +16,8 @@ from .folders import write_folder
 from .heads import create_head
 from .hub import model_readme, push
 from .images import Pictures, to_pixels
-from .inference import PRECISIONS, full_precision
-from .models import ModelCard
+from .inference import full_precision
+from .models import PRECISIONS, ModelCard
 
 if TYPE_CHECKING:
     from .compiled import Compiled
@@ -56,6 +56,8 @@ class PerceptualMetric(nn.Module):
         self._tf32 = False
         self._compiled: Compiled | None = None
         self.load_state_dict(self._fitted(state), assign=True)
+        for branch in self.branches:
+            cast(Backbone, branch).make_constants()
         self.requires_grad_(False)
         self.eval()
 
@@ -144,6 +146,14 @@ class PerceptualMetric(nn.Module):
         self._compiled = Compiled(self.branches, buckets)
         return self
 
+    @property
+    def is_compiled(self) -> bool:
+        """Whether `compiled` is in force; in half precision on CUDA it moves distances within their rounding."""
+        return self._compiled is not None
+
+    def _needs_gradients(self, pixels: Tensor) -> bool:
+        return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (pixels, *self.branches.parameters()))
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_compiled": None}  # graphs are this process's
 
@@ -184,7 +194,7 @@ class PerceptualMetric(nn.Module):
         if torch.compiler.is_compiling():
             return torch.cat([branch(pixels) for branch in self.branches], dim=-1)
         with full_precision(pixels.device, self._tf32):
-            if self._compiled is not None and not (torch.is_grad_enabled() and pixels.requires_grad):
+            if self._compiled is not None and not self._needs_gradients(pixels):
                 return self._compiled(pixels)
             return torch.cat([branch(pixels) for branch in self.branches], dim=-1)
 

@@ -19,6 +19,8 @@ Feature = Literal["cls", "cls_norm", "embedding", "pooled", "patch_mean", "cls_p
 - `stages`: spatial means or standard deviations of a network's stages, each scaled to unit length (by name: all means).
 """
 
+PRECISIONS = ("float32", "tf32", "bfloat16", "float16")  # that networks compute in
+
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 OPENAI_CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 

@@ -13,6 +13,7 @@ from .folders import write_file
 if TYPE_CHECKING:
     from .cache import Cache
     from .embedding import Embeddings
+    from .metric import PerceptualMetric
 
 Row = dict[str, Any]
 Adder = Callable[..., argparse.ArgumentParser]
@@ -24,7 +25,7 @@ def add_scoring_commands(command: Adder, scoring: argparse.ArgumentParser) -> No
 
     Args:
         command: name, function, help, parents → the command's parser.
-        scoring: the options `--model`, `--device`, `--batch-size`.
+        scoring: the options of `load_metric`, and `--batch-size`.
     """
     reading = argparse.ArgumentParser(add_help=False)
     reading.add_argument("--recursive", action="store_true", help="folders in folders too")
@@ -172,18 +173,26 @@ def _duplicates(arguments: argparse.Namespace) -> list[Row]:
     return rows
 
 
-def _prepared(arguments: argparse.Namespace) -> tuple[Any, "Cache | None", dict[str, Any]]:
-    """Metric, cache and options of `embed_files`."""
+def load_metric(arguments: argparse.Namespace) -> "PerceptualMetric":
+    """The metric that `--model`, `--device`, `--precision` and `--compile` say."""
     import torch
 
+    from .loading import load
+
+    device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    metric = load(arguments.model, device=device, precision=arguments.precision)
+    return metric.compiled() if arguments.compile else metric
+
+
+def _prepared(arguments: argparse.Namespace) -> tuple[Any, "Cache | None", dict[str, Any]]:
+    """Metric, cache and options of `embed_files`."""
     from .cache import Cache, cache_file
     from .embedding import Options
-    from .loading import load
 
     names = ("batch_size", "workers", "decoder", "resize_on", "on_error")
     options = {name: getattr(arguments, name) for name in names} | {"progress": True}
     Options(**options)  # what is wrong with them is said before the model is loaded
-    metric = load(arguments.model, device=arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    metric = load_metric(arguments)
     cache = None if arguments.no_cache else Cache(arguments.cache or cache_file())
     return metric, cache, options
 

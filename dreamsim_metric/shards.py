@@ -41,7 +41,7 @@ def settings_of(metric: PerceptualMetric, decoder: str) -> dict[str, Any]:
         "model": metric.card.name,
         "card": hashlib.sha256(card.encode()).hexdigest(),
         "weights": digest(metric.state_dict()),
-        "precision": getattr(metric, "precision", "float32"),
+        "precision": metric.precision + (", compiled" if metric.is_compiled else ""),
         "decoder": decoder_version(decoder),
         "image_size": metric.card.image_size,
         "embedding_size": metric.card.embedding_size,

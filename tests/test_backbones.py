@@ -66,6 +66,16 @@ def test_token_features_are_those_of_the_whole_network(architecture, feature, tm
     assert metric.card.embedding_size == expected.shape[1]
 
 
+@pytest.mark.parametrize("architecture", ["swin_tiny_patch4_window7_224", "eva02_tiny_patch14_224"])
+@torch.no_grad()
+def test_networks_with_tables_that_no_file_holds(architecture, tmp_path):
+    network = _saved(architecture, tmp_path / "w.pth")
+    pixels = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    metric = load(f"timm:{architecture}#pooled", source=tmp_path / "w.pth")
+    expected = network.forward_head(network.forward_features(_normalised(pixels, network)), pre_logits=True)
+    torch.testing.assert_close(metric.embed(pixels, normalize=False), expected, atol=1e-4, rtol=1e-4)
+
+
 def test_the_last_block_computes_the_class_token_only_where_that_is_exact(tmp_path):
     _saved("test_vit", tmp_path / "w.pth")
 

@@ -14,6 +14,7 @@ from dreamsim_metric import inference, load
 from dreamsim_metric.backbones import Backbone
 from dreamsim_metric.compiled import Compiled, _linear_gelu, _PatchProduct
 from dreamsim_metric.distances import all_distances
+from dreamsim_metric.embedding import metric_key
 from dreamsim_metric.models import IMAGENET, Branch
 
 PHOTOGRAPHS = [f"examples/{name}.jpg" for name in ("astronaut", "cat", "coffee", "rocket", "vest_1", "vest_2")]
@@ -131,6 +132,28 @@ def test_precision_is_told_and_its_error_is_known(precision, largest):
     error = (all_distances(u, u) - all_distances(v, v)).abs().max()
     assert error <= largest
     assert (error > 0) == (largest > 0)
+
+
+def test_double_precision_is_left_to_the_plain_network():
+    exact, doubled = load("mini"), load("mini").double()
+    u, v = exact.embed(PHOTOGRAPHS), doubled.embed(PHOTOGRAPHS)
+    assert torch.allclose(all_distances(u, u), all_distances(v.float(), v.float()), rtol=0, atol=2e-6)
+
+
+def test_what_rounds_otherwise_is_kept_apart_in_the_cache():
+    keys = [
+        metric_key(load("mini")),
+        metric_key(load("mini", precision="bfloat16")),
+        metric_key(load("mini").compiled()),
+    ]
+    assert len(set(keys)) == 3
+
+
+def test_a_network_in_training_is_not_replaced_by_compiled_ones():
+    mini = load("mini").compiled()
+    mini.branches[0].network.requires_grad_(True)
+    mini(PHOTOGRAPHS[0], PHOTOGRAPHS[1]).sum().backward()
+    assert mini.branches[0].network.conv_stem.weight.grad.abs().sum() > 0
 
 
 def test_an_unknown_precision_is_refused():

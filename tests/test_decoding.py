@@ -1,0 +1,93 @@
+"""Decoders and where they run: the same pixels, and what one cannot read goes to the other."""
+
+from pathlib import Path
+
+import PIL.Image
+import pytest
+import torch
+
+from dreamsim_metric import embed, load
+from dreamsim_metric.decoding import NotOnDeviceError, ToDevice, decode, in_order
+from dreamsim_metric.images import to_pixels
+from dreamsim_metric.scoring import embed_files
+
+from .mixed import FILES, listed, write_mixed
+
+
+@pytest.fixture(scope="module")
+def metric():
+    return load("mini", device="cpu")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_mixed(tmp_path / "pictures")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK", "rotated", "progressive"])
+def test_torchvision_decodes_as_pillow_does(metric, tmp_path, mode):
+    image, file = PIL.Image.open(FILES[1]), tmp_path / "a.jpg"
+    exif = PIL.Image.Exif()
+    if mode == "rotated":
+        exif[0x0112] = 6
+    image = image.convert(mode) if mode in ("L", "CMYK") else image
+    image.save(file, quality=90, progressive=mode == "progressive", exif=exif)
+    data = file.read_bytes()
+    by_pillow, by_torchvision = (decode(data, "a.jpg", None, decoder) for decoder in ("pillow", "torchvision"))
+    assert by_pillow.shape == by_torchvision.shape
+    assert (by_pillow.int() - by_torchvision.int()).abs().max() <= 2
+    assert torch.equal(to_pixels(file, None)[0], by_pillow / 255)
+    left = decode(data, "a.jpg", 224, "torchvision", "cuda")
+    assert left.ndim == (3 if mode in ("CMYK", "rotated") else 1)  # which nvJPEG could not do
+
+
+def test_torchvision_finds_the_same_files_unreadable(metric, folder):
+    by_pillow, by_torchvision = (
+        embed_files(listed(folder), metric, decoder=name) for name in ("pillow", "torchvision")
+    )
+    assert by_pillow.unreadable == by_torchvision.unreadable
+    torch.testing.assert_close(by_pillow.units, by_torchvision.units, atol=1e-6, rtol=0)
+
+
+def test_resizing_on_the_device_gives_the_same_bits(metric):
+    host, device = (embed_files(FILES, metric, resize_on=where) for where in ("host", "device"))
+    assert torch.equal(host.units, device.units)
+
+
+def test_a_jpeg_that_the_device_will_not_decode_goes_through_pillow(metric, folder, monkeypatch):
+    """As on CUDA, where JPEGs are left to nvJPEG: the files go to the device as they are, and it refuses."""
+    monkeypatch.setattr(
+        "dreamsim_metric.embedding.decode",
+        lambda data, file, size, decoder, device: decode(data, file, size, "torchvision", "cuda"),
+    )
+    refused = []
+
+    def refuse(encoded, device):
+        refused.append(len(encoded))
+
+    monkeypatch.setattr("dreamsim_metric.decoding._by_torchvision", refuse)
+    with pytest.raises(NotOnDeviceError):
+        ToDevice(torch.device("cpu"), 224)([torch.zeros(9, dtype=torch.uint8)])
+    broken = bytearray(Path(FILES[0]).read_bytes())
+    (folder / "broken.jpg").write_bytes(broken[:500] + broken[-2:])
+    found = embed_files([*FILES, str(folder / "broken.jpg")], metric)
+    assert torch.equal(found.units, embed(FILES, model=metric))
+    assert list(found.unreadable) == [str(folder / "broken.jpg")]
+    assert refused == [1, len(FILES)]  # what is left of the broken one Pillow does not take for a JPEG
+
+
+def test_reading_ahead_is_bounded_and_in_order():
+    from concurrent.futures import ThreadPoolExecutor
+
+    taken = []
+
+    def items():
+        for i in range(100):
+            taken.append(i)
+            yield i
+
+    with ThreadPoolExecutor(4) as pool:
+        results = in_order(pool, lambda i: i * i, items(), 6)
+        assert [next(results) for _ in range(10)] == [i * i for i in range(10)]
+        assert len(taken) == 16
+        assert list(results) == [i * i for i in range(10, 100)]

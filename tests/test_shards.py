@@ -1,0 +1,193 @@
+"""A folder of embeddings: whole shards, the same bytes however often it was stopped."""
+
+import json
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from dreamsim_metric import cli, embed, load
+from dreamsim_metric.cache import Cache
+from dreamsim_metric.scoring import embed_files, embed_folder, embed_shard
+from dreamsim_metric.shards import check_settings, is_shards, read_shards, shard_file
+
+from .mixed import BAD, listed, write_mixed
+
+
+@pytest.fixture(scope="module")
+def metric():
+    return load("mini", device="cpu")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_mixed(tmp_path / "pictures")
+
+
+@pytest.fixture
+def seen(metric):
+    """How many pictures went through the model, batch by batch."""
+    counts = []
+    handle = metric.head.register_forward_pre_hook(lambda _module, inputs: counts.append(len(inputs[0])))
+    yield counts
+    handle.remove()
+
+
+def test_a_table_has_a_row_a_file(metric, folder):
+    files = listed(folder)
+    table = embed_shard(files, metric)
+    assert table.schema.field("embedding").type == pa.list_(pa.float32(), 2560)
+    assert table["path"].to_pylist() == files
+    alone = embed(files[0], model=metric)
+    assert table["embedding"][0].as_py() == pytest.approx(alone[0].tolist(), abs=1e-6)
+    for row in table.to_pylist():
+        bad = Path(row["path"]).name in BAD
+        assert (row["error"] is not None) is bad
+        assert (row["embedding"] is None) is bad
+        assert (row["sha256"] is None) is bad
+
+
+def test_shards_hold_what_embed_files_gives(metric, folder, tmp_path):
+    made = embed_folder(listed(folder), tmp_path / "out", metric, shard_size=10)
+    assert (made.pictures, made.shards, made.there, len(made.unreadable)) == (27, 3, 0, 5)
+    assert is_shards(tmp_path / "out")
+    assert not is_shards(folder)
+    found, expected = read_shards(tmp_path / "out"), embed_files(listed(folder), metric)
+    assert found.files == expected.files
+    assert found.contents == expected.contents
+    assert found.unreadable == expected.unreadable
+    torch.testing.assert_close(found.units, expected.units, atol=1e-6, rtol=0)
+    check_settings(tmp_path / "out", metric, "pillow")
+
+
+def shard_bytes(out):
+    return {file.name: file.read_bytes() for file in sorted(out.iterdir())}
+
+
+def test_a_second_run_skips_what_is_there_and_makes_again_what_is_damaged(metric, folder, tmp_path, seen):
+    embed_folder(listed(folder), tmp_path / "out", metric, shard_size=10)
+    before, embedded = shard_bytes(tmp_path / "out"), sum(seen)
+    made = embed_folder(listed(folder), tmp_path / "out", metric, shard_size=10)
+    assert made.there == 3
+    assert len(made.unreadable) == 5
+    assert sum(seen) == embedded
+    shard_file(tmp_path / "out", 1).write_bytes(before["embeddings-00001.parquet"][:1000])
+    assert embed_folder(listed(folder), tmp_path / "out", metric, shard_size=10).there == 2
+    assert shard_bytes(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("batches", [1, 5, 9])
+def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(metric, folder, tmp_path, batches):
+    files, options = listed(folder), {"batch_size": 2, "shard_size": 20}
+    embed_folder(files, tmp_path / "whole", metric, **options)
+    left = iter(range(batches))
+
+    def interrupt(_module, _inputs):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+
+    cache = Cache(tmp_path / "cache.sqlite")
+    handle = metric.head.register_forward_pre_hook(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        embed_folder(files, tmp_path / "stopped", metric, cache, **options)
+    handle.remove()
+    embed_folder(files, tmp_path / "stopped", metric, cache, **options)
+    assert shard_bytes(tmp_path / "stopped") == shard_bytes(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(metric, folder, tmp_path, monkeypatch):
+    for i in range(20, 60):
+        PIL.Image.fromarray(np.full((30, 30, 3), i, dtype=np.uint8)).save(folder / f"{i}.png")
+    options = ["--shard-size", "5", "--batch-size", "2", "--device", "cpu", "--model", "mini"]
+
+    def arguments(out):
+        return ["embed", str(folder), "--out", str(tmp_path / out), *options]
+
+    killed = subprocess.Popen(
+        [sys.executable, "-m", "dreamsim_metric.cli", *arguments("killed")],
+        env=os.environ
+        | {"DREAMSIM_METRIC_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": str(torch.get_num_threads())},
+        stderr=subprocess.PIPE,
+    )
+    deadline = time.monotonic() + 120
+    while not shard_file(tmp_path / "killed", 2).exists():
+        assert killed.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    left = set(shard_bytes(tmp_path / "killed"))
+    monkeypatch.setenv("DREAMSIM_METRIC_CACHE", str(tmp_path / "cache"))
+    assert cli.main(arguments("killed")) == 0
+    monkeypatch.setenv("DREAMSIM_METRIC_CACHE", str(tmp_path / "another cache"))
+    assert cli.main(arguments("whole")) == 0
+    assert shard_bytes(tmp_path / "killed") == shard_bytes(tmp_path / "whole")
+    assert left < set(shard_bytes(tmp_path / "whole"))
+
+
+def test_other_settings_are_refused_by_name(metric, folder, tmp_path):
+    out, files = tmp_path / "out", listed(folder)[:5]
+    embed_folder(files, out, metric)
+    other = load("mini", device="cpu")
+    other.head.fc1.bias.data[0] += 1
+    half = load("mini", device="cpu").half()
+    for call, names in {
+        (lambda: embed_folder(files[:4], out, metric)): ["pictures (5 there, 4 now)", "files ("],
+        (lambda: embed_folder(files, out, metric, shard_size=2)): ["shard_size (4096 there, 2 now)"],
+        (lambda: embed_folder(files, out, metric, decoder="torchvision")): ["decoder (Pillow"],
+        (lambda: embed_folder(files, out, other)): ["weights ("],
+        (lambda: check_settings(out, other, "pillow")): ["weights ("],
+        (lambda: check_settings(out, half, "pillow")): ["weights (", "precision (float32 there, float16 now)"],
+    }.items():
+        with pytest.raises(ValueError, match="holds embeddings with other settings") as error:
+            call()
+        assert all(name in str(error.value) for name in names)
+        assert str(error.value).count(" there, ") == len(names)
+
+
+def test_a_folder_that_is_not_one_of_shards_is_said(metric, folder, tmp_path):
+    out = tmp_path / "out"
+    embed_folder(listed(folder), out, metric, shard_size=10)
+    shard_file(out, 1).unlink()
+    with pytest.raises(ValueError, match=r"embeddings-00001.parquet is missing or damaged"):
+        read_shards(out)
+    (out / "settings.json").write_text("{")
+    with pytest.raises(ValueError, match="is not JSON"):
+        read_shards(out)
+    (out / "settings.json").unlink()
+    with pytest.raises(ValueError, match=r"holds shards without settings.json"):
+        embed_folder(listed(folder), out, metric)
+    with pytest.raises(ValueError, match="got shard_size=0"):
+        embed_folder(listed(folder), tmp_path / "new", metric, shard_size=0)
+
+
+def test_a_full_disk_leaves_what_was_there(folder, tmp_path, capsys):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))  # as a full disk: writing more fails
+    try:
+        arguments = ["embed", str(folder), "--out", str(tmp_path / "out"), "--no-cache", "--device", "cpu"]
+        assert cli.main(arguments) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert re.fullmatch(r"dreamsim-metric: cannot write .*embeddings-00000.parquet .*\n", capsys.readouterr().err)
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["settings.json"]
+
+
+def test_settings_are_readable(metric, folder, tmp_path):
+    embed_folder(listed(folder), tmp_path / "out", metric)
+    settings = json.loads((tmp_path / "out" / "settings.json").read_text())
+    assert settings["model"] == "mini"
+    assert (settings["pictures"], settings["embedding_size"], settings["precision"]) == (27, 2560, "float32")
+    assert pq.read_metadata(shard_file(tmp_path / "out", 0)).num_rows == 27
