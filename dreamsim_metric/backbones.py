@@ -3,13 +3,12 @@
 import difflib
 from typing import Any
 
-import timm
 import torch
 import torch.nn.functional as F
-from timm.models.vision_transformer import Attention, Block, VisionTransformer
 from torch import Tensor, nn
 
-from .inference import CPU_BATCH, for_inference, linear
+from .inference import CPU_BATCH, for_inference
+from .mobilenet import MobileNetV2
 from .models import Branch
 
 _VARIANCE_FLOOR = 1e-5  # keeps the gradient of the standard deviation finite on constant feature maps
@@ -125,12 +124,16 @@ class Backbone(nn.Module):
         if self.branch.feature == "stages":
             by_stage = self._maps(self.network, x)
             return [by_stage[stage].float() for _, stage in self.branch.stages]
+        from timm.models.vision_transformer import VisionTransformer
+
+        from .vision_transformer import patch_tokens
+
         if self.branch.network.startswith("open_clip:"):
             found = _open_clip_feature(self.network, x, "cls_patch" if self.branch.feature == "cls" else "patches")[
                 :, 1:
             ]
         elif isinstance(self.network, VisionTransformer):
-            found = _patch_tokens(self.network, x)
+            found = patch_tokens(self.network, x)
         else:
             found = self.network.forward_features(x)
             if found.ndim == 3:
@@ -175,14 +178,19 @@ class Backbone(nn.Module):
 def create_network(branch: Branch, image_size: int) -> nn.Module:
     """The network without weights, in evaluation mode."""
     library, _, name = branch.network.partition(":")
+    if branch.network == "timm:mobilenetv2_100" and _reads_last_map_only(branch):
+        return MobileNetV2().eval()
     if library == "timm":
+        import timm
+
         if not timm.is_model(name.partition(".")[0]):
             near = difflib.get_close_matches(name.partition(".")[0], timm.list_models(), n=3)
             raise ValueError(
                 f"timm {timm.__version__} has no model {name!r}" + (f"; near: {', '.join(near)}" if near else "")
             )
         options = dict(branch.options)
-        if _fixed_size(name):
+        config = timm.get_pretrained_cfg(name)
+        if config and config.fixed_input_size:
             options["img_size"] = image_size
         return timm.create_model(name, pretrained=False, **options).eval()
     if library == "open_clip":
@@ -200,62 +208,18 @@ def create_network(branch: Branch, image_size: int) -> nn.Module:
     raise ValueError(f"got network {branch.network!r}; expected timm:NAME or open_clip:ARCHITECTURE")
 
 
-def _fixed_size(name: str) -> bool:
-    config = timm.get_pretrained_cfg(name)
-    return bool(config and config.fixed_input_size)
+def _reads_last_map_only(branch: Branch) -> bool:
+    """Whether the feature needs no stage but the last, and nothing behind it."""
+    return branch.options == {"num_classes": 0} and {stage for _, stage in branch.stages} == {-1}
 
 
 def read_only_for(branch: Branch, network: nn.Module) -> nn.Module:
     """Cut what the feature does not need; the names of what stays do not change."""
-    if not isinstance(network, VisionTransformer):
+    if isinstance(network, MobileNetV2):
         return network
-    if branch.feature == "embedding" and not network.num_classes:
-        raise ValueError(f"{branch.network} has no projection for feature 'embedding'; use pooled")
-    if any(stage == -1 for _, stage in branch.stages):
-        raise ValueError(
-            f"{branch.network} ends in tokens, not in a feature map; give the stages by their block number"
-        )
-    if branch.feature in ("cls", "cls_patch"):
-        network.norm = nn.Identity()
-    reads_class_token = branch.feature in ("cls", "cls_norm") or (
-        branch.feature in ("pooled", "embedding") and network.global_pool == "token" and network.attn_pool is None
-    )
-    if (reads_class_token or branch.feature == "cls_patch") and network.cls_token is None:
-        raise ValueError(
-            f"{branch.network} has no class token for feature {branch.feature!r}; use pooled or patch_mean"
-        )
-    last = network.blocks[-1]
-    if reads_class_token and type(last) is Block and type(last.attn) is Attention:
-        last.__class__ = ClassTokenBlock
-    return network
+    from .vision_transformer import cut
 
-
-class ClassTokenBlock(Block):
-    """A last transformer block that computes the class token only, which is all that a class-token feature reads."""
-
-    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """`(N, T, D)` → `(N, 1, D)`, the same numbers as the full block's first token."""
-        attention: Any = self.attn
-        extras = (attention.q_norm, attention.k_norm, attention.norm)
-        plain = all(type(extra) is nn.Identity for extra in extras) and getattr(attention, "gate", None) is None
-        if not plain:
-            return super().forward(x, *args, **kwargs)[:, :1]
-        normed = self.norm1(x)
-        n, tokens, width = normed.shape
-        if isinstance(attention.qkv, nn.Linear):
-            weight, bias = attention.qkv.weight, attention.qkv.bias
-            bias_q, bias_kv = (None, None) if bias is None else (bias[:width], bias[width:])
-            query = linear(normed[:, :1], weight[:width], bias_q)
-            keys_values = linear(normed, weight[width:], bias_kv)
-        else:  # an adapter around it
-            query, keys_values = attention.qkv(normed).split([width, 2 * width], dim=-1)
-            query = query[:, :1]
-        q = query.view(n, 1, attention.num_heads, -1).transpose(1, 2)
-        # 2 x N x heads x T x D/heads
-        k, v = keys_values.view(n, tokens, 2, attention.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
-        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, 1, width)
-        x = x[:, :1] + self.ls1(attention.proj(mixed))
-        return x + self.ls2(self.mlp(self.norm2(x)))
+    return cut(branch, network)
 
 
 def _timm_feature(network: Any, x: Tensor, feature: str) -> Tensor:
@@ -270,23 +234,6 @@ def _timm_feature(network: Any, x: Tensor, feature: str) -> Tensor:
         return tokens[:, 0]
     patches = tokens[:, getattr(network, "num_prefix_tokens", 0) :]
     return patches.mean(1) if feature == "patch_mean" else torch.cat([tokens[:, :1], patches], 1)
-
-
-def _patch_tokens(network: Any, x: Tensor) -> Tensor:
-    """`(N, patches, D)` after the last block and the norm, also where that block computes its class token only."""
-    last = len(network.blocks) - 1
-    ((patches, prefix),) = network.forward_intermediates(
-        x,
-        indices=[last - 1],
-        return_prefix_tokens=True,
-        output_fmt="NLC",
-        stop_early=True,
-        intermediates_only=True,
-    )
-    tokens = torch.cat([prefix, patches], 1)
-    block = network.blocks[last]
-    tokens = Block.forward(block, tokens) if isinstance(block, ClassTokenBlock) else block(tokens)
-    return network.norm(tokens)[:, prefix.shape[1] :]
 
 
 def _open_clip_feature(network: Any, x: Tensor, feature: str) -> Tensor:

@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from dreamsim_metric import load
-from dreamsim_metric.backbones import Backbone, ClassTokenBlock, resample_positions
+from dreamsim_metric.backbones import Backbone, resample_positions
 from dreamsim_metric.models import IMAGENET, Branch
+from dreamsim_metric.vision_transformer import ClassTokenBlock
 
 from .pictures import PHOTOGRAPHS
 
