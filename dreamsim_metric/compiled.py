@@ -76,7 +76,22 @@ class Compiled:
     def _features(self, pixels: Tensor) -> Tensor:
         # Several networks, each for several batch sizes: more than the eight versions after which PyTorch gives up.
         with torch._dynamo.config.patch(recompile_limit=_VERSIONS, accumulated_recompile_limit=_VERSIONS):
+            if pixels.device.type == "cuda":
+                return torch.cat(self._side_by_side(pixels), dim=-1)
             return torch.cat([branch(pixels) for branch in self._branches], dim=-1)
+
+    def _side_by_side(self, pixels: Tensor) -> list[Tensor]:
+        """Features by branch, each on a stream of its own: the smaller a batch, the less of a GPU one network fills."""
+        here = torch.cuda.current_stream(pixels.device)
+        features = []
+        streams = [torch.cuda.Stream(pixels.device) for _ in self._branches]
+        for branch, stream in zip(self._branches, streams, strict=True):
+            stream.wait_stream(here)
+            with torch.cuda.stream(stream):
+                features.append(branch(pixels))
+        for stream in streams:
+            here.wait_stream(stream)
+        return features
 
 
 def _compiled(branch: Any) -> Callable[[Tensor], Tensor]:

@@ -6,7 +6,7 @@ Private operators of PyTorch are used where they are there and give the plain op
 import copy
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from typing import Any
 
@@ -113,18 +113,22 @@ def products_by_onednn() -> bool:
     return best[0] > _WORTH_IT * best[1]
 
 
-@contextmanager
-def full_precision(device: torch.device, tf32: bool = False) -> Iterator[None]:
+def full_precision(device: torch.device, tf32: bool = False) -> AbstractContextManager[None]:
     """Float32 products and convolutions on CUDA in full precision, or in TF32, whatever the process is set to.
 
-    PyTorch's own default is TF32 for convolutions, and full precision for products.
+    PyTorch's own default is TF32 for convolutions, and full precision for products. What is being compiled or exported
+    is left alone.
     """
-    if device.type != "cuda":
-        yield
-        return
+    if device.type != "cuda" or torch.compiler.is_compiling():
+        return nullcontext()
+    return _tf32_set_to(tf32)
+
+
+@contextmanager
+def _tf32_set_to(allowed: bool) -> Iterator[None]:
     products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
     before = products.allow_tf32, convolutions.allow_tf32
-    products.allow_tf32 = convolutions.allow_tf32 = tf32
+    products.allow_tf32 = convolutions.allow_tf32 = allowed
     try:
         yield
     finally:

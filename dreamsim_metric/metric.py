@@ -191,16 +191,15 @@ class PerceptualMetric(nn.Module):
 
         This is the expensive part, and does not depend on the head.
         """
-        if torch.compiler.is_compiling():
-            return torch.cat([branch(pixels) for branch in self.branches], dim=-1)
         with full_precision(pixels.device, self._tf32):
-            if self._compiled is not None and not self._needs_gradients(pixels):
+            compiling = torch.compiler.is_compiling()
+            if self._compiled is not None and not compiling and not self._needs_gradients(pixels):
                 return self._compiled(pixels)
             return torch.cat([branch(pixels) for branch in self.branches], dim=-1)
 
     def to_unit(self, features: Tensor) -> Tensor:
         """`features` → head → unit embeddings `(N, embedding_size)`, in float32 also under autocast."""
-        with torch.autocast(features.device.type, enabled=False):
+        with torch.autocast(features.device.type, enabled=False), full_precision(features.device):
             if self.card.center and features.ndim == 3:  # each token by itself, before they are averaged
                 features = F.normalize(features - features.mean(-1, keepdim=True), dim=-1)
             embedding = self.head(self.pool(features))
@@ -257,7 +256,8 @@ class PerceptualMetric(nn.Module):
         a, b = self.preprocess(a), self.preprocess(b)
         check_pairs(len(a), len(b))
         n = max(len(a), len(b))
-        return local_distances(self, a.expand(n, -1, -1, -1), b.expand(n, -1, -1, -1))
+        with full_precision(self.device, self._tf32):
+            return local_distances(self, a.expand(n, -1, -1, -1), b.expand(n, -1, -1, -1))
 
     def probability_same(self, a: Pictures, b: Pictures) -> Tensor:
         """How likely people are to judge two pictures the same, by the psychometric curve on the card.
