@@ -1,6 +1,8 @@
 """A metric's networks compiled for a few batch sizes; on CUDA each size is recorded once and replayed as a graph."""
 
+import math
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 from .inference import share
 
 _VERSIONS = 1024
+_CALL = 4  # pictures that would take as long as a call does by itself, about, whatever is in it
 _WARM_UP = 3  # runs before a graph is recorded: the first ones compile, choose kernels and allocate
 
 
@@ -21,7 +24,7 @@ class Compiled:
 
     Each network is compiled as a whole. Block by block takes half as long and runs 3 % slower: what one block adds is
     then not fused with the norm of the next. Batches are filled up to the next size of `buckets`, since each size is
-    compiled by itself.
+    compiled by itself, or cut to smaller ones.
 
     Args:
         branches: of a metric; their weights are shared, not copied.
@@ -43,11 +46,27 @@ class Compiled:
     def __call__(self, pixels: Tensor) -> Tensor:
         """`(N, 3, S, S)` float32 in [0, 1] on the device of the weights → features, without gradients."""
         parts = []
-        for some in pixels.split(self.buckets[-1]):
-            size = next(size for size in self.buckets if size >= len(some))
+        for size in self.sizes(len(pixels)):
+            some, pixels = pixels[:size], pixels[size:]
             filled = torch.cat([some, some.new_zeros(size - len(some), *some.shape[1:])]) if size > len(some) else some
             parts.append(self._run(filled)[: len(some)])
         return torch.cat(parts)
+
+    def sizes(self, n: int) -> list[int]:
+        """Batches for `n` pictures that take about the least time: full ones, or one filled up where that is less.
+
+        64 pictures are two batches of 32 rather than half of 128.
+        """
+        sizes: list[int] = []
+        while n > 0 or not sizes:
+            full = max((size for size in self.buckets if size <= n), default=None)
+            filled = min((size for size in self.buckets if size >= n), default=None)
+            if full and (filled is None or filled + _CALL > n + _CALL * math.ceil(n / full)):
+                sizes.append(full)
+            else:
+                sizes.append(filled or self.buckets[0])
+            n -= sizes[-1]
+        return sizes
 
     def _run(self, pixels: Tensor) -> Tensor:
         if pixels.device.type != "cuda":
@@ -64,7 +83,8 @@ class Compiled:
         given = pixels.clone()
         beside = torch.cuda.Stream(given.device)  # warming up on the usual stream would leave its work in the graph
         beside.wait_stream(torch.cuda.current_stream(given.device))
-        with torch.cuda.stream(beside):
+        with torch.cuda.stream(beside), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "TensorFloat32 tensor cores")  # off because float32 was asked for
             for _ in range(_WARM_UP):
                 self._features(given)
         torch.cuda.current_stream(given.device).wait_stream(beside)

@@ -177,6 +177,18 @@ def test_gelu_at_the_end_of_a_product_is_that_after_it():
     assert torch.allclose(_linear_gelu(x, weight, bias), F.gelu(F.linear(x, weight, bias)), rtol=0, atol=1e-3)
 
 
+def test_batches_are_cut_or_filled_up_whichever_takes_less():
+    compiled = Compiled(nn.ModuleList([vit()]), (1, 8, 32, 128))
+    expected = {
+        0: [1], 1: [1], 2: [1, 1], 3: [8], 8: [8], 9: [8, 1], 30: [32], 33: [32, 1], 64: [32, 32],
+        100: [32, 32, 32, 8], 120: [128], 128: [128], 300: [128, 128, 32, 8, 8],
+    }  # fmt: skip
+    assert {n: compiled.sizes(n) for n in expected} == expected
+    for n in range(1, 400):
+        sizes = compiled.sizes(n)
+        assert sum(sizes) >= n > sum(sizes[:-1])
+
+
 @pytest.mark.slow
 def test_compiled_networks_give_the_plain_ones_embeddings_for_every_batch():
     backbone = vit()
