@@ -121,6 +121,15 @@ def _parser() -> argparse.ArgumentParser:
     download = command("download", _download, "get a released model ready for use without network")
     download.add_argument("model", metavar="MODEL", help=kinds)
     download.add_argument("--from", dest="source", metavar="PATH", help="a release already on disk: archive or folder")
+    exporting = command("export", _export, "write a model as a file that loads without this package")
+    exporting.add_argument("model", metavar="MODEL", help=kinds)
+    exporting.add_argument(
+        "--to", choices=("onnx", "torch-export", "safetensors"), required=True, help="docs/export.md"
+    )
+    exporting.add_argument(
+        "--out", required=True, metavar="FILE", help="the file to write: .onnx, .pt2 or .safetensors"
+    )
+    exporting.set_defaults(extra="export")
     return parser
 
 
@@ -227,6 +236,23 @@ def _download(arguments: argparse.Namespace) -> list[Row]:
     return [{"model": name, "ready": True, "folder": folder and str(folder)}]
 
 
+def _export(arguments: argparse.Namespace) -> list[Row]:
+    from .export import export
+    from .loading import load
+
+    metric = load(arguments.model)
+    difference = export(metric, arguments.to, arguments.out)
+    return [
+        {
+            "model": metric.card.name,
+            "format": arguments.to,
+            "written": arguments.out,
+            "MB": Path(arguments.out).stat().st_size / 1e6,
+            "largest difference": difference,
+        }
+    ]
+
+
 def _card(name: str) -> ModelCard:
     if name in MODELS:
         return MODELS[name]
@@ -254,7 +280,7 @@ def _print(rows: list[Row], arguments: argparse.Namespace) -> None:
         writer = csv.DictWriter(sys.stdout, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
-    elif arguments.run in (_info, _download, _train):
+    elif arguments.run in (_info, _download, _train, _export):
         _print_record(rows[0])
     elif arguments.run is _matrix:  # paths are too wide to head columns
         names = ["picture", *map(str, range(1, len(rows[0])))]
@@ -274,7 +300,9 @@ def _shown(value: Any) -> str:
         return "none"
     if isinstance(value, dict):  # agreement by data set: the last is the test
         return next((f"{percent:.1f} % {on}" for on, percent in reversed(value.items())), "")
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):  # what is next to nothing is not shown as nothing
+        return f"{value:.0e}" if 0 < abs(value) < 5e-5 else f"{value:.4f}"
+    return str(value)
 
 
 def _print_table(rows: list[Row]) -> None:
