@@ -14,13 +14,13 @@ import torch
 
 from benchmarks import cli
 from benchmarks.report.page import write_report
-from benchmarks.speed.contenders import Variant, flops
+from benchmarks.speed.contenders import Contenders, Variant, flops
 from benchmarks.speed.measure import Contest, Sample, Subject, measure
-from benchmarks.speed.pictures import write_jpegs
+from benchmarks.speed.pictures import batch, write_jpegs
 from benchmarks.speed.plan import make_plan
 from benchmarks.speed.printing import markdown, memory, seconds
 from benchmarks.speed.startup import watch
-from benchmarks.speed.targets import Target, read_targets
+from benchmarks.speed.targets import TARGETS, Target, read_targets
 from dreamsim_metric import load
 from dreamsim_metric.models import MODELS
 
@@ -227,6 +227,16 @@ def test_targets_take_the_worst_of_their_rows_unless_the_best_counts():
     assert (none.verdict, none.value) == ("not measured", "–")
 
 
+def test_an_opt_in_is_another_precision_or_the_exported_model():
+    table = pd.DataFrame({
+        "package": ["lpips", "dreamsim_metric", "dreamsim_metric", "onnxruntime"], "model": ["", *["mini"] * 3],
+        "precision": ["float32", "float32", "bfloat16", "float32"], "ratio": [1.0, 4.0, 2.0, 3.0], "ratio_low": 1.0,
+        "ratio_high": 5.0, "group": "peers", "device": "cpu", "threads": 1, "machine": "m",
+    })  # fmt: skip
+    own, opt_in = (next(t for t in TARGETS if t.text.startswith(f"mini {kind}")) for kind in ("float32", "with"))
+    assert [found.value[:4] for found in read_targets(table, [own, opt_in])] == ["4.00", "3.00"]
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [
@@ -261,6 +271,14 @@ def test_times_have_a_unit_that_leaves_figures_to_read(value, text):
 
 def test_memory_as_text():
     assert [memory(value) for value in (2.5e9, 31e6, -5.0, math.nan)] == ["2.50 GB", "31 MB", "0 MB", "–"]
+
+
+@pytest.mark.slow
+def test_the_exported_model_gives_our_distances(tmp_path):
+    made = Contenders("cpu", tmp_path)
+    a, b = batch(3), batch(3, first=3)
+    found = made.exported("mini")(a, b)
+    np.testing.assert_allclose(found.numpy(), made.ours("mini")(a, b).numpy(), rtol=0, atol=1e-5)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dreamsim_metric import PerceptualMetric, load
 from dreamsim_metric.backbones import Backbone, create_network, read_only_for
+from dreamsim_metric.distances import pair_distances
+from dreamsim_metric.export import export
 from dreamsim_metric.models import MODELS, PRECISIONS, ModelCard
 
 from .machine import has_bfloat16
@@ -118,6 +121,27 @@ class Contenders:
             return metric.compiled() if variant.compiled else metric
 
         return self._once(("ours", name, variant), make)
+
+    def exported(self, name: str) -> Compare:
+        """A model of ours as ONNX, which ONNX Runtime runs on as many of the CPU's threads as PyTorch has now."""
+        import onnxruntime
+
+        def make() -> bytes:
+            with tempfile.TemporaryDirectory() as folder:
+                file = Path(folder) / "metric.onnx"
+                export(load(name), "onnx", file)
+                return file.read_bytes()
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        onnx = self._once(("exported", name), make)
+        session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+
+        def compare(a: Tensor, b: Tensor) -> Tensor:
+            units = torch.from_numpy(session.run(None, {"pixels": torch.cat([a, b]).numpy()})[0])
+            return pair_distances(*units.split([len(a), len(b)]))
+
+        return compare
 
     def released(self, name: str) -> Any:
         """The released package's model, which its README calls with two batches."""

@@ -95,6 +95,9 @@ def peers(plan: Plan) -> Iterator[Contest]:
         others = [others[0], others[6]]
     first, *rest = (_compare(plan, make, name, package, a, b) for name, package, make in others)
     own = [_ours(plan, "mini", variant, a, b) for variant in plan.variants]
+    if plan.device == "cpu" and not plan.quick:  # half a minute to export
+        exported = functools.partial(made.exported, "mini")
+        own.append(_compare(plan, exported, "ours exported, ONNX Runtime", "onnxruntime", a, b, model="mini"))
     for threads in plan.threads:
         yield Contest("peers", [first, *own, *rest], device=plan.device, threads=threads, batch=len(a))
 

@@ -76,7 +76,8 @@ def _import(table: pd.DataFrame) -> pd.Series:
 
 def _opt_in(table: pd.DataFrame) -> pd.Series:
     mini = (table["group"] == "peers") & (table["model"] == "mini") & (table["device"] == "cpu")
-    return mini & (table["threads"] == 1) & (table["precision"] != "float32")
+    asked_for = (table["precision"] != "float32") | (table["package"] == "onnxruntime")
+    return mini & (table["threads"] == 1) & asked_for
 
 
 def _files(table: pd.DataFrame) -> pd.Series:
