@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dreamsim_metric import embed, list_models, load
-from dreamsim_metric.decoding import decode, worker_count
+from dreamsim_metric.decoding import worker_count
 from dreamsim_metric.distances import all_distances
 from dreamsim_metric.embedding import Embedder, Options
 from dreamsim_metric.models import MODELS
@@ -161,7 +161,7 @@ def _file_subjects(plan: Plan, name: str, variant: Variant, paths: Sequence[str]
 
     def decoding() -> None:
         with ThreadPoolExecutor(worker_count(None)) as pool:
-            for _ in pool.map(lambda path: decode(Path(path).read_bytes(), path, None, "pillow", "cpu"), paths):
+            for _ in pool.map(_decode, paths):
                 pass
 
     def model() -> Callable[[], object]:
@@ -185,6 +185,12 @@ def _file_subjects(plan: Plan, name: str, variant: Variant, paths: Sequence[str]
     if name == plan.model:
         few = paths[:128]  # it is slow
         yield Subject(RELEASED, lambda: _released_files(plan, few), len(few), "dreamsim", name)
+
+
+def _decode(path: str) -> None:
+    """What any program has to do at least."""
+    with PIL.Image.open(path) as image:
+        image.load()
 
 
 def _released_files(plan: Plan, paths: Sequence[str]) -> Callable[[], object]:
