@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from .storage import is_url
+
 _TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 
 Row = TypeVar("Row")
@@ -116,8 +118,9 @@ class Record:
         return text
 
     def path(self, column: str) -> str:
-        """The cell as a path, relative to the table's folder."""
-        return os.path.join(self.file.parent, self.text(column))
+        """The cell as a path, relative to the table's folder, or a URL."""
+        text = self.text(column)
+        return text if is_url(text) else os.path.join(str(self.file.parent), text)
 
     def number(self, column: str, default: str | None = None, *, whole: bool = False) -> float:
         """The cell as a finite number, 0 or more."""

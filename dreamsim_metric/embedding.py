@@ -21,10 +21,10 @@ from .decoding import (
     in_order,
     on_host,
     read_content,
-    read_local,
     worker_count,
 )
 from .metric import PerceptualMetric
+from .storage import read
 
 _SAVED = 8  # batches after which the cache is written
 
@@ -39,7 +39,7 @@ class Options:
         decoder: `pillow`, the reference, or `torchvision` (nvJPEG on CUDA), whose error is on docs/scoring.md.
         resize_on: `host`, where the threads do it, or `device`, which leaves it to the GPU; the pixels are the same.
         on_error: `skip` sets aside a file that cannot be read, `raise` stops at it.
-        read: a file's name → its bytes; default from this machine's disks.
+        read: a file's name → its bytes; default from this machine's disks, and by URL.
         progress: show on stderr how far it is, the rate and the time left.
     """
 
@@ -48,7 +48,7 @@ class Options:
     decoder: str = "pillow"
     resize_on: Literal["host", "device"] = "host"
     on_error: Literal["skip", "raise"] = "skip"
-    read: Callable[[str], bytes] = read_local
+    read: Callable[[str], bytes] = read
     progress: bool = False
 
     def __post_init__(self) -> None:
@@ -81,6 +81,19 @@ class Embeddings:
     def rows(self) -> dict[str, int]:
         """Row in `units` by file."""
         return {file: i for i, file in enumerate(self.files)}
+
+    def only(self, files: Sequence[str]) -> "Embeddings":
+        """Those of some of the files."""
+        rows, names = self.rows(), list(dict.fromkeys(files))
+        there = [name for name in names if name in rows]
+        found = [rows[name] for name in there]
+        first = found == list(range(len(found)))  # no copy, of what may be most of the memory
+        return Embeddings(
+            there,
+            self.units[: len(found)] if first else self.units[found],
+            [self.contents[row] for row in found],
+            {name: self.unreadable[name] for name in names if name in self.unreadable},
+        )
 
 
 def metric_key(metric: PerceptualMetric, decoder: str = "pillow") -> str:

@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
+
+from .storage import is_url, list_files, location
 
 
 def find_pictures(given: Sequence[str], recursive: bool = False) -> list[str]:
@@ -11,7 +13,7 @@ def find_pictures(given: Sequence[str], recursive: bool = False) -> list[str]:
     Hidden files are passed over. Links to files count as files, also where they lead nowhere: what reads them says so.
 
     Args:
-        given: files and folders.
+        given: files and folders, on this machine or URLs (see `storage`).
         recursive: folders in folders too; links to folders are not followed, since they can go in circles.
 
     Raises:
@@ -20,10 +22,11 @@ def find_pictures(given: Sequence[str], recursive: bool = False) -> list[str]:
     endings = _endings()
     files: list[str] = []
     for name in given:
-        if not Path(name).is_dir():
+        if not location(name).is_dir():
             files.append(name)
             continue
-        found = sorted(str(file) for file in _inside(Path(name), recursive) if file.suffix.lower() in endings)
+        inside = list_files(name, recursive) if is_url(name) else map(str, _inside(Path(name), recursive))
+        found = sorted(file for file in inside if PurePath(file).suffix.lower() in endings)
         if not found:
             hint = "name a folder that does" if recursive else "name a folder that does, or search deeper: --recursive"
             raise ValueError(f"{name} holds no pictures (no file with a picture's ending); {hint}")

@@ -7,6 +7,7 @@ from typing import Any
 
 from .csv_table import Record, Sheet
 from .listing import find_pictures
+from .storage import relative
 
 COLUMNS = (("a", "b"), ("reference", "picture"))
 _ADDED = "distance"
@@ -56,9 +57,7 @@ def pair_folders(a: str, b: str, recursive: bool = False) -> tuple[list[Row], li
     Raises:
         ValueError: a folder without pictures, or nothing that pairs up.
     """
-    sides = [
-        {PurePath(file).relative_to(folder): file for file in find_pictures([folder], recursive)} for folder in (a, b)
-    ]
+    sides = [{relative(file, folder): file for file in find_pictures([folder], recursive)} for folder in (a, b)]
     pairs = {name: name for name in sides[0] if name in sides[1]}
     stems = [_by_stem(name for name in side if name not in pairs) for side in sides]
     pairs |= {name: stems[1][stem] for stem, name in stems[0].items() if stem in stems[1]}

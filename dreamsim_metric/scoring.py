@@ -17,6 +17,7 @@ from .embedding import Embedder, Embeddings, Options
 from .metric import PerceptualMetric
 from .neighbours import groups, nearest, within
 from .shards import SHARD_SIZE, begin, is_whole, shard_file, unreadable_in, write_shard
+from .storage import location
 
 if TYPE_CHECKING:
     import pyarrow
@@ -122,7 +123,8 @@ def embed_folder(
 
     Args:
         files: names, as `dreamsim_metric.listing.find_pictures` lists them.
-        out: folder for `settings.json` and `embeddings-00000.parquet` …, whose columns are those of `embed_shard`.
+        out: folder, on this machine or a URL (see `storage`), for `settings.json` and `embeddings-00000.parquet` …,
+            whose columns are those of `embed_shard`.
         metric, cache, options: as for `embed_files`.
         shard_size: files a shard.
 
@@ -133,14 +135,15 @@ def embed_folder(
     """
     embedder = Embedder(metric, cache, Options(**options))
     names = list(dict.fromkeys(map(str, files)))
-    begin(Path(out), names, metric, embedder.options.decoder, shard_size)
+    folder = location(out)
+    begin(folder, names, metric, embedder.options.decoder, shard_size)
     unreadable: dict[str, str] = {}
     there = 0
     shards = range(0, len(names), shard_size)
     hidden = None if embedder.options.progress else True
     with tqdm(total=len(names), unit="picture", disable=hidden) as bar:
         for number, start in enumerate(shards):
-            some, file = names[start : start + shard_size], shard_file(Path(out), number)
+            some, file = names[start : start + shard_size], shard_file(folder, number)
             if is_whole(file, len(some)):
                 there += 1
                 bar.initial = getattr(bar, "initial", 0) + len(some)  # else the rate would count them
@@ -177,12 +180,17 @@ def score_pairs(
     if len(a) != len(b):
         raise ValueError(f"got {len(a)} and {len(b)} files; expected pairs")
     found = embed_files([*a, *b], metric, cache, **{"on_error": "raise", **options})
+    return distances_of(found, a, b), found.unreadable
+
+
+def distances_of(found: Embeddings, a: Sequence[str], b: Sequence[str]) -> Tensor:
+    """Distances between `a[i]` and `b[i]` of files that were embedded: `(N,)`, NaN where one could not be read."""
     rows = found.rows()
     index = torch.tensor([[rows.get(str(x), -1), rows.get(str(y), -1)] for x, y in zip(a, b, strict=True)])
     d = torch.full((len(a),), math.nan)
     for some in (index.reshape(-1, 2) >= 0).all(1).nonzero()[:, 0].split(_PAIRS):
         d[some] = pair_distances(found.units[index[some, 0]], found.units[index[some, 1]])
-    return d, found.unreadable
+    return d
 
 
 def rank(queries: Embeddings, pictures: Embeddings, top: int = 10, *, approximate: bool = False) -> Iterator[Row]:

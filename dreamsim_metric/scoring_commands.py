@@ -34,12 +34,20 @@ def add_scoring_commands(command: Adder, scoring: argparse.ArgumentParser) -> No
     reading.add_argument(
         "--resize-on", choices=("host", "device"), default="host", help="where pictures are resized (default: host)"
     )
+    reading.add_argument(
+        "--ray", metavar="ADDRESS", help="embed by a Ray cluster: local, auto or HOST:PORT (docs/cluster.md)"
+    )
+    reading.add_argument(
+        "--ray-cpus", type=int, metavar="N", help="CPUs of one model on the cluster (default: up to 4, with a GPU 16)"
+    )
     kept = reading.add_mutually_exclusive_group()
     kept.add_argument("--cache", type=Path, metavar="FILE", help="of embeddings (default: in the user cache)")
     kept.add_argument("--no-cache", action="store_true", help="keep no embeddings for the next run")
 
-    def add(name: str, run: Any, help_: str, on_error: str) -> argparse.ArgumentParser:
-        added = command(name, run, help_, scoring, reading)
+    def add(
+        name: str, run: Any, help_: str, on_error: str, *parents: argparse.ArgumentParser
+    ) -> argparse.ArgumentParser:
+        added = command(name, run, help_, scoring, reading, *parents)
         added.add_argument(
             "--on-error",
             choices=("skip", "raise"),
@@ -51,7 +59,9 @@ def add_scoring_commands(command: Adder, scoring: argparse.ArgumentParser) -> No
 
     search = "through faiss: quicker among very many, and misses some"
     table = "write the rows to a table, .csv or .parquet"
-    score = add("score", _score, "distances of many pairs, from a table or two folders", "raise")
+    shards = argparse.ArgumentParser(add_help=False)
+    shards.add_argument("--shards", metavar="DIR", help="with --ray, keep the embeddings there, as `embed --out` does")
+    score = add("score", _score, "distances of many pairs, from a table or two folders", "raise", shards)
     score.add_argument(
         "pairs", metavar="PAIRS.csv | DIR_A DIR_B", nargs="+", help="columns a, b or reference, picture; or equal names"
     )
@@ -60,9 +70,9 @@ def add_scoring_commands(command: Adder, scoring: argparse.ArgumentParser) -> No
     embed.add_argument(
         "pictures", metavar="DIR|FILE", nargs="+", help="pictures, or folders that stand for those in them"
     )
-    embed.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the shards")
+    embed.add_argument("--out", required=True, metavar="DIR", help="folder for the shards, or a URL such as s3://…")
     embed.add_argument("--shard-size", type=int, default=4096, metavar="N", help="pictures a file (default: 4096)")
-    rank = add("rank", _rank, "the pictures of a folder, nearest first", "raise")
+    rank = add("rank", _rank, "the pictures of a folder, nearest first", "raise", shards)
     rank.add_argument(
         "query", metavar="QUERY", help="the picture that the others are compared to, or a folder of several"
     )
@@ -72,7 +82,7 @@ def add_scoring_commands(command: Adder, scoring: argparse.ArgumentParser) -> No
     rank.add_argument("--top", type=int, default=10, metavar="K", help="how many (default: 10)")
     rank.add_argument("--approximate", action="store_true", help=search)
     rank.add_argument("--out", type=Path, metavar="FILE", help=table)
-    duplicates = add("duplicates", _duplicates, "pictures that look nearly the same, in groups", "skip")
+    duplicates = add("duplicates", _duplicates, "pictures that look nearly the same, in groups", "skip", shards)
     duplicates.add_argument(
         "pictures", metavar="DIR|FILE", nargs="+", help="pictures, folders, or one that `embed` made"
     )
@@ -85,7 +95,8 @@ def _score(arguments: argparse.Namespace) -> list[Row]:
     import numpy as np
 
     from .pairs import pair_folders, read_pairs
-    from .scoring import score_pairs
+    from .scoring import distances_of
+    from .storage import location
 
     _check_table(arguments.out)
     if len(arguments.pairs) > 2:
@@ -100,10 +111,11 @@ def _score(arguments: argparse.Namespace) -> list[Row]:
             )
         _list("left out, in one folder only", alone)
     else:
-        rows = read_pairs(Path(arguments.pairs[0]))
-    metric, cache, options = _prepared(arguments)
-    d, unreadable = score_pairs([row["a"] for row in rows], [row["b"] for row in rows], metric, cache, **options)
-    _list_unreadable(unreadable)
+        rows = read_pairs(location(arguments.pairs[0]))
+    a, b = ([row[side] for row in rows] for side in ("a", "b"))
+    found = _found([*a, *b], arguments, _prepared(arguments))
+    _list_unreadable(found.unreadable)
+    d = distances_of(found, a, b)
     for row, value in zip(rows, d.tolist(), strict=True):
         row["distance"] = None if value != value else value
     known = d[~d.isnan()].double().numpy()
@@ -122,7 +134,13 @@ def _embed(arguments: argparse.Namespace) -> list[Row]:
 
     files = find_pictures(arguments.pictures, arguments.recursive)
     metric, cache, options = _prepared(arguments)
-    made = embed_folder(files, arguments.out, metric, cache, shard_size=arguments.shard_size, **options)
+    options["shard_size"] = arguments.shard_size
+    if arguments.ray:
+        from . import cluster
+
+        made = cluster.embed_folder(files, arguments.out, metric, **options)
+    else:
+        made = embed_folder(files, arguments.out, metric, cache, **options)
     _list_unreadable(made.unreadable)
     return [
         {
@@ -131,35 +149,42 @@ def _embed(arguments: argparse.Namespace) -> list[Row]:
             "shards": made.shards,
             "there before": made.there,
             "embedding": metric.card.embedding_size,
-            "written": str(arguments.out),
+            "written": arguments.out,
         }
     ]
 
 
 def _rank(arguments: argparse.Namespace) -> list[Row]:
     from .listing import find_pictures
-    from .scoring import embed_files, rank
+    from .scoring import rank
 
     _check_table(arguments.out)
     if arguments.top < 1:
         raise ValueError(f"got --top {arguments.top}; expected 1 or more")
     queries = find_pictures([arguments.query], arguments.recursive)
     prepared = _prepared(arguments)
-    pictures = _embeddings(arguments, prepared)
-    metric, cache, options = prepared
-    asked = embed_files(queries, metric, cache, **options | {"progress": len(queries) > 1})
+    pictures = _shards(arguments, prepared)
+    if pictures is None:
+        files = find_pictures(arguments.pictures, arguments.recursive)
+        found = _found([*files, *queries], arguments, prepared)
+        asked, pictures = found.only(queries), found.only(files)
+    else:
+        asked = _found(queries, arguments, prepared)
     _list_unreadable(asked.unreadable | pictures.unreadable)
     rows = list(rank(asked, pictures, arguments.top, approximate=arguments.approximate))
-    if not Path(arguments.query).is_dir():
+    if queries == [arguments.query]:
         rows = [{name: value for name, value in row.items() if name != "query"} for row in rows]
     return _written(arguments.out, rows, {"queries": len(asked.files), "rows": len(rows)}) if arguments.out else rows
 
 
 def _duplicates(arguments: argparse.Namespace) -> list[Row]:
+    from .listing import find_pictures
     from .scoring import duplicates
 
     _check_table(arguments.out)
-    pictures = _embeddings(arguments)
+    pictures = _shards(arguments)
+    if pictures is None:
+        pictures = _found(find_pictures(arguments.pictures, arguments.recursive), arguments, _prepared(arguments))
     _list_unreadable(pictures.unreadable)
     rows = duplicates(pictures, arguments.below, approximate=arguments.approximate)
     summary = {
@@ -173,42 +198,62 @@ def _duplicates(arguments: argparse.Namespace) -> list[Row]:
     return rows
 
 
-def load_metric(arguments: argparse.Namespace) -> "PerceptualMetric":
-    """The metric that `--model`, `--device`, `--precision` and `--compile` say."""
+def load_metric(arguments: argparse.Namespace, device: str | None = None) -> "PerceptualMetric":
+    """The metric that `--model`, `--device` (unless given here), `--precision` and `--compile` say."""
     import torch
 
     from .loading import load
 
-    device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = device or arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
     metric = load(arguments.model, device=device, precision=arguments.precision)
     return metric.compiled() if arguments.compile else metric
 
 
 def _prepared(arguments: argparse.Namespace) -> tuple[Any, "Cache | None", dict[str, Any]]:
-    """Metric, cache and options of `embed_files`."""
+    """Metric, cache and options of `scoring.embed_files`, or with --ray of `cluster.embed_files`."""
     from .cache import Cache, cache_file
     from .embedding import Options
 
     names = ("batch_size", "workers", "decoder", "resize_on", "on_error")
     options = {name: getattr(arguments, name) for name in names} | {"progress": True}
     Options(**options)  # what is wrong with them is said before the model is loaded
+    if arguments.ray:
+        from .connection import reach
+
+        reach(arguments.ray)
+        if arguments.cache:
+            raise ValueError(
+                "got --cache with --ray; a cache is one machine's: with Ray, finished shards are what is kept"
+            )
+        options |= {"address": arguments.ray, "device": arguments.device, "cpus": arguments.ray_cpus}
+        return load_metric(arguments, "cpu"), None, options  # the actors choose their devices
     metric = load_metric(arguments)
     cache = None if arguments.no_cache else Cache(arguments.cache or cache_file())
     return metric, cache, options
 
 
-def _embeddings(arguments: argparse.Namespace, prepared: tuple | None = None) -> "Embeddings":
-    """Of the pictures named, or as a folder of shards holds them."""
-    from .listing import find_pictures
-    from .scoring import embed_files
+def _shards(arguments: argparse.Namespace, prepared: tuple | None = None) -> "Embeddings | None":
+    """The embeddings, where what is named is a folder of shards."""
     from .shards import check_settings, is_shards, read_shards
+    from .storage import location
 
-    if len(arguments.pictures) == 1 and is_shards(arguments.pictures[0]):
-        if prepared:
-            check_settings(Path(arguments.pictures[0]), prepared[0], arguments.decoder)
-        return read_shards(arguments.pictures[0])
-    files = find_pictures(arguments.pictures, arguments.recursive)
-    metric, cache, options = prepared or _prepared(arguments)
+    if len(arguments.pictures) > 1 or not is_shards(arguments.pictures[0]):
+        return None
+    if prepared:
+        check_settings(location(arguments.pictures[0]), prepared[0], arguments.decoder)
+    return read_shards(arguments.pictures[0])
+
+
+def _found(files: list[str], arguments: argparse.Namespace, prepared: tuple) -> "Embeddings":
+    metric, cache, options = prepared
+    if arguments.ray:
+        from . import cluster
+
+        return cluster.embed_files(files, metric, shards=arguments.shards, **options)
+    if arguments.shards:
+        raise ValueError("got --shards without --ray; `dreamsim-metric embed` makes such a folder")
+    from .scoring import embed_files
+
     return embed_files(files, metric, cache, **options)
 
 

@@ -12,8 +12,9 @@ import torch
 from . import __version__
 from .decoding import decoder_version
 from .embedding import Embeddings
-from .folders import digest, write_file
+from .folders import digest
 from .metric import PerceptualMetric
+from .storage import is_file, location, write
 
 if TYPE_CHECKING:
     import pyarrow
@@ -31,7 +32,8 @@ def shard_file(folder: Path, number: int) -> Path:
 
 def is_shards(folder: str | Path) -> bool:
     """Whether this is such a folder."""
-    return (Path(folder) / SETTINGS).is_file() and next(Path(folder).glob(_PATTERN), None) is not None
+    there = location(folder)
+    return is_file(there / SETTINGS) and next(there.glob(_PATTERN), None) is not None
 
 
 def settings_of(metric: PerceptualMetric, decoder: str) -> dict[str, Any]:
@@ -66,11 +68,11 @@ def begin(folder: Path, files: Sequence[str], metric: PerceptualMetric, decoder:
         raise ValueError(f"got shard_size={shard_size}; expected 1 or more")
     names = hashlib.sha256("\0".join(files).encode(errors="surrogateescape")).hexdigest()
     settings = settings_of(metric, decoder) | {"shard_size": shard_size, "pictures": len(files), "files": names}
-    if not (folder / SETTINGS).is_file():
+    if not is_file(folder / SETTINGS):
         if next(folder.glob(_PATTERN), None) is not None:
             raise ValueError(f"{folder} holds shards without {SETTINGS}; choose another folder, or remove them")
         folder.mkdir(parents=True, exist_ok=True)
-        write_file(folder / SETTINGS, (json.dumps(settings, indent=2) + "\n").encode())
+        write(folder / SETTINGS, (json.dumps(settings, indent=2) + "\n").encode())
         return
     _compare(folder, _read_settings(folder), settings)
 
@@ -97,7 +99,7 @@ def write_shard(file: Path, table: "pyarrow.Table") -> None:
     buffer = pa.BufferOutputStream()
     # Unit vectors of floats neither repeat nor compress.
     pq.write_table(table, buffer, use_dictionary=False, compression="none")
-    write_file(file, buffer.getvalue().to_pybytes())
+    write(file, buffer.getvalue().to_pybytes())
 
 
 def is_whole(file: Path, rows: int) -> bool:
@@ -106,7 +108,10 @@ def is_whole(file: Path, rows: int) -> bool:
     import pyarrow.parquet as pq
 
     try:
-        return file.is_file() and pq.read_metadata(file).num_rows == rows
+        if not is_file(file):
+            return False
+        with file.open("rb") as opened:
+            return pq.read_metadata(opened).num_rows == rows
     except (pa.ArrowException, OSError):  # damaged: it is made again
         return False
 
@@ -115,7 +120,8 @@ def unreadable_in(file: Path) -> dict[str, str]:
     """Why pictures of a shard have no embedding, by path."""
     import pyarrow.parquet as pq
 
-    columns = pq.read_table(file, columns=["path", "error"]).to_pydict()
+    with file.open("rb") as opened:
+        columns = pq.read_table(opened, columns=["path", "error"]).to_pydict()
     return {path: error for path, error in zip(columns["path"], columns["error"], strict=True) if error is not None}
 
 
@@ -128,17 +134,19 @@ def read_shards(folder: str | Path) -> Embeddings:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    settings = _read_settings(Path(folder))
+    folder = location(folder)
+    settings = _read_settings(folder)
     count, size, width = (settings[name] for name in ("pictures", "shard_size", "embedding_size"))
     units = torch.empty(count, width)
     files: list[str] = []
     contents: list[str] = []
     unreadable: dict[str, str] = {}
     for number, start in enumerate(range(0, count, size)):
-        file = shard_file(Path(folder), number)
+        file = shard_file(folder, number)
         if not is_whole(file, min(size, count - start)):
             raise ValueError(f"{file} is missing or damaged; end the run that makes it: dreamsim-metric embed")
-        table = pq.read_table(file)
+        with file.open("rb") as opened:
+            table = pq.read_table(opened)
         unreadable |= unreadable_in(file)
         table = table.filter(pa.compute.is_valid(table["embedding"]))
         flat = table["embedding"].combine_chunks().flatten().to_numpy()

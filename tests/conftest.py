@@ -6,6 +6,8 @@ import sys
 import pytest
 from hypothesis import settings
 
+from .stores import bucket, s3_server  # noqa: F401 -- fixtures
+
 settings.register_profile("patient", deadline=None)  # a busy machine is no failure
 settings.load_profile("patient")
 

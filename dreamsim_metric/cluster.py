@@ -1,0 +1,275 @@
+"""The same embeddings from more machines: Ray actors with a model each, which make shard after shard."""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from .connection import Pool, connected, fitting_pool, machines, said
+from .embedding import Embedder, Embeddings, Options
+from .metric import PerceptualMetric
+from .models import ModelCard
+from .scoring import Embedded, to_table
+from .shards import (
+    SETTINGS,
+    SHARD_SIZE,
+    begin,
+    check_settings,
+    is_whole,
+    read_shards,
+    settings_of,
+    shard_file,
+    unreadable_in,
+    write_shard,
+)
+from .storage import is_file, is_url, location
+from .weights import cache_dir
+
+Row = dict[str, Any]
+_DEVICES = (None, "cpu", "cuda")
+_TRIES = 3  # of a shard that takes its actors down
+_DEATHS = 10  # of actors that were starting
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What an actor needs: the caller's weights, so that no machine has to find others."""
+
+    card: ModelCard
+    state: dict[str, Tensor]
+    precision: str
+    is_compiled: bool
+    options: Options
+    folder: str
+    working: str
+    seen: tuple[str, ...]
+    pool: Pool
+    attempts: Any
+
+
+def embed_folder(
+    files: Sequence[str],
+    out: str | Path,
+    metric: PerceptualMetric,
+    *,
+    address: str,
+    device: str | None = None,
+    cpus: int | None = None,
+    shard_size: int = SHARD_SIZE,
+    **options: Any,
+) -> Embedded:
+    """`scoring.embed_folder` by a Ray cluster: the same files, which either can end when the other was stopped.
+
+    A shard is what is made anew when an actor or a machine is lost.
+
+    Args:
+        files: names; all machines must see the files under these.
+        out: folder for the shards, a URL or one that all machines see.
+        metric: as `load` gives it, on the CPU; the actors get its weights from here.
+        address: of the cluster, as `connected` takes it.
+        device: `cpu` or `cuda`; default CUDA, one GPU an actor, on machines that have it, else the CPU.
+        cpus: an actor; default 4 or as many as the smallest machine has, with a GPU its share, at most 16.
+        shard_size: files a shard.
+        options: see `dreamsim_metric.embedding.Options`; `workers` is as many as an actor has CPUs unless said
+            otherwise.
+
+    Raises:
+        ValueError: as `scoring.embed_folder`, and for a pool that the cluster has no place for.
+        ConnectionError: there is no such cluster.
+        RuntimeError: a shard cannot be made, for a reason that the message says; those that are done are kept.
+    """
+    settings = Options(**options)
+    if device not in _DEVICES:
+        raise ValueError(f"got device={device!r}; expected 'cpu' or 'cuda': Ray says which GPU is whose")
+    names, folder = list(dict.fromkeys(map(str, files))), location(out)
+    begin(folder, names, metric, settings.decoder, shard_size)
+    shards = {number: names[i : i + shard_size] for number, i in enumerate(range(0, len(names), shard_size))}
+    missing = _missing(folder, shards)
+    with tqdm(total=len(names), unit="picture", disable=None if settings.progress else True) as bar:
+        bar.initial = sum(map(len, shards.values())) - sum(map(len, missing.values()))
+        bar.update(bar.initial)
+        if missing:
+            with connected(address):
+                for made in make_shards(missing, folder, metric, fitting_pool(machines(), device, cpus), settings):
+                    bar.update(made["pictures"])
+    unreadable = [unreadable_in(shard_file(folder, number)) for number in shards]
+    return Embedded(
+        len(names), len(shards), len(shards) - len(missing), {k: v for some in unreadable for k, v in some.items()}
+    )
+
+
+def embed_files(
+    files: Sequence[str], metric: PerceptualMetric, *, shards: str | Path | None = None, **options: Any
+) -> Embeddings:
+    """`scoring.embed_files` by a Ray cluster.
+
+    Args:
+        files, metric: as for `embed_folder`.
+        shards: its `out`, where a stopped run goes on and later ones find everything done; default a folder in the
+            package's cache, which all machines must see as well, and which is removed in the end.
+        options: further as for `embed_folder`.
+
+    Raises:
+        As `embed_folder`.
+    """
+    names = list(dict.fromkeys(map(str, files)))
+    settings = settings_of(metric, options.get("decoder", "pillow"))
+    digest = hashlib.sha256(json.dumps([settings, names]).encode()).hexdigest()[:16]
+    folder = shards or cache_dir() / "ray" / digest
+    embed_folder(names, folder, metric, **options)
+    found = read_shards(folder)
+    if shards is None:
+        shutil.rmtree(folder)
+    return found
+
+
+def _missing(folder: Path, shards: dict[int, list[str]]) -> dict[int, list[str]]:
+    return {number: some for number, some in shards.items() if not is_whole(shard_file(folder, number), len(some))}
+
+
+def make_shards(
+    shards: dict[int, list[str]], folder: Path, metric: PerceptualMetric, pool: Pool, options: Options
+) -> Iterator[Row]:
+    """Shards of a folder that was begun, by Ray Data: a block each, which Ray gives to others if its actor is lost.
+
+    Args:
+        shards: files by number.
+        folder: for them, a URL or one that all machines see.
+        metric, options: as for `embed_folder`.
+        pool: as `fitting_pool` gives it.
+
+    Yields:
+        What was made, in no order: `shard`, `pictures`, `node`, `actor` (its process), `began` and `ended`
+        (seconds since 1970).
+
+    Raises:
+        RuntimeError: a shard cannot be made; the message says why.
+    """
+    import ray.data
+
+    job = _Job(
+        metric.card,
+        {name: tensor.cpu() for name, tensor in metric.state_dict().items()},
+        metric.precision,
+        metric.is_compiled,
+        options,
+        str(folder),
+        os.getcwd(),
+        tuple(sorted(_folders(shards))),
+        pool,
+        ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Attempts).remote(),
+    )
+    context = ray.data.DataContext.get_current().copy()
+    context.enable_progress_bars = context.print_on_execution_start = False
+    context.max_consecutive_actor_init_deaths = _DEATHS
+    # When no shard waits any more Ray Data lets idle actors go, and one of a lost machine finds its place.
+    actors = ray.data.ActorPoolStrategy(min_size=1, max_size=len(shards), initial_size=min(pool.size, len(shards)))
+    with ray.data.DataContext.current(context):
+        blocks = [{"shard": number, "files": files} for number, files in shards.items()]
+        made = ray.data.from_items(blocks, override_num_blocks=len(blocks)).map(
+            _Actor,
+            fn_constructor_args=(ray.put(job),),
+            compute=actors,
+            num_cpus=pool.cpus,
+            num_gpus=pool.gpus,
+        )
+        try:
+            for rows in made.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+                for row in rows.to_pylist():
+                    failure = row.pop("failure")
+                    if failure:
+                        raise RuntimeError(f"{failure}; finished shards are kept in {folder}")
+                    yield row
+        except ray.exceptions.RayError as error:
+            raise RuntimeError(f"Ray gave up ({said(error)}); finished shards are kept in {folder}") from error
+
+
+class _Attempts:
+    """How often each shard was begun."""
+
+    def __init__(self) -> None:
+        self._by_shard: Counter[int] = Counter()
+
+    def begin(self, shard: int) -> int:
+        self._by_shard[shard] += 1
+        return self._by_shard[shard]
+
+
+class _Actor:
+    """One model in a process of its own; what goes wrong is told in the rows."""
+
+    def __init__(self, job: Any) -> None:
+        import ray
+
+        self._node, self._failure = ray.util.get_node_ip_address(), ""
+        try:
+            self._start(ray.get(job))
+        except Exception as error:
+            self._failure = self._told(error)
+
+    def _start(self, job: _Job) -> None:
+        self._attempts = job.attempts
+        torch.set_num_threads(job.pool.cpus)
+        if Path(job.working).is_dir():
+            os.chdir(job.working)  # names may be relative to it
+        unseen = [folder for folder in job.seen if not Path(folder).is_dir()]
+        self._folder = location(job.folder)
+        if not is_file(self._folder / SETTINGS):
+            unseen.append(job.folder)
+        if unseen:
+            raise ValueError(f"{unseen[0]} is not there; expected folders that all machines share, or URLs")
+        metric = PerceptualMetric(job.card, job.state).with_precision(job.precision)
+        if job.pool.gpus:
+            metric.to("cuda")
+        if job.is_compiled:
+            metric.compiled()
+        check_settings(self._folder, metric, job.options.decoder)  # other versions would make other numbers
+        options = {**vars(job.options), "workers": job.options.workers or job.pool.cpus, "progress": False}
+        self._embed = Embedder(metric, None, Options(**options))
+
+    def __call__(self, row: Row) -> Row:
+        began, number, files = time.time(), int(row["shard"]), list(map(str, row["files"]))
+        failure = self._failure
+        if not failure:
+            try:
+                self._make(number, files)
+            except Exception as error:
+                failure = self._told(error)
+        return {
+            "shard": number,
+            "pictures": len(files),
+            "node": self._node,
+            "actor": os.getpid(),
+            "began": began,
+            "ended": time.time(),
+            "failure": failure,
+        }
+
+    def _make(self, number: int, files: list[str]) -> None:
+        import ray
+
+        if ray.get(self._attempts.begin.remote(number)) > _TRIES:
+            raise RuntimeError(
+                f"{_TRIES} actors were killed over shard {number}, {files[0]} … {files[-1]}; "
+                "was memory short, or is a file there that kills what decodes it?"
+            )
+        write_shard(shard_file(self._folder, number), to_table(files, self._embed(files)))
+
+    def _told(self, error: Exception) -> str:
+        return f"{said(error)} (on {self._node})"
+
+
+def _folders(shards: dict[int, list[str]]) -> set[str]:
+    """Local folders of pictures that this machine sees, and others should: some of them, of each shard its first."""
+    first = (some[0] for some in shards.values())
+    return set(filter(os.path.isdir, (os.path.dirname(os.path.abspath(name)) for name in first if not is_url(name))))

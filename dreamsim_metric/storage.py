@@ -1,0 +1,108 @@
+"""Files by name: on this machine's disks, or in a store that fsspec knows by a URL (s3://…, gs://…, sftp://…)."""
+
+import re
+from pathlib import Path, PurePath
+from typing import Any, cast
+
+from .folders import write_file
+
+# A put is whole or not there, and a rename would be a copy.
+_OBJECT_STORES = ("abfs", "abfss", "adl", "az", "gcs", "gs", "oci", "oss", "r2", "s3", "s3a")
+
+
+def is_url(name: str) -> bool:
+    """Whether a name is a URL; `C:/` is a drive."""
+    return re.match(r"[A-Za-z][\w+.-]+://", name) is not None
+
+
+def location(name: str | Path) -> Path:
+    """A path with pathlib's methods, also for URLs (universal_pathlib's `UPath`); file:// is the path behind it.
+
+    Raises:
+        ImportError: a URL, and the packages for it are not installed.
+        ValueError: fsspec knows no such store.
+    """
+    if not (isinstance(name, str) and is_url(name)):
+        return Path(name) if isinstance(name, str) else name
+    try:
+        from upath import UPath
+
+        path = UPath(name)
+        path.fs  # noqa: B018 -- imports what the store needs
+    except ImportError as error:
+        raise ImportError(
+            f"{name} needs more packages ({error}): pip install 'dreamsim_metric[ray]', and s3fs for s3://, gcsfs for gs://"
+        ) from error
+    except ValueError as error:
+        raise ValueError(f"got {name}; expected a store that fsspec knows, such as s3:// or gs:// ({error})") from error
+    return Path(path.path) if path.protocol in ("file", "local") else cast(Path, path)
+
+
+def read(name: str) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        FileNotFoundError, ValueError, OSError: none, a folder, unreadable; the message names it.
+    """
+    if not is_url(name):
+        from .decoding import read_local  # torch comes with it, which names alone do not need
+
+        return read_local(name)
+    try:
+        return location(name).read_bytes()
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"no such picture: {name}") from error
+    except ImportError:
+        raise
+    except Exception as error:  # a store's own
+        raise OSError(f"{name} cannot be read ({' '.join(str(error).split()) or type(error).__name__})") from error
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write or replace a file: whole or not at all.
+
+    Raises:
+        OSError: the disk or store is full or not writable.
+    """
+    if isinstance(path, Path):
+        write_file(path, data)
+        return
+    remote: Any = path
+    try:
+        if remote.protocol in _OBJECT_STORES:
+            remote.write_bytes(data)
+        else:
+            beside = remote.with_name(f".{path.name}.part")
+            beside.write_bytes(data)
+            remote.fs.mv(beside.path, remote.path)
+    except Exception as error:
+        raise OSError(f"cannot write {path} ({' '.join(str(error).split()) or type(error).__name__})") from error
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file now, whatever a store's client remembers of its listings."""
+    if not isinstance(path, Path):
+        cast(Any, path).fs.invalidate_cache()
+    return path.is_file()
+
+
+def list_files(folder: str, recursive: bool) -> list[str]:
+    """URLs of the files in a folder of a store, without hidden ones, in no order."""
+    store, root = _store(folder)
+    names = [store.unstrip_protocol(file) for file in store.find(root, maxdepth=None if recursive else 1)]
+    return [name for name in names if not any(part.startswith(".") for part in relative(name, folder).parts)]
+
+
+def relative(file: str, folder: str) -> PurePath:
+    """The name of a file inside a folder that it was found in."""
+    if not is_url(folder):
+        return PurePath(file).relative_to(folder)
+    store, root = _store(folder)
+    return PurePath(file.removeprefix(store.unstrip_protocol(root)).lstrip("/"))
+
+
+def _store(url: str) -> tuple[Any, str]:
+    """fsspec's file system and the path in it."""
+    from fsspec.core import url_to_fs
+
+    return url_to_fs(url)
