@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from .connection import Pool, connected, fitting_pool, machines, said
+from .connection import Attempts, Pool, connected, fitting_pool, machines, said
 from .embedding import Embedder, Embeddings, Options
 from .metric import PerceptualMetric
 from .models import ModelCard
@@ -167,7 +166,7 @@ def make_shards(
         os.getcwd(),
         tuple(sorted(_folders(shards))),
         pool,
-        ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Attempts).remote(),
+        ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Attempts).remote(),
     )
     context = ray.data.DataContext.get_current().copy()
     context.enable_progress_bars = context.print_on_execution_start = False
@@ -192,17 +191,6 @@ def make_shards(
                     yield row
         except ray.exceptions.RayError as error:
             raise RuntimeError(f"Ray gave up ({said(error)}); finished shards are kept in {folder}") from error
-
-
-class _Attempts:
-    """How often each shard was begun."""
-
-    def __init__(self) -> None:
-        self._by_shard: Counter[int] = Counter()
-
-    def begin(self, shard: int) -> int:
-        self._by_shard[shard] += 1
-        return self._by_shard[shard]
 
 
 class _Actor:

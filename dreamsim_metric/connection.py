@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -103,6 +104,18 @@ def reach(address: str) -> None:
                     raise ConnectionError("something else answers there")
     except (OSError, OverflowError) as error:
         raise ConnectionError(f"no Ray cluster at {address} ({said(error)}); is `ray start --head` running?") from error
+
+
+class Attempts:
+    """How often each shard was begun, for an actor of its own; it is here, where that does without torch."""
+
+    def __init__(self) -> None:
+        self._by_shard: Counter[int] = Counter()
+
+    def begin(self, shard: int) -> int:
+        """Count one more; returns how many there were."""
+        self._by_shard[shard] += 1
+        return self._by_shard[shard]
 
 
 def machines() -> list[dict[str, float]]:

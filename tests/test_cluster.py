@@ -23,7 +23,7 @@ from dreamsim_metric.scoring import embed_files, embed_folder
 from dreamsim_metric.shards import shard_file
 from dreamsim_metric.storage import read
 
-SHARD = 5
+SHARD, SHARDS = 3, 30
 CLI = [sys.executable, "-m", "dreamsim_metric.cli"]
 
 
@@ -34,14 +34,22 @@ def metric():
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """Two hundred pictures, of which one is none."""
+    """Ninety pictures, of which one is none."""
     folder = tmp_path_factory.mktemp("pictures")
     random = np.random.default_rng(0)
-    for i in range(200):
+    for i in range(SHARD * SHARDS):
         levels = random.integers(0, 256, (90, 110, 3), dtype=np.uint8)
-        PIL.Image.fromarray(levels).resize((300, 250)).save(folder / f"{i:03}.png")
-    (folder / "120.png").write_text("no picture")
+        PIL.Image.fromarray(levels).resize((300, 250)).save(folder / f"{i:03}.bmp")
+    (folder / "070.bmp").write_text("no picture")
     return sorted(map(str, folder.iterdir()))
+
+
+@pytest.fixture
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -55,22 +63,33 @@ def expected(files, metric, tmp_path_factory):
     return out
 
 
-@pytest.fixture
-def nodes():
-    """A Ray cluster of two nodes on loopback, one CPU each."""
+@pytest.fixture(scope="module")
+def two_nodes(s3_server):  # whose address its processes inherit
     from ray.cluster_utils import Cluster
 
+    before = set(psutil.Process().children(recursive=True))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-        made.add_node(num_cpus=1)
         yield made
+        processes = set(psutil.Process().children(recursive=True)) - before
         made.shutdown()
+        assert len(processes) > 3
+        assert psutil.wait_procs(processes, timeout=10)[1] == []
+
+
+@pytest.fixture
+def nodes(two_nodes):
+    """A Ray cluster of two nodes on loopback, one CPU each."""
+    if not two_nodes.worker_nodes:  # also after one was killed
+        two_nodes.add_node(num_cpus=1)
+    return two_nodes
 
 
 def same(made, expected):
-    return [read(f"{made}/{file.name}") == file.read_bytes() for file in sorted(expected.iterdir())] == [True] * 41
+    equal = [read(f"{made}/{file.name}") == file.read_bytes() for file in expected.iterdir()]
+    return equal == [True] * (SHARDS + 1)
 
 
 def actors(nodes):
@@ -86,7 +105,7 @@ def when_some_are_made(out, act):
 
     def wait():
         while (n := len(list(out.glob("*.parquet")))) < 3:
-            time.sleep(0.02)
+            time.sleep(0.01)
         act()
         seen.append(n)
 
@@ -94,47 +113,54 @@ def when_some_are_made(out, act):
     return seen
 
 
-@pytest.mark.slow
-def test_two_nodes_make_the_bytes_of_one_process(nodes, files, metric, expected, tmp_path):
+def test_two_nodes_make_the_bytes_of_one_process(nodes, files, metric, expected, tmp_path, monkeypatch):
+    rows, make_shards = [], cluster.make_shards
+
+    def noted(*arguments):
+        for row in make_shards(*arguments):
+            rows.append(row)
+            yield row
+
+    monkeypatch.setattr(cluster, "make_shards", noted)
     made = cluster.embed_folder(files, tmp_path / "out", metric, address=nodes.address, shard_size=SHARD)
     assert same(tmp_path / "out", expected)
-    assert (made.pictures, made.shards, made.there, list(made.unreadable)) == (200, 40, 0, [files[120]])
+    assert (made.pictures, made.shards, made.there, list(made.unreadable)) == (90, SHARDS, 0, [files[70]])
+    assert sorted(row["shard"] for row in rows) == list(range(SHARDS))
+    assert len({row["actor"] for row in rows}) == 2
+    spans = sorted((row["began"], row["ended"]) for row in rows)
+    assert sum(b < a for (_, a), (b, _) in itertools.pairwise(spans)) > 5  # two at a time
     again = cluster.embed_folder(files, tmp_path / "out", metric, address="1.2.3.4:5", shard_size=SHARD)
-    assert again.there == 40  # nobody was asked
+    assert again.there == SHARDS  # nobody was asked
 
 
 @pytest.mark.slow
-def test_both_nodes_work_and_a_connection_of_the_caller_is_kept(nodes, files, metric, expected, tmp_path):
+def test_a_connection_of_the_caller_is_kept_and_nothing_is_sent_home(nodes, files, metric, tmp_path):
     import ray
     from ray._common.usage.usage_lib import usage_stats_enabled
 
     with connection.connected(nodes.address):
         assert not usage_stats_enabled()
-        out = tmp_path / "out"
-        shards = {i: files[SHARD * i : SHARD * (i + 1)] for i in range(40)}
-        shutil.copytree(expected, out)
-        for number in shards:
-            shard_file(out, number).unlink()
-        with connection.connected("1.2.3.4:5"):
-            rows = list(cluster.make_shards(shards, out, metric, Pool(2, 1, 0), cluster.Options()))
+        cluster.embed_folder(files[:3], tmp_path / "out", metric, address="1.2.3.4:5")
         assert ray.is_initialized()
-        assert sorted(row["shard"] for row in rows) == list(shards)
-        # Nodes of one machine share its address, but each has one actor.
-        assert len(list(actors(nodes))) <= 2
-        spans = sorted((row["began"], row["ended"]) for row in rows)
-        assert sum(b < a for (_, a), (b, _) in itertools.pairwise(spans)) > 10  # two at a time
     assert not ray.is_initialized()
-    assert same(out, expected)
+
+
+@pytest.mark.slow
+def test_precision_and_compiling_reach_the_actors(nodes, files, one_thread, tmp_path):
+    half = load("mini", device="cpu", precision="bfloat16")
+    there = cluster.embed_files(files[:6], half, address=nodes.address, shards=tmp_path / "half")
+    assert torch.equal(there.units, embed_files(files[:6], half).units)
+    compiled = load("mini", device="cpu").compiled((8,))
+    there = cluster.embed_files(files[:6], compiled, address=nodes.address, shards=tmp_path / "compiled", batch_size=6)
+    assert json.loads((tmp_path / "compiled" / "settings.json").read_text())["precision"] == "float32, compiled"
+    torch.testing.assert_close(there.units, embed_files(files[:6], load("mini")).units, atol=1e-5, rtol=0)
 
 
 @pytest.mark.slow
 def test_a_killed_actor_loses_nothing(nodes, files, metric, expected, tmp_path):
-    def kill():
-        next(actors(nodes)).kill()
-
-    seen = when_some_are_made(tmp_path / "out", kill)
+    seen = when_some_are_made(tmp_path / "out", lambda: next(actors(nodes)).kill())
     made = cluster.embed_folder(files, tmp_path / "out", metric, address=nodes.address, shard_size=SHARD)
-    assert seen[0] < 35
+    assert seen[0] < SHARDS - 5
     assert same(tmp_path / "out", expected)
     assert made.there == 0
 
@@ -144,7 +170,7 @@ def test_a_killed_node_loses_nothing(nodes, files, metric, expected, tmp_path):
     (node,) = nodes.worker_nodes
     seen = when_some_are_made(tmp_path / "out", lambda: nodes.remove_node(node, allow_graceful=False))
     cluster.embed_folder(files, tmp_path / "out", metric, address=nodes.address, shard_size=SHARD)
-    assert seen[0] < 35
+    assert seen[0] < SHARDS - 5
     assert same(tmp_path / "out", expected)
 
 
@@ -165,26 +191,28 @@ def test_what_cannot_be_made_ends_the_run_and_keeps_the_rest(nodes, files, metri
     def make(**options):
         cluster.embed_folder(files, out, metric, address=nodes.address, shard_size=SHARD, **options)
 
-    with pytest.raises(RuntimeError, match=r"120\.png is not a picture .* finished shards are kept in .*/out$"):
+    with pytest.raises(RuntimeError, match=r"070\.bmp is not a picture .* finished shards are kept in .*/out$"):
         make(on_error="raise")
-    assert 0 < len(list(out.glob("*.parquet"))) < 40
+    assert 0 < len(list(out.glob("*.parquet"))) < SHARDS
     # A full disk is one more reason that `write_file` has; this is one that needs no disk.
-    (out / "embeddings-00039.parquet").mkdir()
-    (out / "embeddings-00039.parquet" / "held").touch()
-    with pytest.raises(RuntimeError, match=r"cannot write .*embeddings-00039\.parquet .*directory"):
+    (out / "embeddings-00029.parquet").mkdir()
+    (out / "embeddings-00029.parquet" / "held").touch()
+    with pytest.raises(RuntimeError, match=r"cannot write .*embeddings-00029\.parquet .*directory"):
         make()
-    shutil.rmtree(out / "embeddings-00039.parquet")
+    shutil.rmtree(out / "embeddings-00029.parquet")
+    make()
+    assert same(out, expected)
 
+
+@pytest.mark.slow
+def test_a_picture_that_kills_its_actor_is_given_up_after_three(nodes, files, metric, tmp_path):
     def deadly(file):
-        if file.endswith("007.png"):
+        if file.endswith("004.bmp"):
             os.kill(os.getpid(), signal.SIGKILL)
         return read(file)
 
-    shutil.rmtree(out)
-    with pytest.raises(RuntimeError, match=r"3 actors were killed over shard 1, .*005\.png … .*009\.png; was memory"):
-        make(read=deadly)
-    make()
-    assert same(out, expected)
+    with pytest.raises(RuntimeError, match=r"3 actors were killed over shard 1, .*003\.bmp … .*005\.bmp; was memory"):
+        cluster.embed_folder(files[:9], tmp_path, metric, address=nodes.address, shard_size=SHARD, read=deadly)
 
 
 @pytest.mark.slow
@@ -202,45 +230,42 @@ def test_a_killed_command_goes_on_and_ray_and_one_process_end_what_the_other_beg
     started.wait()
     time.sleep(3)  # its actors go down with it
     there = len(list(out.glob("*.parquet")))
-    assert 3 <= there < 40
+    assert 3 <= there < SHARDS
     done = subprocess.run(by_ray, **quiet)
     (row,) = json.loads(done.stdout)
     assert row["there before"] == there
     assert done.stderr.splitlines()[0] == "dreamsim-metric: left out, cannot be read (1):"
     assert len(done.stderr.splitlines()) == 2  # nothing of Ray's
     assert same(out, expected)
-    for number in range(10, 40):
+    for number in range(10, SHARDS):
         shard_file(out, number).unlink()
     assert json.loads(subprocess.run(alone, **quiet).stdout)[0]["there before"] == 10
     assert same(out, expected)
 
 
 @pytest.mark.slow
-def test_score_rank_and_duplicates_give_the_same_rows(nodes, files, tmp_path, capsys):
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+def test_score_rank_and_duplicates_give_the_same_rows(nodes, files, one_thread, tmp_path, capsys):
     folder = tmp_path / "some"
     folder.mkdir()
     for file in files[:12]:
         shutil.copy(file, folder)
-    shutil.copy(files[3], folder / "copy.png")
+    shutil.copy(files[3], folder / "copy.bmp")
     table = tmp_path / "pairs.csv"
     table.write_text("a,b\n" + "".join(f"{a},{b}\n" for a, b in zip(files[:6], files[6:12], strict=True)))
-    ray = ["--ray", nodes.address]
-    for command in (
-        ["score", str(table)],
-        ["score", str(folder), str(folder)],
-        ["rank", files[20], str(folder), "--top", "4"],
-        ["rank", str(folder), str(folder), "--top", "2"],
-        ["duplicates", str(folder), "--below", "0.02"],
+    shards = ["--shards", str(tmp_path / "shards")]
+    for command, options in (
+        (["score", str(table)], []),
+        (["score", str(folder), str(folder)], shards),
+        (["duplicates", str(folder), "--below", "0.02"], shards),  # which are there by now
+        (["rank", str(folder), str(folder), "--top", "2"], []),
+        (["rank", files[20], str(folder), "--top", "4"], []),
     ):
         printed = []
-        for options in (["--no-cache"], ray, [*ray, "--shards", str(tmp_path / " ".join(command).replace("/", "-"))]):
-            assert not cli.main([*command, "--csv", *options]), capsys.readouterr().err
+        for how in (["--no-cache"], ["--ray", nodes.address, *options]):
+            assert not cli.main([*command, "--csv", *how]), capsys.readouterr().err
             printed.append(capsys.readouterr().out)
         assert len(printed[0].splitlines()) > 1
-        assert printed[0] == printed[1] == printed[2]
-    torch.set_num_threads(before)
+        assert printed[0] == printed[1]
 
 
 @pytest.mark.slow
@@ -351,12 +376,12 @@ def test_options_that_do_not_go_together(options, message, files, capsys):
 
 
 def test_some_of_the_embeddings(files, metric):
-    found = embed_files([files[i] for i in (120, 0, 1, 2)], metric)
-    first, later = found.only([files[0], files[1], files[0]]), found.only([files[2], files[1], files[120], "other"])
+    found = embed_files([files[i] for i in (70, 0, 1, 2)], metric)
+    first, later = found.only([files[0], files[1], files[0]]), found.only([files[2], files[1], files[70], "other"])
     assert first.files == files[:2]
     assert torch.equal(first.units, found.units[:2])
     assert first.units.data_ptr() == found.units.data_ptr()  # no copy
     assert later.files == [files[2], files[1]]
     assert torch.equal(later.units, found.units[[2, 1]])
     assert later.contents == [found.contents[2], found.contents[1]]
-    assert (list(first.unreadable), list(later.unreadable)) == ([], [files[120]])
+    assert (list(first.unreadable), list(later.unreadable)) == ([], [files[70]])
