@@ -3,11 +3,13 @@
 import re
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from benchmarks import subjects, training_step
 
 
+@pytest.mark.slow
 def test_a_training_step_is_measured_against_the_released_way(capsys):
     training_step.main(["--model", "clip_vitb32", "--triplets", "2", "--steps", "1", "--shared", "--device", "cpu"])
     rows = dict(re.findall(r"^(\w+) +[\d.]+ steps/s +([\d.]+)×", capsys.readouterr().out, re.M))

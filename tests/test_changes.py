@@ -132,6 +132,7 @@ def made(names):
     return find_metrics(names), lambda name: Options()
 
 
+@pytest.mark.slow
 def test_sensitivity_is_the_metrics_own_distance(tmp_path):
     makers, options = made(["mini", "psnr"])
     scenes = [SCENES["coffee"], SCENES["cat"]]

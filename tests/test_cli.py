@@ -277,7 +277,7 @@ def test_progress_goes_to_a_terminal_on_stderr(photos):
     except OSError:  # how a terminal without a writer ends on Linux
         pass
     os.close(terminal)
-    assert b"3/3" in shown
+    assert b"4/4" in shown
     assert done.stdout.startswith("rank,picture,distance\n1,")
 
 

@@ -142,6 +142,7 @@ def test_a_killed_process_goes_on_with_the_same_bytes(config, tmp_path):
     assert files(tmp_path / "run") == files(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_two_processes_make_the_pictures_of_one(config, whole, tmp_path):
     launch = ("-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1")
     launch += ("--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0")

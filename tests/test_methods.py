@@ -177,7 +177,9 @@ def test_diffusers_itself_reads_learnt_words_and_loras(sd, cat, tmp_path):
         np.testing.assert_array_equal(one, plain.Plain(theirs, ours.words).generate("a {}", 1, 3, FEW)[0])
 
 
-@pytest.mark.parametrize("name", ["dreambooth", "textual-inversion", "decomposition"])
+@pytest.mark.parametrize(
+    "name", ["dreambooth", "textual-inversion", pytest.param("decomposition", marks=pytest.mark.slow)]
+)
 def test_a_fit_that_was_killed_ends_as_if_it_had_not_been(name, sd, cat, tmp_path, monkeypatch):
     config = dataclasses.replace(CONFIGS[name], steps=4, save_every=1)
     method = MODULES[type(config)]

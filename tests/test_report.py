@@ -248,9 +248,7 @@ def test_what_is_missing_or_damaged_is_one_clear_line(results, tmp_path, capsys)
 
 def test_a_disk_that_is_full_leaves_the_page_before(results, tmp_path, capsys, monkeypatch):
     page = tmp_path / "page.html"
-    assert cli.main(["report", str(results), "--out", str(page)]) == 0
-    assert capsys.readouterr().out.strip() == str(page)
-    before = page.read_bytes()
+    page.write_text("before")
 
     def full(*_):
         raise OSError(28, "No space left on device")
@@ -258,7 +256,7 @@ def test_a_disk_that_is_full_leaves_the_page_before(results, tmp_path, capsys, m
     monkeypatch.setattr("dreamsim_metric.folders.os.fsync", full)
     assert cli.main(["report", str(results), "--out", str(page)]) == 1
     assert "make room" in capsys.readouterr().err
-    assert page.read_bytes() == before
+    assert page.read_text() == "before"
     assert not list(tmp_path.glob(".*"))
 
 

@@ -77,7 +77,7 @@ def test_a_run_that_is_killed_and_resumed_ends_with_the_same_bits(config, tmp_pa
     assert (config.out / "metrics.jsonl").read_text() == log.read_text()
 
 
-@pytest.mark.parametrize("step", [1, 6, 7, 12, 13])
+@pytest.mark.parametrize("step", [1, 7, *(pytest.param(step, marks=pytest.mark.slow) for step in (6, 12, 13))])
 def test_a_run_that_fails_at_any_step_and_is_resumed_ends_with_the_same_bits(config, tmp_path, monkeypatch, step):
     train(config)
     failing = replace(config, out=tmp_path / "failing")

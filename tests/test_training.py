@@ -177,7 +177,8 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(config, loss, size):
         torch.testing.assert_close(found[name], expected[name], rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize(("loss", "rows"), [("hinge", 21), pytest.param("bradley-terry", 1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("loss", "rows"), [("hinge", 21), ("bradley-terry", 1)])
 def test_two_processes_have_the_gradients_of_one(config, tmp_path, loss, rows):  # with 1 row, one process has none
     value, expected = gradients(replace(config, loss=loss), rows)
     out = tmp_path / "gradients.safetensors"
