@@ -6,10 +6,34 @@ import sys
 import pytest
 from hypothesis import settings
 
+from dreamsim_metric import load
+
+from .mixed import write_mixed
 from .stores import bucket, s3_server  # noqa: F401 -- fixtures
 
 settings.register_profile("patient", deadline=None)  # a busy machine is no failure
 settings.load_profile("patient")
+
+
+@pytest.fixture(scope="module")
+def metric():
+    """mini, on the CPU."""
+    return load("mini", device="cpu")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Pictures, some of which cannot be read."""
+    return write_mixed(tmp_path / "pictures")
+
+
+@pytest.fixture
+def seen(metric):
+    """How many pictures went through the model, batch by batch."""
+    counts = []
+    handle = metric.head.register_forward_pre_hook(lambda _module, inputs: counts.append(len(inputs[0])))
+    yield counts
+    handle.remove()
 
 
 @pytest.fixture

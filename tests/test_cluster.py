@@ -28,11 +28,6 @@ CLI = [sys.executable, "-m", "dreamsim_metric.cli"]
 
 
 @pytest.fixture(scope="module")
-def metric():
-    return load("mini", device="cpu")
-
-
-@pytest.fixture(scope="module")
 def files(tmp_path_factory):
     """Ninety pictures, of which one is none."""
     folder = tmp_path_factory.mktemp("pictures")

@@ -6,22 +6,12 @@ import PIL.Image
 import pytest
 import torch
 
-from dreamsim_metric import embed, load
+from dreamsim_metric import embed
 from dreamsim_metric.decoding import NotOnDeviceError, ToDevice, decode, in_order
 from dreamsim_metric.images import to_pixels
 from dreamsim_metric.scoring import embed_files
 
-from .mixed import FILES, listed, write_mixed
-
-
-@pytest.fixture(scope="module")
-def metric():
-    return load("mini", device="cpu")
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return write_mixed(tmp_path / "pictures")
+from .mixed import FILES, listed
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK", "rotated", "progressive"])

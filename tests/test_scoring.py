@@ -13,26 +13,7 @@ from dreamsim_metric.decoding import worker_count
 from dreamsim_metric.embedding import metric_key
 from dreamsim_metric.scoring import duplicates, embed_files, rank, score_pairs
 
-from .mixed import BAD, FILES, listed, write_mixed
-
-
-@pytest.fixture(scope="module")
-def metric():
-    return load("mini", device="cpu")
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return write_mixed(tmp_path / "pictures")
-
-
-@pytest.fixture
-def seen(metric):
-    """How many pictures went through the model, batch by batch."""
-    counts = []
-    handle = metric.head.register_forward_pre_hook(lambda _module, inputs: counts.append(len(inputs[0])))
-    yield counts
-    handle.remove()
+from .mixed import BAD, FILES, listed
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 32])

@@ -22,26 +22,7 @@ from dreamsim_metric.cache import Cache
 from dreamsim_metric.scoring import embed_files, embed_folder, embed_shard
 from dreamsim_metric.shards import check_settings, is_shards, read_shards, shard_file
 
-from .mixed import BAD, listed, write_mixed
-
-
-@pytest.fixture(scope="module")
-def metric():
-    return load("mini", device="cpu")
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return write_mixed(tmp_path / "pictures")
-
-
-@pytest.fixture
-def seen(metric):
-    """How many pictures went through the model, batch by batch."""
-    counts = []
-    handle = metric.head.register_forward_pre_hook(lambda _module, inputs: counts.append(len(inputs[0])))
-    yield counts
-    handle.remove()
+from .mixed import BAD, listed
 
 
 def test_a_table_has_a_row_a_file(metric, folder):

@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 
-from dreamsim_metric import cli, load
+from dreamsim_metric import cli
 from dreamsim_metric.listing import find_pictures
 from dreamsim_metric.pairs import pair_folders, read_pairs
 from dreamsim_metric.scoring import embed_files, embed_folder
@@ -15,11 +15,6 @@ from dreamsim_metric.storage import is_url, location, read, write
 from .pictures import PHOTOGRAPHS
 
 FILES = [str(path) for path in PHOTOGRAPHS[:3]]
-
-
-@pytest.fixture(scope="module")
-def metric():
-    return load("mini", device="cpu")
 
 
 def test_a_store_gives_the_embeddings_of_the_disk(metric, bucket):
