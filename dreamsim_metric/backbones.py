@@ -1,6 +1,7 @@
 """One vision network and the rule that reads its feature. Only the work that the feature needs is done."""
 
 import difflib
+import math
 from typing import Any
 
 import torch
@@ -69,7 +70,7 @@ class Backbone(nn.Module):
         if fast is None:
             return self.plain(pixels)
         with torch.no_grad():
-            return torch.cat([self._read(fast, some) for some in pixels.split(CPU_BATCH)])
+            return torch.cat([self._read(fast, some) for some in pixels.chunk(math.ceil(len(pixels) / CPU_BATCH) or 1)])
 
     def plain(self, pixels: Tensor) -> Tensor:
         """`forward` by the network itself, and not by a quicker copy of it."""

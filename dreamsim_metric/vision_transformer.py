@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from timm.models.vision_transformer import Attention, Block, VisionTransformer
 from torch import Tensor, nn
 
-from .inference import linear
 from .models import Branch
+from .onednn import linear
 
 
 def cut(branch: Branch, network: nn.Module) -> nn.Module:
@@ -56,9 +56,9 @@ class ClassTokenBlock(Block):
         else:  # an adapter around it
             query, keys_values = attention.qkv(normed).split([width, 2 * width], dim=-1)
             query = query[:, :1]
-        q = query.view(n, 1, attention.num_heads, -1).transpose(1, 2)
+        q = query.view(n, 1, attention.num_heads, attention.head_dim).transpose(1, 2)
         # 2 x N x heads x T x D/heads
-        k, v = keys_values.view(n, tokens, 2, attention.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+        k, v = keys_values.view(n, tokens, 2, attention.num_heads, attention.head_dim).permute(2, 0, 3, 1, 4).unbind(0)
         mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, 1, width)
         x = x[:, :1] + self.ls1(attention.proj(mixed))
         return x + self.ls2(self.mlp(self.norm2(x)))

@@ -2,13 +2,18 @@
 
 import copy
 import pickle
+import platform
+import subprocess
+import sys
 
+import open_clip.transformer as open_clip_gelu
 import pytest
+import timm.layers.activations as timm_gelu
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from dreamsim_metric import inference, load
+from dreamsim_metric import inference, load, onednn
 from dreamsim_metric.backbones import Backbone
 from dreamsim_metric.compiled import Compiled, _linear_gelu, _PatchProduct
 from dreamsim_metric.distances import all_distances
@@ -28,8 +33,10 @@ def vit(**options):
 
 @pytest.fixture
 def by_onednn(monkeypatch):
-    """As on a processor where its products are the faster ones."""
-    monkeypatch.setattr(inference, "products_by_onednn", lambda: True)
+    """As on a processor where its products are the faster ones, and attention in steps is in bfloat16."""
+    for module in (inference, onednn):
+        monkeypatch.setattr(module, "products_by_onednn", lambda dtype: dtype in (torch.float32, torch.bfloat16))
+    monkeypatch.setattr(inference, "attention_is_faster_in_steps", lambda dtype: dtype == torch.bfloat16)
 
 
 def test_mini_fused_gives_the_plain_networks_distances():
@@ -37,7 +44,7 @@ def test_mini_fused_gives_the_plain_networks_distances():
     pixels = mini.preprocess(PHOTOGRAPHS)
     (branch,) = mini.branches
     fast, plain = mini.to_unit(branch(pixels)), mini.to_unit(branch.plain(pixels))
-    assert any(isinstance(module, inference.FusedConvolution) for module in branch._fast[1].modules())
+    assert any(isinstance(module, onednn.FusedConvolution) for module in branch._fast[1].modules())
     assert torch.allclose(all_distances(fast, fast), all_distances(plain, plain), rtol=0, atol=1e-6)
 
 
@@ -45,14 +52,87 @@ def test_onednn_products_give_the_plain_networks_features(by_onednn):
     backbone, pixels = vit(), torch.rand(10, 3, 64, 64)
     expected = backbone.plain(pixels)
     assert torch.allclose(backbone(pixels), expected, rtol=0, atol=2e-6)
-    assert any(isinstance(module, inference.OneDnnLinear) for module in backbone._fast[1].modules())
-    assert not any(isinstance(module, inference.OneDnnLinear) for module in backbone.network.modules())
+    assert any(isinstance(module, onednn.FusedLinear) for module in backbone._fast[1].modules())
+    assert not any(isinstance(module, onednn.FusedLinear) for module in backbone.network.modules())
+
+
+GELUS = [nn.GELU(), nn.GELU("tanh"), timm_gelu.GELU(), timm_gelu.QuickGELU(), open_clip_gelu.QuickGELU()]
+
+
+@pytest.mark.parametrize("gelu", GELUS, ids=lambda gelu: f"{type(gelu).__module__}: {gelu}")
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_gelu_behind_a_product_is_that_of_its_own_layer(gelu, bias):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(64, 32, bias=bias), gelu, nn.Linear(32, 8), nn.Dropout()).eval()
+    fast, x = inference.share(network), 5 * torch.randn(3, 7, 64)
+    onednn.fuse_linear(fast)
+    assert [type(layer) for layer in fast][:2] == [onednn.FusedLinear, nn.Identity]
+    with torch.no_grad():
+        expected = copy.deepcopy(network).double()(x.double())
+        assert torch.allclose(fast(x).double(), expected, rtol=0, atol=5e-6)
+        assert torch.allclose(fast(torch.zeros(0, 7, 64)), torch.zeros(0, 7, 8))
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(fast(x.bfloat16()), network(x.bfloat16()))
+
+
+def test_a_gelu_that_something_else_may_read_is_left_alone():
+    class Branches(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear, self.act = nn.Linear(4, 4), nn.GELU()
+
+    network = Branches()
+    onednn.fuse_linear(network)
+    assert type(network.act) is nn.GELU
+    assert network.linear.fused == ("none", "")
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "vit_base_patch16_clip_quickgelu_224"])
+def test_in_bfloat16_onednn_is_as_near_to_float32_as_the_plain_network(by_onednn, name):
+    small = {"embed_dim": 64, "depth": 3, "num_heads": 4, "num_classes": 0}
+    torch.manual_seed(0)
+    exact = Backbone(Branch(f"timm:{name}", "cls", *IMAGENET, small), 64).eval().requires_grad_(False)
+    rounded, pixels = copy.deepcopy(exact).bfloat16(), torch.rand(10, 3, 64, 64)
+    expected = exact.plain(pixels)
+    usual, found = rounded.plain(pixels), rounded(pixels)
+    assert not any(getattr(module, "fused_attn", False) for module in rounded._fast[1].modules())
+    assert not torch.equal(found, usual)
+    assert (found - expected).abs().max() <= 1.5 * (usual - expected).abs().max()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_attention_in_steps_is_attention(dtype):
+    backbone = vit().to(dtype)
+    attention, x = backbone.network.blocks[0].attn, torch.randn(2, 17, 64).to(dtype)
+    expected = attention(x)
+    onednn.unfuse_attention(attention)
+    assert torch.allclose(attention(x), expected, rtol=0, atol=1e-6 if dtype == torch.float32 else 1e-2)
+
+
+def test_memory_that_is_freed_is_kept_for_the_next_layer():
+    code = """
+import resource, torch
+from dreamsim_metric import inference
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        torch.ones(5_000_000)  # 20 MB, 4883 pages
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+print(faults())
+inference.keep_freed_memory()
+print(faults())
+"""
+    usual, kept = map(int, subprocess.check_output([sys.executable, "-c", code], text=True).split())
+    if platform.libc_ver()[0] == "glibc":
+        assert kept < 2 * 4883
+        assert kept < usual / 4
 
 
 def test_large_batches_are_cut_on_the_cpu_and_nothing_else_changes():
     backbone, pixels = vit(), torch.rand(2 * inference.CPU_BATCH + 1, 3, 64, 64)
     one_by_one = torch.cat([backbone(picture[None]) for picture in pixels])
     assert torch.allclose(backbone(pixels), one_by_one, rtol=0, atol=2e-6)
+    assert backbone(pixels[:0]).shape == (0, 64)
 
 
 def test_gradients_go_through_the_plain_network(by_onednn):
@@ -101,15 +181,32 @@ def test_without_the_operators_the_plain_network_is_used(monkeypatch):
     def missing(*given):
         raise AttributeError("no such operator")
 
-    monkeypatch.setattr(inference.FusedConvolution, "forward", missing)
+    monkeypatch.setattr(onednn.FusedConvolution, "forward", missing)
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).eval().requires_grad_(False)
     assert inference.for_inference(network, 16) is network
 
 
-def test_the_faster_product_is_found_out_by_timing():
-    inference.products_by_onednn.cache_clear()
-    assert inference.products_by_onednn() == inference.products_by_onednn()
-    assert inference.products_by_onednn.cache_info().misses == 1
+@pytest.mark.parametrize("choice", [onednn.products_by_onednn, onednn.attention_is_faster_in_steps])
+def test_what_is_faster_is_found_out_once_a_process(choice):
+    choice.cache_clear()
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        assert choice(dtype) == choice(dtype)
+    assert choice.cache_info().misses == 3
+    assert not choice(torch.float16)
+
+
+def test_a_product_that_rounds_otherwise_is_not_taken(monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    monkeypatch.setattr(onednn, "_much_slower", lambda *given: True)
+    usual = F.linear
+    onednn.products_by_onednn.cache_clear()
+    try:
+        assert onednn.products_by_onednn(torch.float32)
+        onednn.products_by_onednn.cache_clear()
+        monkeypatch.setattr(F, "linear", lambda x, w: usual(x.bfloat16(), w.bfloat16()).to(x.dtype))
+        assert not onednn.products_by_onednn(torch.float32)
+    finally:
+        onednn.products_by_onednn.cache_clear()
 
 
 def test_other_activations_stay_behind_the_convolution():
@@ -118,7 +215,7 @@ def test_other_activations_stay_behind_the_convolution():
     norm.act = nn.Hardswish()
     convolution, x = nn.Conv2d(3, 4, 3, stride=2, padding=1, bias=False), torch.randn(2, 3, 9, 9)
     with torch.no_grad():
-        fused = inference.FusedConvolution(convolution, norm, x.shape)(x)
+        fused = onednn.FusedConvolution(convolution, norm, x.shape)(x)
         assert torch.allclose(fused, F.hardswish(norm(convolution(x))), rtol=0, atol=1e-6)
 
 

@@ -240,7 +240,7 @@ def test_an_opt_in_is_another_precision_or_the_exported_model():
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        (["--groups", "distances"], "expected some of startup, distance"),
+        (["--groups", "distances"], "expected some of startup, alone, distance"),
         (["--rounds", "0"], "at least one"),
         (["--minutes", "0"], "more than none"),
         (["--model", "mini"], "expected a released type"),

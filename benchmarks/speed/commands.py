@@ -8,7 +8,7 @@ from typing import Any
 
 # Heavy imports (torch, pandas) are in the functions that need them: `--help` and errors come at once.
 
-DEFAULT_GROUPS = ("startup", "distance", "one-to-many", "peers", "files", "growth", "peak")
+DEFAULT_GROUPS = ("startup", "alone", "distance", "one-to-many", "peers", "files", "growth", "peak")
 
 
 def add_speed(commands: Any) -> None:

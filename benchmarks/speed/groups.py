@@ -23,7 +23,7 @@ from .contenders import Variant, flops, random_metric
 from .measure import Contest, Subject
 from .pictures import batch, picture, write_jpegs
 from .plan import Plan
-from .startup import startup
+from .startup import alone, startup
 
 RELEASED = "released"  # subject: the released package as its README runs it
 _MANY = 32
@@ -294,8 +294,15 @@ def starts(plan: Plan) -> Iterator[Contest]:
     yield from startup(plan.model, release, plan.home, quick=plan.quick)
 
 
+def processes(plan: Plan) -> Iterator[Contest]:
+    """A batch of pairs, each package in a new process."""
+    precisions = [variant.precision for variant in plan.variants if not variant.compiled]
+    yield alone(plan.model, plan.contenders.release(plan.model), plan.home, precisions, min(8, plan.largest))
+
+
 GROUPS: dict[str, Callable[[Plan], Iterator[Contest]]] = {
     "startup": starts,
+    "alone": processes,
     "distance": distances,
     "one-to-many": one_to_many,
     "peers": peers,

@@ -8,6 +8,7 @@ from .targets import Reached
 
 _TITLES = {
     "startup": "Start-up, each in a new process",
+    "alone": "Pairs of pictures in memory, each package in a process of its own",
     "distance": "Pairs of pictures in memory, the same random weights in both packages",
     "readme": "Against the released package as its README runs it",
     "one-to-many": "One reference against many",

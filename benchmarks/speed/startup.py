@@ -1,10 +1,10 @@
-"""Start-up: an import, and all up to a first distance, each in a process of its own."""
+"""Each in a process of its own: an import, all up to a first distance, and batches once that is behind."""
 
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dreamsim_metric import load
@@ -14,6 +14,7 @@ from .measure import Contest, Sample, Subject
 # CPU seconds are of the code alone, without Python's own start; memory is what the process had at most.
 _WATCHED = """
 import json, sys, time
+{before}
 wall, cpu = time.perf_counter(), time.process_time()
 {code}
 taken = time.perf_counter() - wall, time.process_time() - cpu
@@ -25,7 +26,8 @@ except OSError:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 print(json.dumps([*taken, peak]))
 """
-_PICTURES = "import torch\na, b = torch.rand(2, 1, 3, 224, 224)\n"
+_PICTURES = "import torch\na, b = torch.rand(2, {}, 3, 224, 224)\n"
+_DISTANCE = "compare(a, b).tolist()"
 
 
 def startup(model: str, release: Path, home: Path, *, quick: bool = False) -> Iterator[Contest]:
@@ -42,43 +44,75 @@ def startup(model: str, release: Path, home: Path, *, quick: bool = False) -> It
     yield Contest("startup", imports, "import")
     if quick:
         return
-    installed = _installed(model, release, home / "installed" / model)
-    ours = f"{_PICTURES}import dreamsim_metric\ndreamsim_metric.load({{!r}})(a, b).item()"
-    theirs = (
-        f"{_PICTURES}from dreamsim import dreamsim\n"
-        f"model, preprocess = dreamsim(device='cpu', cache_dir={str(release)!r}, dreamsim_type={model!r})\n"
-        "model(a, b).item()"
-    )
-    lpips = f"{_PICTURES}import lpips\nlpips.LPIPS(net='alex', pnet_rand=True, verbose=False)(a, b).item()"
     firsts = [
-        _subject("released", "dreamsim", theirs, model),
-        _subject("ours", "dreamsim_metric", ours.format(str(installed)), model),
-        _subject("ours, mini", "dreamsim_metric", ours.format("mini"), "mini"),
-        _subject("LPIPS-Alex", "lpips", lpips),
+        _subject("released", "dreamsim", _first(_released(model, release)), model),
+        _subject("ours", "dreamsim_metric", _first(_ours(_installed(model, release, home))), model),
+        _subject("ours, mini", "dreamsim_metric", _first(_ours("mini")), "mini"),
+        _subject("LPIPS-Alex", "lpips", _first("import lpips\ncompare = lpips.LPIPS(net='alex', pnet_rand=True)")),
     ]
     yield Contest("startup", firsts, "first distance")
 
 
-def _installed(model: str, release: Path, folder: Path) -> Path:
+def alone(model: str, release: Path, home: Path, precisions: Sequence[str], batch: int) -> Contest:
+    """Batches of pairs after a first one.
+
+    In one process what a package does to it serves the others, too: how it lets freed memory be kept, say.
+
+    Args:
+        model: a released type.
+        release: folder of its release.
+        home: folder under which the model is installed as ours.
+        precisions: of ours.
+        batch: pairs at once.
+    """
+
+    def subject(name: str, package: str, made: str, precision: str = "float32") -> Subject:
+        before = f"{_PICTURES.format(batch)}{made}\n{_DISTANCE}"
+        return Subject(name, lambda: lambda: watch(_DISTANCE, before), batch, package, model, precision)
+
+    installed = _installed(model, release, home)
+    own = [subject(f"ours {p}", "dreamsim_metric", _ours(installed, p), p) for p in precisions]
+    return Contest("alone", [subject("released", "dreamsim", _released(model, release)), *own], batch=batch)
+
+
+def _released(model: str, release: Path) -> str:
+    given = f"device='cpu', cache_dir={str(release)!r}, dreamsim_type={model!r}"
+    return f"from dreamsim import dreamsim\ncompare, preprocess = dreamsim({given})"
+
+
+def _ours(name: str, precision: str = "float32") -> str:
+    return f"import dreamsim_metric\ncompare = dreamsim_metric.load({name!r}, precision={precision!r})"
+
+
+def _first(made: str) -> str:
+    return f"{_PICTURES.format(1)}{made}\n{_DISTANCE}"
+
+
+def _installed(model: str, release: Path, home: Path) -> str:
     """The released type merged and in our own format, as the first download leaves it."""
+    folder = home / "installed" / model
     if not folder.is_dir():
         load(model, source=release).save_pretrained(folder)
-    return folder
+    return str(folder)
 
 
 def _subject(name: str, package: str, code: str, model: str = "") -> Subject:
     return Subject(name, lambda: lambda: watch(code), package=package, model=model)
 
 
-def watch(code: str) -> Sample:
+def watch(code: str, before: str = "") -> Sample:
     """Run code in a new process, on one thread.
+
+    Args:
+        code: what is timed.
+        before: what is run before, and not timed.
 
     Raises:
         RuntimeError: it failed; the message is its last line.
     """
     here = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
     environment = os.environ | {"PYTHONPATH": here, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    command = [sys.executable, "-c", _WATCHED.format(code=code)]
+    command = [sys.executable, "-c", _WATCHED.format(code=code, before=before)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         raise RuntimeError(done.stderr.strip().rpartition("\n")[2])
