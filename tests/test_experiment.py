@@ -19,13 +19,15 @@ FEW = {"trials": 4, "practice": 1, "sentinel_every": 2}
 def open_page(browser):
     contexts = []
 
-    def opened(url, context=None, **options):
+    def opened(url, context=None, script="", **options):
         if context is None:
             context = browser.new_context(**options)
             contexts.append(context)
         page = context.new_page()
         page.failures = []
         page.on("pageerror", lambda error: page.failures.append(str(error)))
+        page.on("console", lambda said: page.failures.append(said.text) if said.type == "error" else None)
+        page.add_init_script(script)
         page.set_default_timeout(15_000)
         page.goto(url)
         return page
@@ -49,15 +51,14 @@ def step(page, key):
     page.locator(".choice, .code, button:has-text('Go on')").first.wait_for()
     if page.locator(".code").count():
         return False
+    before = page.locator("#experiment").inner_html()
     if page.locator("button:has-text('Go on')").count():
         click(page, "Go on")
-        return True
-    shown = page.locator(".choice img").nth(1).get_attribute("src")
-    if key:
+    elif key:
         page.keyboard.press(key)
     else:
         page.locator(".choice button").first.click()
-    page.wait_for_function("old => document.querySelectorAll('.choice img')[1]?.getAttribute('src') !== old", arg=shown)
+    page.wait_for_function("before => document.querySelector('#experiment').innerHTML !== before", arg=before)
     return True
 
 
@@ -99,6 +100,19 @@ def test_what_is_clicked_is_what_is_stored_whichever_side_it_is_on(open_page, tm
         assert sources[item.pictures[0]] == reference
         assert sources[item.pictures[1 if row["answer"] == "left" else 2]] == right
     assert {row["swapped"] for row in rows} == {0, 1}
+
+
+def test_an_answer_counts_where_a_frame_began_before_its_screen(open_page, tmp_path):
+    asked = study(tmp_path / "study", triplets(tmp_path / "pictures"), **FEW)
+    early = "const frame = requestAnimationFrame; requestAnimationFrame = f => frame(now => f(now - 1000))"
+    with serving(tmp_path / "study") as url:
+        page = open_page(url, script=early)
+        take_part(page)
+        assert step(page, "ArrowLeft")
+        page.get_by_text("Practice:").wait_for()
+        assert page.failures == []
+    (row,) = read_responses(tmp_path / "study", asked)
+    assert json.loads(row["presented"]) == [0]
 
 
 def _sources(asked):

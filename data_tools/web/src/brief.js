@@ -98,8 +98,8 @@ async function ask(display, [one, other]) {
     return button;
   });
   page.append(question, ...buttons);
+  const shown = await new Promise(requestAnimationFrame); // shown and answerable from the same frame on
   display.replaceChildren(page);
-  const shown = await new Promise(requestAnimationFrame);
   return new Promise((resolve) => {
     const press = (event) => {
       const key = event.key.toLowerCase();

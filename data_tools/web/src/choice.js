@@ -30,8 +30,10 @@ export class Choice {
       return button;
     });
     page.append(reference, ...buttons);
-    display.replaceChildren(page);
+    // Shown and answerable from the same frame on: a key between the two would be lost. Where the pictures are there
+    // already, that frame may have begun before this screen did.
     const shown = await new Promise(requestAnimationFrame);
+    display.replaceChildren(page);
 
     return new Promise((resolve) => {
       const press = (event) => {
@@ -42,7 +44,7 @@ export class Choice {
         const rt = performance.now() - shown;
         document.removeEventListener("keydown", press);
         display.replaceChildren();
-        resolve({ answers: [{ chosen, rt }], presented: [shown - begun] });
+        resolve({ answers: [{ chosen, rt }], presented: [Math.max(0, shown - begun)] });
       };
       document.addEventListener("keydown", press);
       buttons.forEach((button, side) => button.addEventListener("click", () => choose(side), { once: true }));
