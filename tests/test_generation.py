@@ -128,6 +128,7 @@ def command(config, out, *, launch=()):
     ]
 
 
+@pytest.mark.slow
 def test_a_killed_process_goes_on_with_the_same_bytes(config, tmp_path):
     config = replace(config, triplets=40, steps=10)
     process = subprocess.Popen(command(config, tmp_path / "run"), stderr=subprocess.DEVNULL)

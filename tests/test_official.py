@@ -31,7 +31,7 @@ def test_embeddings_and_distances_are_those_of_the_released_package(name, tmp_pa
     pictures = natural_and_noise()
     pixels = torch.cat([preprocess(picture) for picture in pictures])
     assert torch.equal(pixels, to_pixels(pictures, (224, 224)))
-    pairs = list(itertools.combinations(range(len(pictures)), 2))
+    pairs = list(itertools.combinations(range(len(pictures)), 2))[::3]
     left, right = (list(side) for side in zip(*pairs, strict=True))
 
     for center in (True, False):
@@ -39,10 +39,8 @@ def test_embeddings_and_distances_are_those_of_the_released_package(name, tmp_pa
         ours.card = dataclasses.replace(ours.card, center=center)
         with torch.no_grad():
             theirs = theirs_model.embed(pixels)
-            batch = torch.cat(
-                [theirs_model(pixels[left][i : i + 8], pixels[right][i : i + 8]) for i in range(0, 28, 8)]
-            )
-            single = torch.cat([theirs_model(pixels[i : i + 1], pixels[j : j + 1]) for i, j in pairs[::9]])
+            batch = torch.cat([theirs_model(pixels[left][i : i + 8], pixels[right][i : i + 8]) for i in (0, 8)])
+            single = torch.cat([theirs_model(pixels[i : i + 1], pixels[j : j + 1]) for i, j in pairs[::3]])
         if name.endswith("_patch"):  # theirs are tokens, which their forward pools
             theirs = torch.cat([theirs[:, 0], theirs[:, 1:].mean(1)], dim=1)
         assert theirs.shape[1] == MODELS[name].embedding_size
@@ -55,7 +53,7 @@ def test_embeddings_and_distances_are_those_of_the_released_package(name, tmp_pa
             _close(ours.embed(pictures, normalize=False) / lengths, theirs / lengths)
         assert batch.min() > 1e-3, "the distances are too small for the comparison to say anything"
         _close(ours(pixels[left], pixels[right]), batch)
-        _close(torch.cat([ours(pictures[i], pictures[j]) for i, j in pairs[::9]]), single)
+        _close(torch.cat([ours(pictures[i], pictures[j]) for i, j in pairs[::3]]), single)
 
 
 def _close(ours, theirs):

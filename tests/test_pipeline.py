@@ -2,9 +2,12 @@
 
 import re
 
+import pytest
+
 from examples import pipeline
 
 
+@pytest.mark.slow
 def test_generated_judged_filtered_exported_trained_and_evaluated(tmp_path, capfd):
     (tmp_path / "names.txt").write_text("pizza\nlemon\ndress\n")
     # Two raters may lapse on sentinels and be left out: the others must be enough for three votes.

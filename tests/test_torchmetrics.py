@@ -61,6 +61,7 @@ def _one_of_two(rank, rendezvous, pairs, results):
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_it_syncs_over_processes(pairs, expected, tmp_path):
     torch.multiprocessing.spawn(_one_of_two, (str(tmp_path / "rendezvous"), pairs, str(tmp_path)), nprocs=2)
     for reduction, reduce in REDUCTIONS.items():
