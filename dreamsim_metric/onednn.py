@@ -97,7 +97,7 @@ def products_by_onednn(dtype: torch.dtype) -> bool:
         return False
     with torch.inference_mode():
         random = torch.Generator().manual_seed(0)
-        x, weight = (torch.randn(rows, 768, generator=random).to(dtype) for rows in (394, 768))
+        x, weight = (torch.randn(rows, 768, generator=random, device="cpu").to(dtype) for rows in (394, 768))
         kernels: Any = (F.linear, lambda x, w: torch.ops.mkldnn._linear_pointwise(x, w, None, "none", [], ""))
         try:
             usual, other = (kernel(x, weight) for kernel in kernels)  # the first call of each sets things up
@@ -128,7 +128,8 @@ def attention_is_faster_in_steps(dtype: torch.dtype) -> bool:
     if dtype != torch.bfloat16 or not torch.backends.mkldnn.is_available():
         return False
     with torch.inference_mode():
-        tokens = torch.randn(3, 24, 197, 64, generator=torch.Generator().manual_seed(0)).to(dtype)
+        random = torch.Generator().manual_seed(0)
+        tokens = torch.randn(3, 24, 197, 64, generator=random, device="cpu").to(dtype)
         return _much_slower(F.scaled_dot_product_attention, _attention_in_steps, *tokens)
 
 

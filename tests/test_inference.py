@@ -172,9 +172,39 @@ class TwiceRead(nn.Module):
         return self.norm(y) - y
 
 
-def test_a_network_that_would_change_is_left_as_it_is():
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_network_that_would_change_is_left_as_it_is(dtype):
     network = TwiceRead().eval().requires_grad_(False)
-    assert inference.for_inference(network, 16) is network
+    network.conv.to(dtype)
+    assert inference.for_inference(network, 16, dtype) is network
+
+
+def test_batch_normalisation_stays_in_float32_and_the_rest_is_rounded():
+    metric = load("mini")
+    before = {name: tensor.clone() for name, tensor in metric.state_dict().items()}
+    for precision, dtype in (("bfloat16", torch.bfloat16), ("float16", torch.float16)):
+        metric.with_precision(precision)
+        (backbone,) = metric.branches
+        assert backbone.dtype == dtype
+        for name, tensor in metric.state_dict().items():
+            if ".bn" in name:
+                assert torch.equal(tensor, before[name])
+            elif ".conv" in name:
+                assert tensor.dtype == dtype
+
+
+@pytest.mark.skipif(
+    torch.backends.cpu.get_cpu_capability() != "AVX512", reason="no bfloat16 in this processor's kernels"
+)
+def test_in_bfloat16_convolutions_are_fused_and_no_further_from_float32():
+    exact, rounded = load("mini"), load("mini", precision="bfloat16")
+    pixels = exact.preprocess(PHOTOGRAPHS)
+    (branch,) = rounded.branches
+    expected = exact.embed(PHOTOGRAPHS)
+    usual, found = rounded.to_unit(branch.plain(pixels)), rounded.to_unit(branch(pixels))
+    assert any(isinstance(module, onednn.FusedConvolution) for module in branch._fast[1].modules())
+    errors = [(all_distances(u, u) - all_distances(expected, expected)).abs().max() for u in (usual, found)]
+    assert errors[1] <= 1.5 * errors[0]
 
 
 def test_without_the_operators_the_plain_network_is_used(monkeypatch):
