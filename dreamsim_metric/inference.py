@@ -7,7 +7,6 @@ Private operators of PyTorch are used where they are there and give the plain op
 import copy
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cache
 
 import torch
 from torch import nn
@@ -20,10 +19,9 @@ from .onednn import (
     unfuse_attention,
 )
 
-# Pictures whose largest activation (2.4 MB a picture in ViT-B, 4.8 MB in MobileNetV2) stays far below what glibc keeps
-# for the next layer: see `keep_freed_memory`.
+# Above 32 MB (glibc's largest threshold) an activation is mapped and unmapped by the kernel at every layer, which takes
+# longer than computing it. Six pictures stay below: the largest take 2.4 MB each in ViT-B, 4.8 MB in MobileNetV2.
 CPU_BATCH = 6
-_KEPT = 2**25 - 2**16  # just below glibc's largest threshold, 32 MB
 _AGREE = 1e-4  # of the largest value: far above rounding, far below a layer that was misunderstood
 
 
@@ -41,7 +39,6 @@ def for_inference(network: nn.Module, image_size: int, dtype: torch.dtype = torc
     Returns:
         A network with the same methods. Where its outputs would not be those of `network`, that itself.
     """
-    keep_freed_memory()
     has_linear = any(type(module) is nn.Linear for module in network.modules())
     has_norm = any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
     by_onednn = has_linear and products_by_onednn(dtype)
@@ -65,18 +62,6 @@ def for_inference(network: nn.Module, image_size: int, dtype: torch.dtype = torc
         return network if for_inference(exact, image_size) is exact else fast
     expected = network(example)
     return fast if (got - expected).abs().max() <= _AGREE * expected.abs().max() else network
-
-
-@cache
-def keep_freed_memory() -> None:
-    """Let glibc keep the activations of one layer for the next, instead of giving them back to the kernel.
-
-    A block above glibc's threshold, 128 kB at first, is mapped for itself, and memory at the end of the heap is given
-    back when it is twice the threshold: every layer then waits for the kernel to find pages and to clear them. The
-    threshold rises to the size of a mapped block when that is freed (mallopt(3), M_MMAP_THRESHOLD), so one large block
-    which nothing is written to sets it for the process. Without effect where the C library is another one.
-    """
-    torch.empty(_KEPT, dtype=torch.uint8, device="cpu")
 
 
 def share(module: nn.Module) -> nn.Module:
