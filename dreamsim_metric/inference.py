@@ -53,7 +53,7 @@ def for_inference(network: nn.Module, image_size: int, dtype: torch.dtype = torc
         return fast
     example = torch.linspace(-2, 2, 3 * image_size**2, device="cpu").view(1, 3, image_size, image_size)
     try:
-        fuse_convolutions(fast, example.to(dtype))
+        fuse_convolutions(fast, example.to(dtype), CPU_BATCH)
         got = fast(example.to(dtype))
     except (RuntimeError, AttributeError):  # an operator that is not there, or has changed
         return network

@@ -175,8 +175,15 @@ class FusedConvolution(nn.Module):
         return self.activation(kernel(x, self.weight, self.bias, *self.places, *self.fused, ""))
 
 
-def fuse_convolutions(network: nn.Module, example: Tensor) -> None:
-    """Put `FusedConvolution` where an example shows a batch normalisation to follow a convolution directly."""
+def fuse_convolutions(network: nn.Module, example: Tensor, batch: int) -> None:
+    """Put `FusedConvolution` where an example shows a batch normalisation to follow a convolution directly.
+
+    Args:
+        network: whose parts are replaced.
+        example: one picture.
+        batch: at which its speed matters. For another one oneDNN may want weights laid out otherwise, which it then
+            does again at every call.
+    """
     made_by: dict[int, tuple[nn.Conv2d, torch.Size, Tensor]] = {}
     found: list[tuple[nn.Conv2d, nn.BatchNorm2d, torch.Size]] = []
 
@@ -203,7 +210,8 @@ def fuse_convolutions(network: nn.Module, example: Tensor) -> None:
             hook.remove()
     names = {module: name for name, module in network.named_modules()}
     for convolution, norm, shape in found:
-        _replace(network, names[convolution], FusedConvolution(convolution, norm, shape))
+        whole = torch.Size((batch, *shape[1:]))
+        _replace(network, names[convolution], FusedConvolution(convolution, norm, whole))
         _replace(network, names[norm], nn.Identity())
 
 
