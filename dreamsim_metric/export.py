@@ -60,8 +60,9 @@ def export(metric: PerceptualMetric, to: str, out: str | os.PathLike[str]) -> fl
     for file in (out, _weights_of(out)):
         if file.exists():
             raise FileExistsError(f"{file} exists already; remove it or choose another name")
-    # As it would load: on the CPU, in float32, without hooks and adapters.
-    metric = PerceptualMetric(metric.card, {name: tensor.cpu() for name, tensor in metric.state_dict().items()})
+    # As it would load: on the CPU, in float32, without hooks and adapters, and no weights that are views of others.
+    state = {name: tensor.cpu().contiguous() for name, tensor in metric.state_dict().items()}
+    metric = PerceptualMetric(metric.card, state)
     out.parent.mkdir(parents=True, exist_ok=True)
     check_space(out, sum(tensor.nbytes for tensor in metric.state_dict().values()))
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder:

@@ -306,6 +306,14 @@ def test_the_command_says_what_it_wrote_and_what_is_wrong(small, tmp_path, capsy
         assert printed.err.count("\n") == 1
 
 
+def test_weights_that_are_views_are_written_whole(small, tmp_path):
+    metric = copy.deepcopy(small)
+    for parameter in metric.parameters():
+        if parameter.ndim == 2:  # as CLIP's projection is of a release
+            parameter.data = parameter.data.t().contiguous().t()
+    assert export(metric, "torch-export", tmp_path / "m.pt2") <= 1e-6
+
+
 @pytest.mark.slow
 def test_the_ensemble_of_a_release_gives_the_same_without_this_package(tmp_path):
     from benchmarks.speed.releases import write_release

@@ -117,8 +117,8 @@ def _write_base(folder: Path, branch: str, random: torch.Generator) -> None:
         file = {"dino": "dino_vitbase16_pretrain.pth", "dinov2": "dinov2_vitb14_pretrain.pth"}[repository]
         code = folder / f"facebookresearch_{repository}_main"
         code.mkdir(exist_ok=True)
-        place = _VIT_OF_RELEASE if repository == "dino" else "from benchmarks.speed.releases import dinov2_vitb14"
-        make = "vit_base(patch_size=16)" if repository == "dino" else "dinov2_vitb14()"
+        place = _VIT_OF_RELEASE if repository == "dino" else "from benchmarks.speed import releases"
+        make = "vit_base(patch_size=16)" if repository == "dino" else "releases.dinov2_vitb14()"
         (code / "hubconf.py").write_text(HUBCONF.format(name=branch, file=file, code=place, make=make))
         network = dino_vitb16() if repository == "dino" else dinov2_vitb14()
         torch.save(_randomised(network.state_dict(), random), folder / "checkpoints" / file)
