@@ -15,10 +15,12 @@ import torch
 from benchmarks import cli
 from benchmarks.report.page import write_report
 from benchmarks.speed.contenders import Contenders, Variant, flops
+from benchmarks.speed.groups import GROUPS
 from benchmarks.speed.measure import Contest, Sample, Subject, measure
 from benchmarks.speed.pictures import batch, write_jpegs
 from benchmarks.speed.plan import make_plan
 from benchmarks.speed.printing import markdown, memory, seconds
+from benchmarks.speed.run import run
 from benchmarks.speed.startup import watch
 from benchmarks.speed.targets import TARGETS, Target, read_targets
 from dreamsim_metric import load
@@ -176,6 +178,17 @@ def test_runs_add_to_a_folder_with_the_machine_named(quick):
     assert table[(table.group == "growth") & (table.axis == "pictures")]["size"].tolist() == [10]
     imported = table[table.subject == "import dreamsim_metric"].iloc[0]
     assert 0 < imported.cpu_s < 0.5, "importing the package must not import torch"
+
+
+def test_a_run_replaces_the_same_contests_alone(tmp_path, monkeypatch):
+    def contests(plan):
+        for threads in plan.threads:
+            yield Contest("models", [Subject("a", lambda: lambda: time.sleep(0.01))], threads=threads)
+
+    monkeypatch.setitem(GROUPS, "models", contests)
+    for threads in ((1,), (2,), (1,)):
+        run(["models"], tmp_path, make_plan("cpu", home=tmp_path, threads=threads), rounds=1)
+    assert pd.read_parquet(tmp_path / "speed.parquet").threads.tolist() == [2, 1]
 
 
 def test_the_printed_tables_hold_every_subject(quick):

@@ -36,7 +36,7 @@ def run(
     Args:
         groups: of `GROUPS`.
         out: folder for `speed.parquet` and `speed.json`. What other runs wrote there stays, but for the same groups on
-            the same machine and device.
+            the same machine and device with as many threads and as large batches.
         plan: see `make_plan`.
         rounds: of each contest, at most.
         minutes: for all of it: a contest that has used half of what its group has left ends after the round it is in.
@@ -93,7 +93,7 @@ def _write(out: Path, table: pd.DataFrame, machine: dict[str, Any], command: Seq
     settings: dict[str, Any] = {"machines": {}, "commands": []}
     if (out / SETTINGS).is_file() and (out / TABLE).is_file():
         settings = json.loads((out / SETTINGS).read_text(encoding="utf-8"))
-        same = ["group", "device", "machine"]
+        same = ["group", "device", "threads", "batch", "machine"]
         before = pd.read_parquet(out / TABLE)
         mine = set(map(tuple, table[same].to_numpy()))
         kept = before[[key not in mine for key in map(tuple, before[same].to_numpy())]]
