@@ -11,10 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks.personalization.commands import add_commands
+from benchmarks.speed.commands import add_speed
 from dreamsim_metric.command import run_command
-
-from .personalization.commands import add_commands
-from .speed.commands import add_speed
 
 # Heavy imports (torch, pandas) are in the functions that need them: `--help` and errors come at once.
 
@@ -128,11 +127,10 @@ def _human(arguments: argparse.Namespace) -> None:
 
 
 def _measure(arguments: argparse.Namespace) -> None:
+    from benchmarks.human.run import run
+    from benchmarks.human.sources import read_parts
     from dreamsim_metric.cache import Cache
     from dreamsim_metric.weights import cache_dir
-
-    from .human.run import run
-    from .human.sources import read_parts
 
     for option, value in (("--draws", arguments.draws), ("--batch-size", arguments.batch_size)):
         if value < 1:
@@ -159,8 +157,8 @@ def _measure(arguments: argparse.Namespace) -> None:
 
 def _sensitivity(arguments: argparse.Namespace) -> None:
     with quick_without_network():
-        from .changes import read_scenes
-        from .sensitivity import print_ranking, run
+        from benchmarks.changes import read_scenes
+        from benchmarks.sensitivity import print_ranking, run
 
         makers, options = asked_for(arguments)
         command = ["dreamsim-bench", *arguments.command]
@@ -172,8 +170,8 @@ def _sensitivity(arguments: argparse.Namespace) -> None:
 
 
 def _report(arguments: argparse.Namespace) -> None:
-    from .report.page import write_report
-    from .report.personalization import is_scored, write_personalization_report
+    from benchmarks.report.page import write_report
+    from benchmarks.report.personalization import is_scored, write_personalization_report
 
     write = write_personalization_report if is_scored(arguments.folder) else write_report
     print(write(arguments.folder, out=arguments.out))
@@ -183,8 +181,8 @@ def asked_for(arguments: argparse.Namespace) -> tuple[dict[str, Any], Any]:
     """Makers of the metrics that were named, and weights and device for each."""
     import torch
 
-    from .metrics.base import Options
-    from .metrics.registry import find_metrics
+    from benchmarks.metrics.base import Options
+    from benchmarks.metrics.registry import find_metrics
 
     makers = find_metrics(arguments.metrics)
     weights = _weights(arguments.weights, list(makers))
@@ -236,9 +234,8 @@ def print_metrics(out: Path) -> None:
 
 
 def _data(arguments: argparse.Namespace) -> None:
+    from benchmarks.human.sources import built_in, find_source, missing_rows
     from dreamsim_metric.datasets import check
-
-    from .human.sources import built_in, find_source, missing_rows
 
     if arguments.name is None:
         width = max(map(len, built_in()))
@@ -267,9 +264,8 @@ def _data(arguments: argparse.Namespace) -> None:
 
 
 def _metrics(arguments: argparse.Namespace) -> None:
+    from benchmarks.metrics.registry import built_in
     from dreamsim_metric import list_models
-
-    from .metrics.registry import built_in
 
     print(
         f"models of dreamsim_metric: {', '.join(list_models())}, timm:NAME, open_clip:ARCH/TAG, hf:OWNER/REPO, a folder"

@@ -11,11 +11,10 @@ import numpy as np
 import pandas as pd
 import torch
 
+from benchmarks.changes import CHANGES, Image, Scene, changed
+from benchmarks.metrics.base import Features, Maker, Metric, Options, Unmeasurable
+from benchmarks.thumbnails import thumbnail
 from dreamsim_metric.folders import write_files
-
-from .changes import CHANGES, Image, Scene, changed
-from .metrics.base import Features, Maker, Metric, Options, Unmeasurable
-from .thumbnails import thumbnail
 
 TABLE, PICTURES, SETTINGS = "sensitivity.parquet", "sensitivity-pictures.parquet", "sensitivity.json"
 

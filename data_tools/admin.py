@@ -9,10 +9,10 @@ from typing import Any
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import HTMLResponse, Response
 
-from .filtering import frame
-from .stats import measure
-from .study import Study
-from .votes import Votes, read_responses
+from data_tools.filtering import frame
+from data_tools.stats import measure
+from data_tools.study import Study
+from data_tools.votes import Votes, read_responses
 
 TOKEN = "admin-token"
 RESAMPLES = 100  # of the bootstraps: the page is looked at while raters answer

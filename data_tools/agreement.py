@@ -10,8 +10,8 @@ import krippendorff
 import numpy as np
 import pandas as pd
 
-from .filtering import sentinels, tally
-from .study import ANSWERS
+from data_tools.filtering import sentinels, tally
+from data_tools.study import ANSWERS
 
 Interval = tuple[float, float, float]  # estimate, lower and upper end; NaN where there are too few votes
 

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .study import ANSWERS, Item, Study
+from data_tools.study import ANSWERS, Item, Study
 
 AHEAD = 3  # screens that a rater holds at once, so that pictures load before they are needed
 _TABLES = (

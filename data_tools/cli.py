@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from data_tools.categories import list_categories, read_categories
 from dreamsim_metric.command import run_command
-
-from .categories import list_categories, read_categories
 
 # Heavy imports (torch, diffusers) are in the functions that need them: `--help` and errors come at once.
 
@@ -142,7 +141,7 @@ def _generate(arguments: argparse.Namespace) -> None:
         raise ValueError(f"got --size {' '.join(map(str, size))}; expected a side, or width and height")
     import torch
 
-    from .generation import Config, generate
+    from data_tools.generation import Config, generate
 
     _quiet()
     cuda = torch.cuda.is_available() if arguments.device is None else arguments.device.startswith("cuda")
@@ -182,7 +181,7 @@ def _quiet() -> None:
 
 
 def _sheet(arguments: argparse.Namespace) -> None:
-    from .sheet import sheet
+    from data_tools.sheet import sheet
 
     for option, value in (("--side", arguments.side), ("--columns", arguments.columns)):
         if value < 1:
@@ -201,7 +200,7 @@ def _categories(arguments: argparse.Namespace) -> None:
 
 
 def _study(arguments: argparse.Namespace) -> None:
-    from .study import STUDY, Study
+    from data_tools.study import STUDY, Study
 
     names = ("trials", "practice", "sentinel_every", "min_sentinels", "lease_minutes", "seed")
     options = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
@@ -218,7 +217,7 @@ def _study(arguments: argparse.Namespace) -> None:
 def _serve(arguments: argparse.Namespace) -> None:
     import uvicorn
 
-    from .server import create_app, link
+    from data_tools.server import create_app, link
 
     app = create_app(arguments.folder)
     print(f"people:  http://{arguments.host}:{arguments.port}/")
@@ -228,8 +227,8 @@ def _serve(arguments: argparse.Namespace) -> None:
 
 
 def _simulate(arguments: argparse.Namespace) -> None:
-    from .simulation import Observer, simulate
-    from .study import Study
+    from data_tools.simulation import Observer, simulate
+    from data_tools.study import Study
 
     observer = Observer(noise=arguments.noise, careless=arguments.careless, seed=arguments.seed)
     answered = simulate(arguments.url, Study.read(arguments.folder), arguments.raters, observer)
@@ -237,7 +236,7 @@ def _simulate(arguments: argparse.Namespace) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    from .export import export_study
+    from data_tools.export import export_study
 
     found = export_study(
         arguments.folder,
@@ -251,7 +250,7 @@ def _export(arguments: argparse.Namespace) -> None:
 
 
 def _stats(arguments: argparse.Namespace) -> None:
-    from .stats import lines, measure, plot
+    from data_tools.stats import lines, measure, plot
 
     found = measure(arguments.folder, arguments.quick, arguments.max_quick)
     if arguments.out:
@@ -260,7 +259,7 @@ def _stats(arguments: argparse.Namespace) -> None:
 
 
 def _validate(arguments: argparse.Namespace) -> None:
-    from .validate import validate
+    from data_tools.validate import validate
 
     print("\n".join(validate(arguments.folder)))
 

@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from data_tools.categories import read_categories
+from data_tools.filtering import counted, frame, keep, tally
+from data_tools.simulation import BUILD
+from data_tools.study import Item, Study
+from data_tools.votes import read_responses
 from dreamsim_metric.folders import write_file
-
-from .categories import read_categories
-from .filtering import counted, frame, keep, tally
-from .simulation import BUILD
-from .study import Item, Study
-from .votes import read_responses
 
 SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}  # of the pictures' prompts; NIGHTS has 80 : 10 : 10 of its triplets
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from .study import ANSWERS, Study
+from data_tools.study import ANSWERS, Study
 
 COLUMNS = {
     "response": "int64",

@@ -16,10 +16,10 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .admin import admin_token, router
-from .assignment import Asked
-from .study import Study
-from .votes import RefusedError, UnknownRaterError, Votes
+from data_tools.admin import admin_token, router
+from data_tools.assignment import Asked
+from data_tools.study import Study
+from data_tools.votes import RefusedError, UnknownRaterError, Votes
 
 LARGEST = 64 * 1024  # bytes of a request
 PAGE = Path(str(files("data_tools") / "web" / "dist"))

@@ -8,10 +8,9 @@ import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
 
+from data_tools.manifest import read_rows, read_settings
+from data_tools.tables import groups, outcomes
 from dreamsim_metric.folders import write_file
-
-from .manifest import read_rows, read_settings
-from .tables import groups, outcomes
 
 _GAP, _TEXT, _INK, _PAPER = 8, 13, "#222222", "#ffffff"
 

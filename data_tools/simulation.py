@@ -19,7 +19,7 @@ from typing import Any
 import httpx2
 import numpy as np
 
-from .study import ANSWERS, Study
+from data_tools.study import ANSWERS, Study
 
 BUILD = "simulated"
 

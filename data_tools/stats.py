@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .agreement import by_rater, statistics
-from .filtering import counted, frame
-from .simulation import BUILD
-from .study import ANSWERS, Study
-from .votes import read_responses
+from data_tools.agreement import by_rater, statistics
+from data_tools.filtering import counted, frame
+from data_tools.simulation import BUILD
+from data_tools.study import ANSWERS, Study
+from data_tools.votes import read_responses
 
 
 def measure(folder: Path, quick_ms: float = 0.0, max_quick: float = 1.0, resamples: int = 1000) -> dict[str, Any]:

@@ -10,10 +10,9 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
+from data_tools.tables import PAIRS, TRIPLETS
 from dreamsim_metric.csv_table import Sheet
 from dreamsim_metric.folders import write_file
-
-from .tables import PAIRS, TRIPLETS
 
 STUDY = "study.json"
 Task = Literal["2afc", "jnd"]

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from data_tools.manifest import Row
 from dreamsim_metric.folders import write_file
-
-from .manifest import Row
 
 ROLES = ("ref", "left", "right")
 TRIPLETS, PAIRS = "triplets.csv", "pairs.csv"

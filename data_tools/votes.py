@@ -18,8 +18,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from .assignment import Asked, Assignment
-from .study import ANSWERS, Item, Study
+from data_tools.assignment import Asked, Assignment
+from data_tools.study import ANSWERS, Item, Study
 
 VOTES = "votes.sqlite"
 _FORMAT = 1

@@ -12,13 +12,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .functional import distance as distance
-    from .functional import distance_matrix as distance_matrix
-    from .functional import embed as embed
-    from .loading import load as load
-    from .metric import PerceptualMetric as PerceptualMetric
-    from .models import ModelCard as ModelCard
-    from .models import list_models as list_models
+    from dreamsim_metric.functional import distance as distance
+    from dreamsim_metric.functional import distance_matrix as distance_matrix
+    from dreamsim_metric.functional import embed as embed
+    from dreamsim_metric.loading import load as load
+    from dreamsim_metric.metric import PerceptualMetric as PerceptualMetric
+    from dreamsim_metric.models import ModelCard as ModelCard
+    from dreamsim_metric.models import list_models as list_models
 
 __version__ = "0.1.0"
 _HOME = {

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from peft import LoraConfig
 
-    from .metric import PerceptualMetric
+    from dreamsim_metric.metric import PerceptualMetric
 
 _A, _B = ".lora_A.weight", ".lora_B.weight"
 

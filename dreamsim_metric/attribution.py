@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from .metric import PerceptualMetric
+    from dreamsim_metric.metric import PerceptualMetric
 
 # Dark violet over red to pale yellow: lightness grows evenly, so that it reads in grey and to the colour-blind too.
 _COLOURS = np.array(

@@ -9,13 +9,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from . import __version__
-from .command import run_command
-from .folders import CARD, MINI
-from .listing import find_pictures
-from .models import MODELS, PRECISIONS, ModelCard, list_models, unknown_model
-from .scoring_commands import add_scoring_commands, load_metric
-from .weights import model_dir
+from dreamsim_metric.command import run_command
+from dreamsim_metric.folders import CARD, MINI
+from dreamsim_metric.listing import find_pictures
+from dreamsim_metric.models import MODELS, PRECISIONS, ModelCard, list_models, unknown_model
+from dreamsim_metric.scoring_commands import add_scoring_commands, load_metric
+from dreamsim_metric.version import __version__
+from dreamsim_metric.weights import model_dir
 
 Row = dict[str, Any]
 
@@ -140,8 +140,8 @@ def _distance(arguments: argparse.Namespace) -> list[Row]:
 
 
 def _matrix(arguments: argparse.Namespace) -> list[Row]:
-    from .distances import all_distances
-    from .functional import embed
+    from dreamsim_metric.distances import all_distances
+    from dreamsim_metric.functional import embed
 
     files = find_pictures(arguments.pictures)
     u = embed(files, progress=True, **_scoring(arguments))
@@ -150,8 +150,8 @@ def _matrix(arguments: argparse.Namespace) -> list[Row]:
 
 
 def _from_one(reference: str, files: list[str], arguments: argparse.Namespace) -> list[float]:
-    from .distances import all_distances
-    from .functional import embed
+    from dreamsim_metric.distances import all_distances
+    from dreamsim_metric.functional import embed
 
     scoring = _scoring(arguments)
     return all_distances(embed(reference, **scoring), embed(files, progress=True, **scoring))[0].tolist()
@@ -163,8 +163,8 @@ def _difference(arguments: argparse.Namespace) -> list[Row]:
     import PIL.Image
     import PIL.ImageOps
 
-    from .attribution import overlay
-    from .folders import write_file
+    from dreamsim_metric.attribution import overlay
+    from dreamsim_metric.folders import write_file
 
     metric = _scoring(arguments)["model"]
     found = metric.difference_map(arguments.a, arguments.b)[0]
@@ -188,19 +188,19 @@ def _difference(arguments: argparse.Namespace) -> list[Row]:
 
 
 def _train(arguments: argparse.Namespace) -> list[Row]:
-    from .training.commands import train_command
+    from dreamsim_metric.training.commands import train_command
 
     return train_command(arguments.rest)
 
 
 def _evaluate(arguments: argparse.Namespace) -> list[Row]:
-    from .training.commands import evaluate_command
+    from dreamsim_metric.training.commands import evaluate_command
 
     return evaluate_command(arguments)
 
 
 def _calibrate(arguments: argparse.Namespace) -> list[Row]:
-    from .training.commands import calibrate_command
+    from dreamsim_metric.training.commands import calibrate_command
 
     return calibrate_command(arguments)
 
@@ -223,7 +223,7 @@ def _info(arguments: argparse.Namespace) -> list[Row]:
 
 
 def _download(arguments: argparse.Namespace) -> list[Row]:
-    from .loading import install, load
+    from dreamsim_metric.loading import install, load
 
     name = arguments.model
     if name in MODELS:
@@ -237,8 +237,8 @@ def _download(arguments: argparse.Namespace) -> list[Row]:
 
 
 def _export(arguments: argparse.Namespace) -> list[Row]:
-    from .export import export
-    from .loading import load
+    from dreamsim_metric.export import export
+    from dreamsim_metric.loading import load
 
     metric = load(arguments.model)
     difference = export(metric, arguments.to, arguments.out)
@@ -261,7 +261,7 @@ def _card(name: str) -> ModelCard:
         return ModelCard.from_json((folder / CARD).read_text(encoding="utf-8"))
     if ":" not in name:
         raise unknown_model(name)
-    from .loading import load
+    from dreamsim_metric.loading import load
 
     return load(name).card
 

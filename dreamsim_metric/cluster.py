@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from .connection import Attempts, Pool, connected, fitting_pool, machines, said
-from .embedding import Embedder, Embeddings, Options
-from .metric import PerceptualMetric
-from .models import ModelCard
-from .scoring import Embedded, to_table
-from .shards import (
+from dreamsim_metric.connection import Attempts, Pool, connected, fitting_pool, machines, said
+from dreamsim_metric.embedding import Embedder, Embeddings, Options
+from dreamsim_metric.metric import PerceptualMetric
+from dreamsim_metric.models import ModelCard
+from dreamsim_metric.scoring import Embedded, to_table
+from dreamsim_metric.shards import (
     SETTINGS,
     SHARD_SIZE,
     begin,
@@ -31,8 +31,8 @@ from .shards import (
     unreadable_in,
     write_shard,
 )
-from .storage import is_file, is_url, location
-from .weights import cache_dir
+from dreamsim_metric.storage import is_file, is_url, location
+from dreamsim_metric.weights import cache_dir
 
 Row = dict[str, Any]
 _DEVICES = (None, "cpu", "cuda")

@@ -16,8 +16,8 @@ import PIL.Image
 import torch
 from torch import Tensor
 
-from .images import Pictures, batches, from_encoded, from_file
-from .resize import resize, resize_levels, unit_range
+from dreamsim_metric.images import Pictures, batches, from_encoded, from_file
+from dreamsim_metric.resize import resize, resize_levels, unit_range
 
 Decoder = Literal["pillow", "torchvision"]
 DECODERS: tuple[str, ...] = get_args(Decoder)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from .cache import Cache, key
-from .decoding import (
+from dreamsim_metric.cache import Cache, key
+from dreamsim_metric.decoding import (
     Content,
     NotOnDeviceError,
     ToDevice,
@@ -23,8 +23,8 @@ from .decoding import (
     read_content,
     worker_count,
 )
-from .metric import PerceptualMetric
-from .storage import read
+from dreamsim_metric.metric import PerceptualMetric
+from dreamsim_metric.storage import read
 
 _SAVED = 8  # batches after which the cache is written
 

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from . import __version__
-from .metric import PerceptualMetric
-from .models import ModelCard
-from .weights import check_space
+from dreamsim_metric.metric import PerceptualMetric
+from dreamsim_metric.models import ModelCard
+from dreamsim_metric.version import __version__
+from dreamsim_metric.weights import check_space
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .models import ModelCard
-from .weights import check_space
+from dreamsim_metric.models import ModelCard
+from dreamsim_metric.weights import check_space
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from .decoding import read_ahead
-from .distances import all_distances
-from .images import Pictures, count, is_single
-from .loading import default_model, load
-from .metric import PerceptualMetric, check_pairs
+from dreamsim_metric.decoding import read_ahead
+from dreamsim_metric.distances import all_distances
+from dreamsim_metric.images import Pictures, count, is_single
+from dreamsim_metric.loading import default_model, load
+from dreamsim_metric.metric import PerceptualMetric, check_pairs
 
 _lock = threading.Lock()  # a model that several threads ask for is loaded once
 

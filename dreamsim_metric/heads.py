@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from .models import Head
+from dreamsim_metric.models import Head
 
 
 class ResidualMLP(nn.Module):

@@ -5,12 +5,12 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .calibration import Curve
-from .folders import ADAPTER, ADAPTER_CONFIG, CARD, HEAD, WEIGHTS, write_folder
-from .models import ModelCard
+from dreamsim_metric.calibration import Curve
+from dreamsim_metric.folders import ADAPTER, ADAPTER_CONFIG, CARD, HEAD, WEIGHTS, write_folder
+from dreamsim_metric.models import ModelCard
 
 if TYPE_CHECKING:
-    from .metric import PerceptualMetric
+    from dreamsim_metric.metric import PerceptualMetric
 
 
 def from_hub(name: str) -> Path:

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import torch
 from torch import nn
 
-from .onednn import (
+from dreamsim_metric.onednn import (
     attention_is_faster_in_steps,
     fuse_convolutions,
     fuse_linear,

@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .adapters import merge_lora
-from .folders import MINI, Tuned, digest, read_folder, write_folder
-from .hub import from_hub
-from .metric import PerceptualMetric
-from .models import MODELS, Branch, ModelCard, unknown_model
-from .official import read_release
-from .weights import downloads_dir, fetch, locked, model_dir
+from dreamsim_metric.adapters import merge_lora
+from dreamsim_metric.folders import MINI, Tuned, digest, read_folder, write_folder
+from dreamsim_metric.hub import from_hub
+from dreamsim_metric.metric import PerceptualMetric
+from dreamsim_metric.models import MODELS, Branch, ModelCard, unknown_model
+from dreamsim_metric.official import read_release
+from dreamsim_metric.weights import downloads_dir, fetch, locked, model_dir
 
 
 def default_model() -> str:
@@ -69,7 +69,7 @@ def _card_and_state(name: str, source: Path | None, image_size: int | None) -> t
     if name in MODELS:
         return MODELS[name], _official_state(MODELS[name], source)
     if name.startswith(("timm:", "open_clip:")):
-        from .pretrained import read_pretrained
+        from dreamsim_metric.pretrained import read_pretrained
 
         return read_pretrained(name, source, image_size)
     if source is not None:

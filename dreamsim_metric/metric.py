@@ -9,18 +9,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .attribution import local_distances
-from .backbones import Backbone, resample_positions
-from .distances import pair_distances
-from .folders import write_folder
-from .heads import create_head
-from .hub import model_readme, push
-from .images import Pictures, to_pixels
-from .inference import full_precision
-from .models import PRECISIONS, ModelCard
+from dreamsim_metric.attribution import local_distances
+from dreamsim_metric.backbones import Backbone, resample_positions
+from dreamsim_metric.distances import pair_distances
+from dreamsim_metric.folders import write_folder
+from dreamsim_metric.heads import create_head
+from dreamsim_metric.hub import model_readme, push
+from dreamsim_metric.images import Pictures, to_pixels
+from dreamsim_metric.inference import full_precision
+from dreamsim_metric.models import PRECISIONS, ModelCard
 
 if TYPE_CHECKING:
-    from .compiled import Compiled
+    from dreamsim_metric.compiled import Compiled
 
 
 class PerceptualMetric(nn.Module):
@@ -141,7 +141,7 @@ class PerceptualMetric(nn.Module):
         Raises:
             ValueError: sizes that are not ascending.
         """
-        from .compiled import Compiled  # the compiler takes seconds to import
+        from dreamsim_metric.compiled import Compiled  # the compiler takes seconds to import
 
         self._compiled = Compiled(self.branches, buckets)
         return self

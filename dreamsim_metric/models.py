@@ -5,7 +5,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
-from .calibration import Curve
+from dreamsim_metric.calibration import Curve
 
 Feature = Literal["cls", "cls_norm", "embedding", "pooled", "patch_mean", "cls_patch", "stages"]
 """How a network's output becomes a feature vector:

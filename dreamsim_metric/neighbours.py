@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .distances import NEAR, cosines, pair_distances
+from dreamsim_metric.distances import NEAR, cosines, pair_distances
 
 _ROWS = 2048  # queries at once
 _COLUMNS = 8192  # candidates at once: with the rows, 64 MB of products

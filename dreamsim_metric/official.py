@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .adapters import merge_lora
-from .models import OFFICIAL_TYPES, ModelCard
-from .weights import downloads_dir, fetch
+from dreamsim_metric.adapters import merge_lora
+from dreamsim_metric.models import OFFICIAL_TYPES, ModelCard
+from dreamsim_metric.weights import downloads_dir, fetch
 
 _ADAPTER_PREFIX = "base_model.model.extractor_list."
 

@@ -7,8 +7,8 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from .backbones import Backbone, create_network, read_only_for
-from .models import IMAGENET, Branch, Feature, ModelCard, unknown_model
+from dreamsim_metric.backbones import Backbone, create_network, read_only_for
+from dreamsim_metric.models import IMAGENET, Branch, Feature, ModelCard, unknown_model
 
 State = dict[str, Tensor]
 

@@ -13,10 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
-from . import bapps, materials
-from .csv_table import Record, RowError, Sheet, as_number
-from .datasets import Pairs, Triplets
-from .rows import Row, assemble
+from dreamsim_metric import bapps, materials
+from dreamsim_metric.csv_table import Record, RowError, Sheet, as_number
+from dreamsim_metric.datasets import Pairs, Triplets
+from dreamsim_metric.rows import Row, assemble
 
 Format = Literal["nights", "table", "bapps", "materials"]
 FORMATS: tuple[Format, ...] = get_args(Format)

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from .cache import Cache
-from .distances import pair_distances
-from .embedding import Embedder, Embeddings, Options
-from .metric import PerceptualMetric
-from .neighbours import groups, nearest, within
-from .shards import SHARD_SIZE, begin, is_whole, shard_file, unreadable_in, write_shard
-from .storage import location
+from dreamsim_metric.cache import Cache
+from dreamsim_metric.distances import pair_distances
+from dreamsim_metric.embedding import Embedder, Embeddings, Options
+from dreamsim_metric.metric import PerceptualMetric
+from dreamsim_metric.neighbours import groups, nearest, within
+from dreamsim_metric.shards import SHARD_SIZE, begin, is_whole, shard_file, unreadable_in, write_shard
+from dreamsim_metric.storage import location
 
 if TYPE_CHECKING:
     import pyarrow

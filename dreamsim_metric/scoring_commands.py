@@ -8,12 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .folders import write_file
+from dreamsim_metric.folders import write_file
 
 if TYPE_CHECKING:
-    from .cache import Cache
-    from .embedding import Embeddings
-    from .metric import PerceptualMetric
+    from dreamsim_metric.cache import Cache
+    from dreamsim_metric.embedding import Embeddings
+    from dreamsim_metric.metric import PerceptualMetric
 
 Row = dict[str, Any]
 Adder = Callable[..., argparse.ArgumentParser]
@@ -94,9 +94,9 @@ def add_scoring_commands(command: Adder, scoring: argparse.ArgumentParser) -> No
 def _score(arguments: argparse.Namespace) -> list[Row]:
     import numpy as np
 
-    from .pairs import pair_folders, read_pairs
-    from .scoring import distances_of
-    from .storage import location
+    from dreamsim_metric.pairs import pair_folders, read_pairs
+    from dreamsim_metric.scoring import distances_of
+    from dreamsim_metric.storage import location
 
     _check_table(arguments.out)
     if len(arguments.pairs) > 2:
@@ -129,14 +129,14 @@ def _score(arguments: argparse.Namespace) -> list[Row]:
 
 
 def _embed(arguments: argparse.Namespace) -> list[Row]:
-    from .listing import find_pictures
-    from .scoring import embed_folder
+    from dreamsim_metric.listing import find_pictures
+    from dreamsim_metric.scoring import embed_folder
 
     files = find_pictures(arguments.pictures, arguments.recursive)
     metric, cache, options = _prepared(arguments)
     options["shard_size"] = arguments.shard_size
     if arguments.ray:
-        from . import cluster
+        from dreamsim_metric import cluster
 
         made = cluster.embed_folder(files, arguments.out, metric, **options)
     else:
@@ -155,8 +155,8 @@ def _embed(arguments: argparse.Namespace) -> list[Row]:
 
 
 def _rank(arguments: argparse.Namespace) -> list[Row]:
-    from .listing import find_pictures
-    from .scoring import rank
+    from dreamsim_metric.listing import find_pictures
+    from dreamsim_metric.scoring import rank
 
     _check_table(arguments.out)
     if arguments.top < 1:
@@ -178,8 +178,8 @@ def _rank(arguments: argparse.Namespace) -> list[Row]:
 
 
 def _duplicates(arguments: argparse.Namespace) -> list[Row]:
-    from .listing import find_pictures
-    from .scoring import duplicates
+    from dreamsim_metric.listing import find_pictures
+    from dreamsim_metric.scoring import duplicates
 
     _check_table(arguments.out)
     pictures = _shards(arguments)
@@ -202,7 +202,7 @@ def load_metric(arguments: argparse.Namespace, device: str | None = None) -> "Pe
     """The metric that `--model`, `--device` (unless given here), `--precision` and `--compile` say."""
     import torch
 
-    from .loading import load
+    from dreamsim_metric.loading import load
 
     device = device or arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
     metric = load(arguments.model, device=device, precision=arguments.precision)
@@ -211,14 +211,14 @@ def load_metric(arguments: argparse.Namespace, device: str | None = None) -> "Pe
 
 def _prepared(arguments: argparse.Namespace) -> tuple[Any, "Cache | None", dict[str, Any]]:
     """Metric, cache and options of `scoring.embed_files`, or with --ray of `cluster.embed_files`."""
-    from .cache import Cache, cache_file
-    from .embedding import Options
+    from dreamsim_metric.cache import Cache, cache_file
+    from dreamsim_metric.embedding import Options
 
     names = ("batch_size", "workers", "decoder", "resize_on", "on_error")
     options = {name: getattr(arguments, name) for name in names} | {"progress": True}
     Options(**options)  # what is wrong with them is said before the model is loaded
     if arguments.ray:
-        from .connection import reach
+        from dreamsim_metric.connection import reach
 
         reach(arguments.ray)
         if arguments.cache:
@@ -234,8 +234,8 @@ def _prepared(arguments: argparse.Namespace) -> tuple[Any, "Cache | None", dict[
 
 def _shards(arguments: argparse.Namespace, prepared: tuple | None = None) -> "Embeddings | None":
     """The embeddings, where what is named is a folder of shards."""
-    from .shards import check_settings, is_shards, read_shards
-    from .storage import location
+    from dreamsim_metric.shards import check_settings, is_shards, read_shards
+    from dreamsim_metric.storage import location
 
     if len(arguments.pictures) > 1 or not is_shards(arguments.pictures[0]):
         return None
@@ -247,12 +247,12 @@ def _shards(arguments: argparse.Namespace, prepared: tuple | None = None) -> "Em
 def _found(files: list[str], arguments: argparse.Namespace, prepared: tuple) -> "Embeddings":
     metric, cache, options = prepared
     if arguments.ray:
-        from . import cluster
+        from dreamsim_metric import cluster
 
         return cluster.embed_files(files, metric, shards=arguments.shards, **options)
     if arguments.shards:
         raise ValueError("got --shards without --ray; `dreamsim-metric embed` makes such a folder")
-    from .scoring import embed_files
+    from dreamsim_metric.scoring import embed_files
 
     return embed_files(files, metric, cache, **options)
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from . import __version__
-from .decoding import decoder_version
-from .embedding import Embeddings
-from .folders import digest
-from .metric import PerceptualMetric
-from .storage import is_file, location, write
+from dreamsim_metric.decoding import decoder_version
+from dreamsim_metric.embedding import Embeddings
+from dreamsim_metric.folders import digest
+from dreamsim_metric.metric import PerceptualMetric
+from dreamsim_metric.storage import is_file, location, write
+from dreamsim_metric.version import __version__
 
 if TYPE_CHECKING:
     import pyarrow

@@ -4,7 +4,7 @@ import re
 from pathlib import Path, PurePath
 from typing import Any, cast
 
-from .folders import write_file
+from dreamsim_metric.folders import write_file
 
 # A put is whole or not there, and a rename would be a copy.
 _OBJECT_STORES = ("abfs", "abfss", "adl", "az", "gcs", "gs", "oci", "oss", "r2", "s3", "s3a")
@@ -45,7 +45,7 @@ def read(name: str) -> bytes:
         FileNotFoundError, ValueError, OSError: none, a folder, unreadable; the message names it.
     """
     if not is_url(name):
-        from .decoding import read_local  # torch comes with it, which names alone do not need
+        from dreamsim_metric.decoding import read_local  # torch comes with it, which names alone do not need
 
         return read_local(name)
     try:

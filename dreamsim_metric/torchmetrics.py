@@ -7,9 +7,9 @@ import torchmetrics
 from torch import Tensor
 from torchmetrics.utilities import dim_zero_cat
 
-from .images import Pictures
-from .loading import load
-from .metric import PerceptualMetric
+from dreamsim_metric.images import Pictures
+from dreamsim_metric.loading import load
+from dreamsim_metric.metric import PerceptualMetric
 
 
 class PerceptualDistance(torchmetrics.Metric):

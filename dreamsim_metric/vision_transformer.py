@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from timm.models.vision_transformer import Attention, Block, VisionTransformer
 from torch import Tensor, nn
 
-from .models import Branch
-from .onednn import linear
+from dreamsim_metric.models import Branch
+from dreamsim_metric.onednn import linear
 
 
 def cut(branch: Branch, network: nn.Module) -> nn.Module:

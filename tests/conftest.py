@@ -7,9 +7,8 @@ import pytest
 from hypothesis import settings
 
 from dreamsim_metric import load
-
-from .mixed import write_mixed
-from .stores import bucket, s3_server  # noqa: F401 -- fixtures
+from tests.mixed import write_mixed
+from tests.stores import bucket, s3_server  # noqa: F401 -- fixtures
 
 settings.register_profile("patient", deadline=None)  # a busy machine is no failure
 settings.load_profile("patient")

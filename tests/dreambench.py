@@ -2,7 +2,7 @@
 
 import PIL.Image
 
-from .pictures import PHOTOGRAPHS
+from tests.pictures import PHOTOGRAPHS
 
 TEXT = """Classes
 

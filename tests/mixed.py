@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 
-from .pictures import PHOTOGRAPHS
+from tests.pictures import PHOTOGRAPHS
 
 FILES = [str(path) for path in PHOTOGRAPHS]
 BAD = {"empty.png", "text.png", "cut off.jpg", "cut off again.jpg", "to nowhere.png"}

@@ -16,8 +16,7 @@ from dreamsim_metric.backbones import Backbone
 from dreamsim_metric.images import to_pixels
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.models import Branch, ModelCard
-
-from .judged import HALF, NETWORKS, write_network
+from tests.judged import HALF, NETWORKS, write_network
 
 PHOTOS = ("examples/astronaut.jpg", "examples/coffee.jpg")
 

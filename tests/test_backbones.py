@@ -10,8 +10,7 @@ from dreamsim_metric import load
 from dreamsim_metric.backbones import Backbone, resample_positions
 from dreamsim_metric.models import IMAGENET, Branch
 from dreamsim_metric.vision_transformer import ClassTokenBlock
-
-from .pictures import PHOTOGRAPHS
+from tests.pictures import PHOTOGRAPHS
 
 
 @pytest.fixture

@@ -9,10 +9,9 @@ from benchmarks.human.data.quality import read_csiq, read_kadid10k, read_live, r
 from benchmarks.human.data.things import read_things
 from benchmarks.human.sources import built_in, find_source, read_parts
 from dreamsim_metric.datasets import DataError, check
-
-from . import layouts
-from .judged import write_pairs, write_triplets
-from .tables import relative, write
+from tests import layouts
+from tests.judged import write_pairs, write_triplets
+from tests.tables import relative, write
 
 
 @pytest.mark.parametrize("name", layouts.LAYOUTS)

@@ -21,9 +21,8 @@ from dreamsim_metric import cli as metric_cli
 from dreamsim_metric import distance, load
 from dreamsim_metric.cache import Cache
 from dreamsim_metric.images import to_pixels
-
-from . import layouts
-from .judged import write_pairs, write_triplets
+from tests import layouts
+from tests.judged import write_pairs, write_triplets
 
 CONTRIBUTING = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
 

@@ -17,9 +17,8 @@ from benchmarks.metrics.registry import built_in, find_metrics
 from benchmarks.metrics.trunks import read_trunk
 from dreamsim_metric import load
 from dreamsim_metric.images import to_pixels
-
-from .judged import write_network
-from .trunks import write_dists, write_trunks
+from tests.judged import write_network
+from tests.trunks import write_dists, write_trunks
 
 CAT, COFFEE = "examples/cat.jpg", "examples/coffee.jpg"
 

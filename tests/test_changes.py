@@ -18,8 +18,7 @@ from benchmarks.metrics.registry import find_metrics
 from benchmarks.sensitivity import ranking, run
 from dreamsim_metric import distance
 from dreamsim_metric.images import to_pixels
-
-from . import layouts
+from tests import layouts
 
 EXAMPLES = Path("examples")
 SCENES = {scene.name: scene for scene in read_scenes(EXAMPLES)}

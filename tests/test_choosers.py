@@ -16,8 +16,7 @@ from data_tools.simulation import Observer, simulate
 from data_tools.study import Study
 from data_tools.votes import read_responses
 from dreamsim_metric import load
-
-from .pictures import PHOTOGRAPHS
+from tests.pictures import PHOTOGRAPHS
 
 
 def photographs(side=64):

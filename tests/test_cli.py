@@ -16,8 +16,7 @@ from dreamsim_metric import ModelCard, cli, distance, distance_matrix, list_mode
 from dreamsim_metric.folders import MINI, write_folder
 from dreamsim_metric.models import MODELS
 from dreamsim_metric.weights import model_dir
-
-from .pictures import EXAMPLES
+from tests.pictures import EXAMPLES
 
 CAT, COFFEE, VEST, VEST_2 = (str(EXAMPLES / name) for name in ("cat.jpg", "coffee.jpg", "vest_1.jpg", "vest_2.jpg"))
 COMMAND = [sys.executable, "-m", "dreamsim_metric.cli"]

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from dreamsim_metric.datasets import DataError, check
 from dreamsim_metric.readers import read_pairs, read_triplets
-
-from .tables import relative, write
+from tests.tables import relative, write
 
 COUNTS = """\
 id,ref_path,left_path,right_path,left_votes,right_votes,split

@@ -10,8 +10,7 @@ import torch
 from data_tools import generation
 from data_tools.categories import list_categories, read_categories
 from data_tools.cli import main
-
-from .pipelines import stable_diffusion
+from tests.pipelines import stable_diffusion
 
 
 @pytest.fixture(scope="module")

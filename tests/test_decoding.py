@@ -10,8 +10,7 @@ from dreamsim_metric import embed
 from dreamsim_metric.decoding import NotOnDeviceError, ToDevice, decode, in_order
 from dreamsim_metric.images import to_pixels
 from dreamsim_metric.scoring import embed_files
-
-from .mixed import FILES, listed
+from tests.mixed import FILES, listed
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK", "rotated", "progressive"])

@@ -13,8 +13,7 @@ from dreamsim_metric.datasets import DataError
 from dreamsim_metric.folders import read_card
 from dreamsim_metric.readers import read_pairs, read_triplets
 from dreamsim_metric.training.evaluation import calibrate, judge, scores
-
-from .judged import write_network, write_pairs, write_triplets
+from tests.judged import write_network, write_pairs, write_triplets
 
 
 @pytest.fixture

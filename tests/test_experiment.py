@@ -6,10 +6,9 @@ import json
 import pytest
 
 from data_tools.votes import read_responses
-
-from .browser import browser as browser
-from .browser import needs_browser
-from .studies import pairs, serving, study, triplets
+from tests.browser import browser as browser
+from tests.browser import needs_browser
+from tests.studies import pairs, serving, study, triplets
 
 pytestmark = needs_browser
 FEW = {"trials": 4, "practice": 1, "sentinel_every": 2}

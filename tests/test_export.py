@@ -17,8 +17,7 @@ from data_tools.simulation import Observer, evidence, simulate
 from data_tools.validate import validate
 from dreamsim_metric.datasets import DataError
 from dreamsim_metric.readers import read_pairs, read_triplets
-
-from .studies import pairs, serving, study, triplets
+from tests.studies import pairs, serving, study, triplets
 
 
 def judged(folder, make, raters=4, count=12, **options):

@@ -24,9 +24,8 @@ from benchmarks.personalization.methods.fabric_attention import References, Self
 from benchmarks.personalization.subjects import Subject
 from data_tools.pipelines import load_model
 from dreamsim_metric import load
-
-from .pictures import PHOTOGRAPHS
-from .pipelines import stable_diffusion, stable_diffusion_xl
+from tests.pictures import PHOTOGRAPHS
+from tests.pipelines import stable_diffusion, stable_diffusion_xl
 
 QUICK = Sampling(4, 5.0)
 ALWAYS = Config(start=0, end=1)

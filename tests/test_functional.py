@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from dreamsim_metric import distance, distance_matrix, embed, functional, list_models, load
-
-from .pictures import PHOTOGRAPHS
+from tests.pictures import PHOTOGRAPHS
 
 
 @pytest.fixture(scope="module")

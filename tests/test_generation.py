@@ -22,8 +22,7 @@ from data_tools.generation import Config, generate
 from data_tools.manifest import MANIFEST, append_rows, read_rows
 from data_tools.pipelines import load_model
 from data_tools.tables import outcomes
-
-from .pipelines import stable_diffusion, stable_diffusion_xl
+from tests.pipelines import stable_diffusion, stable_diffusion_xl
 
 
 @pytest.fixture(scope="module")

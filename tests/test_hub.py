@@ -12,8 +12,7 @@ from dreamsim_metric.hub import model_readme
 from dreamsim_metric.models import MODELS
 from dreamsim_metric.training.config import Config
 from dreamsim_metric.training.loop import train
-
-from .judged import write_network, write_triplets
+from tests.judged import write_network, write_triplets
 
 
 @pytest.fixture

@@ -13,8 +13,7 @@ from dreamsim_metric.loading import install
 from dreamsim_metric.models import MODELS
 from dreamsim_metric.official import adapter_folder, read_release
 from dreamsim_metric.weights import model_dir
-
-from .releases import edit_config, zip_release
+from tests.releases import edit_config, zip_release
 
 NAME = "clip_vitb32"
 BASE, ADAPTER = f"{NAME}_pretrain.pth.tar", adapter_folder(NAME)

@@ -24,9 +24,8 @@ from benchmarks.personalization.methods.base import Sampling, check_family, own
 from benchmarks.personalization.methods.registry import METHODS, find_methods
 from benchmarks.personalization.methods.tree import Node, draw_tree
 from benchmarks.personalization.subjects import Subject
-
-from .pictures import PHOTOGRAPHS
-from .pipelines import stable_diffusion, stable_diffusion_xl
+from tests.pictures import PHOTOGRAPHS
+from tests.pipelines import stable_diffusion, stable_diffusion_xl
 
 FEW = Sampling(2)
 

@@ -14,8 +14,7 @@ from dreamsim_metric import PerceptualMetric, load
 from dreamsim_metric.distances import all_distances, pair_distances
 from dreamsim_metric.images import to_pixels
 from examples.mini.base import timm_names
-
-from .pictures import PHOTOGRAPHS, natural_and_noise
+from tests.pictures import PHOTOGRAPHS, natural_and_noise
 
 
 @pytest.fixture(scope="module")

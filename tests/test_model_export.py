@@ -26,8 +26,7 @@ from dreamsim_metric.export import FORMATS, Embedder, export, largest_difference
 from dreamsim_metric.folders import Tuned, digest, write_tuned
 from dreamsim_metric.heads import create_head
 from dreamsim_metric.models import IMAGENET, OPENAI_CLIP, Branch, Head, ModelCard
-
-from .pictures import PHOTOGRAPHS, natural_and_noise
+from tests.pictures import PHOTOGRAPHS, natural_and_noise
 
 PAGE = (Path(__file__).parents[1] / "docs" / "export.md").read_text(encoding="utf-8")
 READ_PIXELS, *READERS = re.findall(r"```python\n(.*?)```", PAGE, re.S)

@@ -11,8 +11,7 @@ from dreamsim_metric import load
 from dreamsim_metric.images import to_pixels
 from dreamsim_metric.models import MODELS, OFFICIAL_TYPES, Download
 from dreamsim_metric.weights import fetch
-
-from .pictures import natural_and_noise
+from tests.pictures import natural_and_noise
 
 TOLERANCE = 1e-6
 pytestmark = [  # both about code of the released package

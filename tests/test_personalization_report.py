@@ -30,9 +30,8 @@ from benchmarks.report.published import PUBLISHED
 from benchmarks.report.tradeoff import Axis, pareto, tradeoff
 from dreamsim_metric.cache import Cache
 from dreamsim_metric.images import to_pixels
-
-from .browser import browser as browser
-from .browser import needs_browser
+from tests.browser import browser as browser
+from tests.browser import needs_browser
 
 ROOT = Path(__file__).parents[1]
 METHODS = ("<b>", "pays $5 $6", "words")

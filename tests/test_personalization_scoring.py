@@ -14,12 +14,7 @@ from benchmarks.metrics.base import Metric, MetricCard, Options, Unmeasurable
 from benchmarks.metrics.ours import Embedding
 from benchmarks.metrics.registry import find_metrics
 from benchmarks.personalization import scoring
-from benchmarks.personalization.aggregate import (
-    COMPARISON_COLUMNS,
-    PROMPT_COLUMNS,
-    SCORE_COLUMNS,
-    SUBJECT_COLUMNS,
-)
+from benchmarks.personalization.aggregate import COMPARISON_COLUMNS, PROMPT_COLUMNS, SCORE_COLUMNS, SUBJECT_COLUMNS
 from benchmarks.personalization.agreement import AGREEMENT_COLUMNS
 from benchmarks.personalization.cutout import cut_out
 from benchmarks.personalization.layout import PHOTOGRAPHS, read_pictures
@@ -30,8 +25,7 @@ from dreamsim_metric import distance, distance_matrix, load
 from dreamsim_metric.cache import Cache
 from dreamsim_metric.calibration import Curve
 from dreamsim_metric.images import to_pixels
-
-from .layouts import picture
+from tests.layouts import picture
 
 PROMPTS = {"a {} in the snow": "recontextualization", "a red {}": "property"}
 SLUGS = ("a-in-the-snow", "a-red")

@@ -22,10 +22,9 @@ from benchmarks.personalization.methods.base import Sampling
 from benchmarks.personalization.subjects import Prompt, Subject, read_subjects
 from data_tools.manifest import read_rows
 from data_tools.pipelines import load_model
-
-from .dreambench import write_dreambench
-from .pictures import PHOTOGRAPHS
-from .pipelines import stable_diffusion
+from tests.dreambench import write_dreambench
+from tests.pictures import PHOTOGRAPHS
+from tests.pipelines import stable_diffusion
 
 ROOT = Path(__file__).parents[1]
 PROMPTS = (Prompt("a {}", "plain"), Prompt("a red {}", "property"))

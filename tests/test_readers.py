@@ -8,8 +8,7 @@ import pytest
 
 from dreamsim_metric.datasets import check
 from dreamsim_metric.readers import FORMATS, read_pairs, read_triplets
-
-from .tables import relative, write
+from tests.tables import relative, write
 
 NIGHTS = """\
 id,left_vote,right_vote,votes,ref_path,left_path,right_path,split,is_imagenet,prompt

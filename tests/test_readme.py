@@ -18,11 +18,10 @@ from data_tools.simulation import Observer, simulate
 from data_tools.study import Study
 from dreamsim_metric import cli
 from examples import demo
-
-from .dreambench import write_dreambench
-from .judged import write_triplets
-from .pipelines import stable_diffusion
-from .trunks import write_dists, write_timm, write_trunks
+from tests.dreambench import write_dreambench
+from tests.judged import write_triplets
+from tests.pipelines import stable_diffusion
+from tests.trunks import write_dists, write_timm, write_trunks
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -16,8 +16,7 @@ from dreamsim_metric import cli, load
 from dreamsim_metric.models import MODELS, OFFICIAL_TYPES
 from dreamsim_metric.official import _BASE_FILES, _unpickle, adapter_folder, read_release
 from dreamsim_metric.weights import model_dir
-
-from .releases import edit_config, zip_release
+from tests.releases import edit_config, zip_release
 
 NAME = "clip_vitb32"
 BASE, ADAPTER = f"{NAME}_pretrain.pth.tar", adapter_folder(NAME)

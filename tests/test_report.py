@@ -20,12 +20,11 @@ from benchmarks.metrics.registry import find_metrics
 from benchmarks.report.charts import Line, bars, chance, scatter, speeds
 from benchmarks.report.page import write_report
 from dreamsim_metric.cache import Cache
-
-from . import layouts
-from .browser import browser as browser
-from .browser import needs_browser
-from .judged import write_pairs, write_triplets
-from .test_datasets import table
+from tests import layouts
+from tests.browser import browser as browser
+from tests.browser import needs_browser
+from tests.judged import write_pairs, write_triplets
+from tests.test_datasets import table
 
 METRICS = ("mini", "psnr", "gmsd", "ms-ssim")  # the last needs larger pictures
 

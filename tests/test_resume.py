@@ -17,8 +17,7 @@ from dreamsim_metric import cli, load
 from dreamsim_metric.training import checkpoints, loop
 from dreamsim_metric.training.config import Config
 from dreamsim_metric.training.loop import train
-
-from .judged import write_network, write_triplets
+from tests.judged import write_network, write_triplets
 
 pytestmark = pytest.mark.usefixtures("fresh_accelerate")
 

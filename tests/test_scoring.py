@@ -12,8 +12,7 @@ from dreamsim_metric.cache import Cache, key
 from dreamsim_metric.decoding import worker_count
 from dreamsim_metric.embedding import metric_key
 from dreamsim_metric.scoring import duplicates, embed_files, rank, score_pairs
-
-from .mixed import BAD, FILES, listed
+from tests.mixed import BAD, FILES, listed
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 32])

@@ -8,8 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dreamsim_metric import cli, distance, load
-
-from .pictures import EXAMPLES
+from tests.pictures import EXAMPLES
 
 CAT, COFFEE, VEST, VEST_2 = (str(EXAMPLES / name) for name in ("cat.jpg", "coffee.jpg", "vest_1.jpg", "vest_2.jpg"))
 

@@ -12,8 +12,7 @@ from data_tools.admin import TOKEN, admin_token
 from data_tools.server import LARGEST, create_app
 from data_tools.study import STUDY, Study
 from data_tools.votes import read_responses
-
-from .studies import study, triplets
+from tests.studies import study, triplets
 
 
 @pytest.fixture

@@ -21,8 +21,7 @@ from dreamsim_metric import cli, embed, load
 from dreamsim_metric.cache import Cache
 from dreamsim_metric.scoring import embed_files, embed_folder, embed_shard
 from dreamsim_metric.shards import check_settings, is_shards, read_shards, shard_file
-
-from .mixed import BAD, listed
+from tests.mixed import BAD, listed
 
 
 def test_a_table_has_a_row_a_file(metric, folder):

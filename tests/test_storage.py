@@ -11,8 +11,7 @@ from dreamsim_metric.pairs import pair_folders, read_pairs
 from dreamsim_metric.scoring import embed_files, embed_folder
 from dreamsim_metric.shards import is_shards, read_shards
 from dreamsim_metric.storage import is_url, location, read, write
-
-from .pictures import PHOTOGRAPHS
+from tests.pictures import PHOTOGRAPHS
 
 FILES = [str(path) for path in PHOTOGRAPHS[:3]]
 

@@ -6,8 +6,7 @@ import torch.multiprocessing
 
 from dreamsim_metric import load
 from dreamsim_metric.torchmetrics import PerceptualDistance
-
-from .pictures import PHOTOGRAPHS
+from tests.pictures import PHOTOGRAPHS
 
 
 @pytest.fixture(scope="module")

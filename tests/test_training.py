@@ -24,9 +24,8 @@ from dreamsim_metric.training import inputs, loop
 from dreamsim_metric.training.config import Config, presets
 from dreamsim_metric.training.loop import train
 from dreamsim_metric.training.model import triplet_distances
-
-from .gradients import gradients
-from .judged import write_network, write_triplets
+from tests.gradients import gradients
+from tests.judged import write_network, write_triplets
 
 pytestmark = pytest.mark.usefixtures("fresh_accelerate")
 

@@ -15,8 +15,7 @@ from data_tools.assignment import AHEAD
 from data_tools.serving import free_port, start
 from data_tools.study import ANSWERS, Study
 from data_tools.votes import VOTES, RefusedError, UnknownRaterError, Votes, read_responses
-
-from .studies import pairs, study, triplets
+from tests.studies import pairs, study, triplets
 
 
 class Clock:

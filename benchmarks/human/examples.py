@@ -7,13 +7,12 @@ import numpy as np
 import pandas as pd
 from torchvision.transforms.functional import to_pil_image
 
+from benchmarks.human.scoring import errors
+from benchmarks.human.sources import Part
+from benchmarks.metrics.base import Metric, Unmeasurable
+from benchmarks.thumbnails import thumbnail
 from dreamsim_metric.attribution import overlay
 from dreamsim_metric.images import to_pixels
-
-from ..metrics.base import Metric, Unmeasurable
-from ..thumbnails import thumbnail
-from .scoring import errors
-from .sources import Part
 
 HARDEST, DISPUTED = "hardest", "disputed"
 COLUMNS = ("data", "split", "kind", "id", "why", "number", "picture", "map", "map_metric")

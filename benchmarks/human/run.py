@@ -15,16 +15,15 @@ import numpy as np
 import pandas as pd
 import torch
 
+from benchmarks.human.examples import examples
+from benchmarks.human.measure import measure
+from benchmarks.human.resampling import holm, interval, paired_p
+from benchmarks.human.scoring import Score, ceilings, score
+from benchmarks.human.sources import Part
+from benchmarks.human.tables import COMPARED
+from benchmarks.metrics.base import Maker, Metric, Options, Unmeasurable
 from dreamsim_metric.cache import Cache
 from dreamsim_metric.folders import write_files
-
-from ..metrics.base import Maker, Metric, Options, Unmeasurable
-from .examples import examples
-from .measure import measure
-from .resampling import holm, interval, paired_p
-from .scoring import Score, ceilings, score
-from .sources import Part
-from .tables import COMPARED
 
 SETTINGS = "settings.json"
 TABLES = ("metrics", "scores", "comparisons", "questions", "answers", "examples")

@@ -9,11 +9,10 @@ import numpy as np
 from scipy.optimize import least_squares
 from scipy.stats import kendalltau, pearsonr, rankdata, spearmanr
 
+from benchmarks.human.resampling import Resamples
+from benchmarks.human.tables import Dissimilarities, Judgements, OddOneOut, Ratings
 from dreamsim_metric.datasets import Pairs, Triplets
 from dreamsim_metric.scores import average_precision, majority_agreement, vote_agreement, vote_ceiling
-
-from .resampling import Resamples
-from .tables import Dissimilarities, Judgements, OddOneOut, Ratings
 
 MAJORITY, VOTES = "2AFC, majority, %", "2AFC, votes, %"
 JND = "JND average precision, %"

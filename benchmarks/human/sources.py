@@ -9,10 +9,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import benchmarks.human.data
+from benchmarks.files import import_file
+from benchmarks.human.tables import KINDS, Judgements
 from dreamsim_metric.datasets import check
-
-from ..files import import_file
-from .tables import KINDS, Judgements
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .base import Features, Maker, Metric, MetricCard, Options
-from .trunks import read_trunk
+from benchmarks.metrics.base import Features, Maker, Metric, MetricCard, Options
+from benchmarks.metrics.trunks import read_trunk
 
 _LAYERS = ("3", "8", "15", "22", "29")  # relu1_2, relu2_2, relu3_3, relu4_3, relu5_3
 _CHANNELS = (3, 64, 128, 256, 512, 512)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from .base import Features, Maker, Metric, MetricCard, Options
+from benchmarks.metrics.base import Features, Maker, Metric, MetricCard, Options
 
 _INFINITE = float("inf")
 

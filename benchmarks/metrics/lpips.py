@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .base import Features, Maker, Metric, MetricCard, Options
-from .trunks import read_trunk
+from benchmarks.metrics.base import Features, Maker, Metric, MetricCard, Options
+from benchmarks.metrics.trunks import read_trunk
 
 _NAMES = {"lpips-alex": "alex", "lpips-vgg": "vgg", "lpips-squeeze": "squeeze"}
 

@@ -7,12 +7,11 @@ from torch import Tensor
 from torchvision.transforms import functional as TF
 from torchvision.transforms.functional import InterpolationMode
 
+from benchmarks.metrics.base import Features, Maker, Metric, MetricCard, Options, Picture, Unmeasurable
 from dreamsim_metric import PerceptualMetric, load
 from dreamsim_metric.attribution import local_distances
 from dreamsim_metric.distances import pair_distances
 from dreamsim_metric.images import to_pixels
-
-from .base import Features, Maker, Metric, MetricCard, Options, Picture, Unmeasurable
 
 
 class Embedding(Metric):

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import benchmarks.metrics
+from benchmarks.files import import_file
+from benchmarks.metrics.base import Maker
+from benchmarks.metrics.ours import Embedding
 from dreamsim_metric import list_models
-
-from ..files import import_file
-from .base import Maker
-from .ours import Embedding
 
 
 def built_in() -> dict[str, Maker]:

@@ -8,11 +8,17 @@ import numpy as np
 import pandas as pd
 from scipy.stats import kendalltau, spearmanr
 
-from .aggregate import Result
-from .layout import PHOTOGRAPHS
-from .matrices import Measured, all_references, nearest_reference, subject_mean, subject_nearest
-from .pairing import Cell
-from .protocols import MEAN, NEAREST
+from benchmarks.personalization.aggregate import Result
+from benchmarks.personalization.layout import PHOTOGRAPHS
+from benchmarks.personalization.matrices import (
+    Measured,
+    all_references,
+    nearest_reference,
+    subject_mean,
+    subject_nearest,
+)
+from benchmarks.personalization.pairing import Cell
+from benchmarks.personalization.protocols import MEAN, NEAREST
 
 AGREEMENT_COLUMNS = ("level", "score", "metric_a", "metric_b", "spearman", "kendall", "n")
 PICTURES, METHODS = "pictures", "methods"

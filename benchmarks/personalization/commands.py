@@ -84,7 +84,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _report(folder: Path, subjects: Sequence[Any], out: Path | None = None) -> None:
-    from ..report.personalization import write_personalization_report
+    from benchmarks.report.personalization import write_personalization_report
 
     print(write_personalization_report(folder, subjects, out))
 
@@ -92,13 +92,13 @@ def _report(folder: Path, subjects: Sequence[Any], out: Path | None = None) -> N
 def _personalize(arguments: argparse.Namespace) -> None:
     from accelerate import PartialState
 
-    from ..cli import quick_without_network
+    from benchmarks.cli import quick_without_network
 
     with quick_without_network():  # before anything imports the hub's client
-        from .methods.base import Sampling
-    from .layout import FAILURES
-    from .run import Plan, run
-    from .subjects import read_subjects
+        from benchmarks.personalization.methods.base import Sampling
+    from benchmarks.personalization.layout import FAILURES
+    from benchmarks.personalization.run import Plan, run
+    from benchmarks.personalization.subjects import read_subjects
 
     if arguments.prompts is not None and arguments.prompts < 1:
         raise ValueError(f"got --prompts {arguments.prompts}; expected 1 or more")
@@ -132,7 +132,7 @@ def _personalize(arguments: argparse.Namespace) -> None:
 
 
 def _score(arguments: argparse.Namespace) -> None:
-    from .subjects import read_subjects
+    from benchmarks.personalization.subjects import read_subjects
 
     subjects = read_subjects(arguments.subjects)
     _rate(arguments, arguments.pictures, subjects, arguments.out)
@@ -143,12 +143,11 @@ def _rate(arguments: argparse.Namespace, pictures: Path, subjects: Sequence[Any]
     """Score what is there and print the tables."""
     import json
 
+    from benchmarks.cli import asked_for, quick_without_network
+    from benchmarks.personalization.printing import print_scores
+    from benchmarks.personalization.scoring import score
     from dreamsim_metric.cache import Cache
     from dreamsim_metric.weights import cache_dir
-
-    from ..cli import asked_for, quick_without_network
-    from .printing import print_scores
-    from .scoring import score
 
     with quick_without_network():
         makers, options = asked_for(arguments)
@@ -195,7 +194,7 @@ def configured(names: Sequence[str], preset: str, changes: Sequence[str]) -> dic
     Raises:
         ValueError: an unknown method, preset or field, or a value of another kind.
     """
-    from .methods.registry import METHODS, find_methods
+    from benchmarks.personalization.methods.registry import METHODS, find_methods
 
     methods = find_methods(names)
     presets = sorted({name for method in METHODS.values() for name in method.presets})

@@ -14,9 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.personalization.subjects import PICTURES, Prompt, Subject
 from dreamsim_metric.images import to_pixels
-
-from .subjects import PICTURES, Prompt, Subject
 
 CLASS = "class"
 MASKS = "masks"

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.human.measure import compare_pairs, compare_prompts
+from benchmarks.metrics.base import Metric
+from benchmarks.personalization.cutout import cut_out
+from benchmarks.personalization.layout import PHOTOGRAPHS, Gallery, Picture
+from benchmarks.personalization.matrices import Measured
+from benchmarks.personalization.subjects import Prompt, Subject, fill
 from dreamsim_metric.cache import Cache
-
-from ..human.measure import compare_pairs, compare_prompts
-from ..metrics.base import Metric
-from .cutout import cut_out
-from .layout import PHOTOGRAPHS, Gallery, Picture
-from .matrices import Measured
-from .subjects import Prompt, Subject, fill
 
 
 @dataclass(frozen=True)

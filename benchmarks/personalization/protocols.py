@@ -12,8 +12,8 @@ from typing import Literal
 
 import numpy as np
 
-from . import matrices
-from .matrices import Measured, firsts
+from benchmarks.personalization import matrices
+from benchmarks.personalization.matrices import Measured, firsts
 
 DREAMBENCH, DREAMBENCH_PLUS, CUSTOM, OURS = "DreamBench", "DreamBench++", "CustomConcept101", "ours"
 MEAN, NEAREST, TEXT, COPYING = "subject, mean", "subject, nearest", "prompt", "copying"

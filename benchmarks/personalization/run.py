@@ -34,13 +34,12 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 from tqdm import tqdm
 
+from benchmarks.personalization.layout import CLASS, COSTS, FAILURES, FITS, RUN_PICTURES
+from benchmarks.personalization.methods.base import Method, Personalized, Sampling
+from benchmarks.personalization.subjects import Subject
 from data_tools.manifest import Row, append_rows, open_run, read_rows
 from data_tools.pipelines import Model, load_model, versions
 from dreamsim_metric.folders import write_file
-
-from .layout import CLASS, COSTS, FAILURES, FITS, RUN_PICTURES
-from .methods.base import Method, Personalized, Sampling
-from .subjects import Subject
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 

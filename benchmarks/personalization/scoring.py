@@ -11,19 +11,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.human.run import MEASURED, SETTINGS, measured_row, one_line, surroundings, unavailable_row, version
+from benchmarks.metrics.base import Maker, Metric, Options, Unmeasurable
+from benchmarks.metrics.ours import Embedding
+from benchmarks.personalization import matrices
+from benchmarks.personalization.aggregate import (
+    Result,
+    comparison_table,
+    figures,
+    prompt_table,
+    score_table,
+    subject_table,
+)
+from benchmarks.personalization.agreement import agreement_table
+from benchmarks.personalization.layout import CLASS, Gallery, Picture, picture_folder, read_pictures
+from benchmarks.personalization.pairing import Cell, Pairing
+from benchmarks.personalization.protocols import SCORES
+from benchmarks.personalization.subjects import Subject
 from dreamsim_metric.cache import Cache
 from dreamsim_metric.folders import write_files
-
-from ..human.run import MEASURED, SETTINGS, measured_row, one_line, surroundings, unavailable_row, version
-from ..metrics.base import Maker, Metric, Options, Unmeasurable
-from ..metrics.ours import Embedding
-from . import matrices
-from .aggregate import Result, comparison_table, figures, prompt_table, score_table, subject_table
-from .agreement import agreement_table
-from .layout import CLASS, Gallery, Picture, picture_folder, read_pictures
-from .pairing import Cell, Pairing
-from .protocols import SCORES
-from .subjects import Subject
 
 TABLES = ("metrics", "scores", "by_subject", "by_prompt", "pictures", "comparisons", "agreement")
 PICTURE_COLUMNS = (

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.personalization.layout import COSTS, FAILURES
 from data_tools.manifest import read_rows
-
-from ..personalization.layout import COSTS, FAILURES
 
 _COLUMNS = ("method", "subject", "stage", "count", "seconds", "peak_bytes")
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..human.examples import DISPUTED, HARDEST
+from benchmarks.human.examples import DISPUTED, HARDEST
 
 _WHY = {
     HARDEST: "Hardest: the metrics together are furthest from people",

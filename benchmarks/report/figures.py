@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ..personalization.layout import CLASS, PHOTOGRAPHS
-from ..personalization.protocols import MEAN, OURS, TEXT
-from .page import Cell, Difference, Versus
+from benchmarks.personalization.layout import CLASS, PHOTOGRAPHS
+from benchmarks.personalization.protocols import MEAN, OURS, TEXT
+from benchmarks.report.page import Cell, Difference, Versus
 
 _SURE = 0.05  # a corrected p below it
 _NAMED = ["protocol", "score", "metric"]

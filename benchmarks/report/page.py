@@ -9,17 +9,16 @@ from typing import Any
 
 import pandas as pd
 
+from benchmarks import sensitivity
+from benchmarks.human import run
+from benchmarks.report.charts import Line, bars, margins, scatter, speeds
+from benchmarks.report.examples import Example, read_examples
+from benchmarks.report.rendering import write_page
+from benchmarks.report.sensitivity import read_sensitivity
+from benchmarks.report.speed import read_speed
+from benchmarks.report.tables import read_table
+from benchmarks.speed.run import SETTINGS as TIMED
 from dreamsim_metric.scores import by_margin
-
-from .. import sensitivity
-from ..human import run
-from ..speed.run import SETTINGS as TIMED
-from .charts import Line, bars, margins, scatter, speeds
-from .examples import Example, read_examples
-from .rendering import write_page
-from .sensitivity import read_sensitivity
-from .speed import read_speed
-from .tables import read_table
 
 _PART = ["data", "split", "kind"]
 _SURE = 0.05  # a corrected p below it

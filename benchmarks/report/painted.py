@@ -8,13 +8,12 @@ from typing import Any
 import pandas as pd
 from torchvision.transforms.functional import to_pil_image
 
+from benchmarks.personalization.layout import CLASS, FITS
+from benchmarks.personalization.subjects import PLACEHOLDER
+from benchmarks.report.examples import jpeg_uri
+from benchmarks.report.figures import number
+from benchmarks.thumbnails import thumbnail
 from dreamsim_metric.images import to_pixels
-
-from ..personalization.layout import CLASS, FITS
-from ..personalization.subjects import PLACEHOLDER
-from ..thumbnails import thumbnail
-from .examples import jpeg_uri
-from .figures import number
 
 _SIDE, _TREE = 112, 720  # pixels of thumbnails
 _PROMPTS = 4  # of a subject

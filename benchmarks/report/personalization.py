@@ -12,22 +12,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..human.run import MEASURED, SETTINGS
-from ..personalization.aggregate import COMPARISON_COLUMNS, PROMPT_COLUMNS, SCORE_COLUMNS, SUBJECT_COLUMNS
-from ..personalization.agreement import AGREEMENT_COLUMNS
-from ..personalization.commands import SCORES as TABLES_FOLDER
-from ..personalization.layout import FITS, PHOTOGRAPHS, RUN, RUN_PICTURES
-from ..personalization.protocols import MEAN, OURS, TEXT
-from ..personalization.scoring import PICTURE_COLUMNS, TABLES
-from ..personalization.subjects import Subject
-from .charts import Line
-from .costs import Cost, read_costs, read_failures
-from .figures import Column, breakdowns, column, comparisons, number, protocols
-from .painted import Album, cases, grids, rounds, trees
-from .published import PUBLISHED, Published
-from .rendering import write_page
-from .tables import read_table
-from .tradeoff import Axis, tradeoff
+from benchmarks.human.run import MEASURED, SETTINGS
+from benchmarks.personalization.aggregate import COMPARISON_COLUMNS, PROMPT_COLUMNS, SCORE_COLUMNS, SUBJECT_COLUMNS
+from benchmarks.personalization.agreement import AGREEMENT_COLUMNS
+from benchmarks.personalization.commands import SCORES as TABLES_FOLDER
+from benchmarks.personalization.layout import FITS, PHOTOGRAPHS, RUN, RUN_PICTURES
+from benchmarks.personalization.protocols import MEAN, OURS, TEXT
+from benchmarks.personalization.scoring import PICTURE_COLUMNS, TABLES
+from benchmarks.personalization.subjects import Subject
+from benchmarks.report.charts import Line
+from benchmarks.report.costs import Cost, read_costs, read_failures
+from benchmarks.report.figures import Column, breakdowns, column, comparisons, number, protocols
+from benchmarks.report.painted import Album, cases, grids, rounds, trees
+from benchmarks.report.published import PUBLISHED, Published
+from benchmarks.report.rendering import write_page
+from benchmarks.report.tables import read_table
+from benchmarks.report.tradeoff import Axis, tradeoff
 
 _DIVERSITY = "diversity"  # of ours: what fidelity is shown against where nothing measures prompts
 _COLUMNS = {

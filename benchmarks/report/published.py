@@ -6,7 +6,7 @@ Values that could not be confirmed are left out.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..personalization.protocols import DREAMBENCH
+from benchmarks.personalization.protocols import DREAMBENCH
 
 
 @dataclass(frozen=True)

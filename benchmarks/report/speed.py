@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import NullFormatter, NullLocator
 
-from ..speed.printing import contests, memory, ratio, seconds, title
-from ..speed.run import SETTINGS, TABLE
-from ..speed.targets import Reached, read_targets
-from .charts import INK, MUTED, Line, drawing
-from .tables import read_table
+from benchmarks.report.charts import INK, MUTED, Line, drawing
+from benchmarks.report.tables import read_table
+from benchmarks.speed.printing import contests, memory, ratio, seconds, title
+from benchmarks.speed.run import SETTINGS, TABLE
+from benchmarks.speed.targets import Reached, read_targets
 
 
 @dataclass(frozen=True)

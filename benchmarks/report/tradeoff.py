@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .charts import INK, MUTED, Line, drawing, name_beside
+from benchmarks.report.charts import INK, MUTED, Line, drawing, name_beside
 
 
 @dataclass(frozen=True)

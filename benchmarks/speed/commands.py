@@ -53,12 +53,11 @@ def add_speed(commands: Any) -> None:
 
 
 def _speed(arguments: argparse.Namespace) -> None:
+    from benchmarks.speed.plan import make_plan
+    from benchmarks.speed.printing import markdown
+    from benchmarks.speed.run import run
+    from benchmarks.speed.targets import read_targets
     from dreamsim_metric.weights import cache_dir
-
-    from .plan import make_plan
-    from .printing import markdown
-    from .run import run
-    from .targets import read_targets
 
     plan = make_plan(
         arguments.device,

@@ -13,17 +13,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.speed.contenders import Variant, flops, random_metric
+from benchmarks.speed.measure import Contest, Subject
+from benchmarks.speed.pictures import batch, picture, write_jpegs
+from benchmarks.speed.plan import Plan
+from benchmarks.speed.startup import alone, startup
 from dreamsim_metric import embed, list_models, load
 from dreamsim_metric.decoding import worker_count
 from dreamsim_metric.distances import all_distances
 from dreamsim_metric.embedding import Embedder, Options
 from dreamsim_metric.models import MODELS
-
-from .contenders import Variant, flops, random_metric
-from .measure import Contest, Subject
-from .pictures import batch, picture, write_jpegs
-from .plan import Plan
-from .startup import alone, startup
 
 RELEASED = "released"  # subject: the released package as its README runs it
 _MANY = 32

@@ -9,10 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from benchmarks.speed.contenders import Contenders, Variant, variants
+from benchmarks.speed.pictures import batch
 from dreamsim_metric.models import MODELS
-
-from .contenders import Contenders, Variant, variants
-from .pictures import batch
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from .targets import Reached
+from benchmarks.speed.targets import Reached
 
 _TITLES = {
     "startup": "Start-up, each in a new process",

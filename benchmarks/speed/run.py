@@ -12,12 +12,11 @@ from typing import Any
 import pandas as pd
 
 import dreamsim_metric
+from benchmarks.speed.groups import GROUPS
+from benchmarks.speed.machine import describe, short_name
+from benchmarks.speed.measure import Row, measure
+from benchmarks.speed.plan import Plan
 from dreamsim_metric.folders import write_files
-
-from .groups import GROUPS
-from .machine import describe, short_name
-from .measure import Row, measure
-from .plan import Plan
 
 TABLE, SETTINGS = "speed.parquet", "speed.json"
 

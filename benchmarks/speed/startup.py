@@ -7,9 +7,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from benchmarks.speed.measure import Contest, Sample, Subject
 from dreamsim_metric import load
-
-from .measure import Contest, Sample, Subject
 
 # CPU seconds are of the code alone, without Python's own start; memory is what the process had at most.
 _WATCHED = """

@@ -8,18 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..folders import CARD, read_card, write_file
-from ..loading import default_model, load
-from ..metric import PerceptualMetric
-from ..readers import kinds, read_pairs, read_triplets
-from .evaluation import Judged, Row, calibrate, judge, scores, write_report
+from dreamsim_metric.folders import CARD, read_card, write_file
+from dreamsim_metric.loading import default_model, load
+from dreamsim_metric.metric import PerceptualMetric
+from dreamsim_metric.readers import kinds, read_pairs, read_triplets
+from dreamsim_metric.training.evaluation import Judged, Row, calibrate, judge, scores, write_report
 
 
 def train_command(argv: Sequence[str]) -> list[Row]:
     """`train PRESET --data … --out …`: tune a metric. Returns the figures of the best model."""
     import tyro
 
-    from .config import presets
+    from dreamsim_metric.training.config import presets
 
     config = tyro.extras.overridable_config_cli(
         presets(tyro.MISSING, tyro.MISSING),
@@ -27,7 +27,8 @@ def train_command(argv: Sequence[str]) -> list[Row]:
         description="Tune a metric on judged triplets. Several GPUs: accelerate launch -m dreamsim_metric.cli train …",
         args=list(argv),
     )
-    from .loop import train  # after the command line is known to be right: it takes seconds to import
+    # After the command line is known to be right: it takes seconds to import.
+    from dreamsim_metric.training.loop import train
 
     folder = train(config)
     if os.environ.get("RANK", "0") != "0":  # one of several processes, of which one speaks

@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from ..models import Head
-from ..readers import Format
-from .losses import Loss
+from dreamsim_metric.models import Head
+from dreamsim_metric.readers import Format
+from dreamsim_metric.training.losses import Loss
 
 _HARMLESS = {"out", "resume", "save_every", "log_every", "log_with", "workers", "cpu"}  # do not touch the numbers
 

@@ -10,13 +10,13 @@ from typing import Any, cast
 
 import numpy as np
 
-from ..calibration import Curve, calibration_error, fit_left, fit_same, mirrored, reliability
-from ..datasets import Pairs, Triplets, check, on_common_pictures
-from ..distances import pair_distances
-from ..folders import write_file
-from ..metric import PerceptualMetric
-from ..models import ModelCard
-from ..scores import (
+from dreamsim_metric.calibration import Curve, calibration_error, fit_left, fit_same, mirrored, reliability
+from dreamsim_metric.datasets import Pairs, Triplets, check, on_common_pictures
+from dreamsim_metric.distances import pair_distances
+from dreamsim_metric.folders import write_file
+from dreamsim_metric.metric import PerceptualMetric
+from dreamsim_metric.models import ModelCard
+from dreamsim_metric.scores import (
     average_precision,
     bootstrap_interval,
     bootstrap_statistic,
@@ -26,8 +26,8 @@ from ..scores import (
     vote_agreement,
     vote_ceiling,
 )
-from .inputs import embed_files
-from .model import triplet_distances
+from dreamsim_metric.training.inputs import embed_files
+from dreamsim_metric.training.model import triplet_distances
 
 Row = dict[str, Any]
 
@@ -175,8 +175,8 @@ def write_report(folder: Path, judged: Judged, card: ModelCard, rows: list[Row],
     Raises:
         OSError: the disk is full or not writable.
     """
-    from .plots import draw_reliability
-    from .sheet import SheetRow, triplet_sheet
+    from dreamsim_metric.training.plots import draw_reliability
+    from dreamsim_metric.training.sheet import SheetRow, triplet_sheet
 
     folder.mkdir(parents=True, exist_ok=True)
     write_file(folder / "evaluation.json", (json.dumps({**about, "scores": rows}, indent=2) + "\n").encode())

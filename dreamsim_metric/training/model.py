@@ -9,16 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .. import __version__
-from ..adapters import add_lora
-from ..calibration import Curve
-from ..distances import pair_distances
-from ..folders import digest
-from ..heads import create_head
-from ..loading import read_bases
-from ..metric import PerceptualMetric
-from ..models import ModelCard
-from .config import Config
+from dreamsim_metric.adapters import add_lora
+from dreamsim_metric.calibration import Curve
+from dreamsim_metric.distances import pair_distances
+from dreamsim_metric.folders import digest
+from dreamsim_metric.heads import create_head
+from dreamsim_metric.loading import read_bases
+from dreamsim_metric.metric import PerceptualMetric
+from dreamsim_metric.models import ModelCard
+from dreamsim_metric.training.config import Config
+from dreamsim_metric.version import __version__
 
 
 class TripletModel(nn.Module):

@@ -9,8 +9,8 @@ import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
 
-from ..folders import write_file
-from .inputs import decode
+from dreamsim_metric.folders import write_file
+from dreamsim_metric.training.inputs import decode
 
 _SIDE, _GAP, _FRAME, _TEXT = 168, 14, 5, 15
 _PEOPLE, _METRIC, _INK, _PAPER = "#2a9d4a", "#e07b1a", "#222222", "#ffffff"

@@ -15,8 +15,7 @@ from torch import Tensor
 
 from benchmarks.metrics.base import Options
 from benchmarks.metrics.registry import find_metrics
-
-from .loop import batch, options, read_images, run
+from examples.mini_diffusion.loop import batch, options, read_images, run
 
 
 def network(size: int) -> AutoencoderKL:

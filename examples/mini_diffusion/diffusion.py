@@ -25,7 +25,7 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from .loop import batch, options, read_images, run
+from examples.mini_diffusion.loop import batch, options, read_images, run
 
 LENGTH = 32  # tokens of a prompt
 NOISE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}  # Stable Diffusion's

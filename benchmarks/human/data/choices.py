@@ -4,11 +4,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from benchmarks.human.sources import Source
+from benchmarks.human.tables import Judgements
 from dreamsim_metric import materials
 from dreamsim_metric.readers import Format, kinds, read_pairs, read_triplets
-
-from ..sources import Source
-from ..tables import Judgements
 
 
 def _read(format: Format | None, root: Path) -> Sequence[Judgements]:

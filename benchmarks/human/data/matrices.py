@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.human.sources import Source
+from benchmarks.human.tables import Dissimilarities
 from dreamsim_metric.rows import Row, assemble
-
-from ..sources import Source
-from ..tables import Dissimilarities
 
 
 def read_matrix(root: Path) -> Dissimilarities:

@@ -8,11 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.human.sources import Source
+from benchmarks.human.tables import Ratings
 from dreamsim_metric.csv_table import Record, RowError, Sheet, as_number
 from dreamsim_metric.rows import Row, assemble
-
-from ..sources import Source
-from ..tables import Ratings
 
 _PICTURES = (".bmp", ".png", ".jpg", ".jpeg")
 _LIVE = {"jp2k": 227, "jpeg": 233, "wn": 174, "gblur": 174, "fastfading": 174}  # in the order of its .mat files

@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.human.sources import Source
+from benchmarks.human.tables import OddOneOut
 from dreamsim_metric.rows import Row, assemble
-
-from ..sources import Source
-from ..tables import OddOneOut
 
 _TABLE = "things_valset.txt"
 _ENDINGS = (".png", ".jpg", ".jpeg")

@@ -10,7 +10,7 @@ from typing import Any
 import PIL.Image
 import torch
 
-from ..subjects import Subject, fill
+from benchmarks.personalization.subjects import Subject, fill
 
 PAPER = "paper"  # the preset of a configuration's own defaults: for Stable Diffusion 1.x
 FAMILY = "Stable Diffusion's family (1.x, 2.x, XL): a UNet on latents, told by CLIP's text encoders"

@@ -18,6 +18,9 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 
+from benchmarks.metrics.base import Metric, Options
+from benchmarks.metrics.registry import find_metrics
+from benchmarks.personalization.methods.likeness import similarities
 from data_tools.filtering import counted, frame, tally
 from data_tools.serving import free_port, start
 from data_tools.study import STUDY, Study
@@ -25,10 +28,6 @@ from data_tools.tables import ROLES, write_table
 from data_tools.votes import VOTES, read_responses
 from dreamsim_metric.csv_table import Sheet
 from dreamsim_metric.folders import write_file
-
-from ...metrics.base import Metric, Options
-from ...metrics.registry import find_metrics
-from .likeness import similarities
 
 Pictures = Sequence[PIL.Image.Image]
 PERSON, ANSWERS = "person", "file:"

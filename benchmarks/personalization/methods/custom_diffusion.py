@@ -13,14 +13,13 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from benchmarks.personalization.methods.base import PAPER, Method, Personalized, Sampling, check_family, own
+from benchmarks.personalization.methods.prior import class_pictures
+from benchmarks.personalization.methods.saved import read_config, write_config
+from benchmarks.personalization.methods.tokens import load_words, save_words, settle, with_words
+from benchmarks.personalization.methods.tuning import Denoiser, Example, Tuning, pick, tune
+from benchmarks.personalization.subjects import Subject
 from dreamsim_metric.folders import read_tensors, write_file
-
-from ..subjects import Subject
-from .base import PAPER, Method, Personalized, Sampling, check_family, own
-from .prior import class_pictures
-from .saved import read_config, write_config
-from .tokens import load_words, save_words, settle, with_words
-from .tuning import Denoiser, Example, Tuning, pick, tune
 
 WORD = "<new1>"
 FILE = "keys_values.safetensors"

@@ -19,19 +19,18 @@ import PIL.Image
 import torch
 from torch import Tensor
 
+from benchmarks.metrics.base import Metric, Options
+from benchmarks.metrics.registry import find_metrics
+from benchmarks.personalization.methods.base import PAPER, Method, Personalized, Sampling
+from benchmarks.personalization.methods.likeness import similarities
+from benchmarks.personalization.methods.plain import Plain
+from benchmarks.personalization.methods.saved import read_config, write_config
+from benchmarks.personalization.methods.textual_inversion import TEMPLATES
+from benchmarks.personalization.methods.tokens import load_words, save_words, settle, with_words
+from benchmarks.personalization.methods.tree import Node, draw_tree
+from benchmarks.personalization.methods.tuning import Denoiser, Example, Tuning, pick, tune
+from benchmarks.personalization.subjects import Subject, fill
 from dreamsim_metric.folders import write_file
-
-from ...metrics.base import Metric, Options
-from ...metrics.registry import find_metrics
-from ..subjects import Subject, fill
-from .base import PAPER, Method, Personalized, Sampling
-from .likeness import similarities
-from .plain import Plain
-from .saved import read_config, write_config
-from .textual_inversion import TEMPLATES
-from .tokens import load_words, save_words, settle, with_words
-from .tree import Node, draw_tree
-from .tuning import Denoiser, Example, Tuning, pick, tune
 
 _SEEDS = (4321, 95, 11, 87654)  # of the pictures that are compared, in the authors' code
 _CHOICE = "choice.json"

@@ -16,11 +16,19 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..subjects import Subject, fill
-from .base import PAPER, Method, Personalized, Sampling, check_family, own, text_parts
-from .prior import class_pictures
-from .saved import read_config, write_config
-from .tuning import Denoiser, Example, Tuning, pick, tune
+from benchmarks.personalization.methods.base import (
+    PAPER,
+    Method,
+    Personalized,
+    Sampling,
+    check_family,
+    own,
+    text_parts,
+)
+from benchmarks.personalization.methods.prior import class_pictures
+from benchmarks.personalization.methods.saved import read_config, write_config
+from benchmarks.personalization.methods.tuning import Denoiser, Example, Tuning, pick, tune
+from benchmarks.personalization.subjects import Subject, fill
 
 _LORA = {
     "unet": ["to_k", "to_q", "to_v", "to_out.0"],

@@ -21,16 +21,15 @@ import torch
 from torch import Tensor
 from torchvision.transforms import functional as TF
 
+from benchmarks.metrics.base import Options
+from benchmarks.personalization.methods.base import PAPER, Method, Personalized, Sampling, check_family
+from benchmarks.personalization.methods.choosers import Chooser, make_chooser
+from benchmarks.personalization.methods.fabric_attention import SELF, References, looking_at
+from benchmarks.personalization.methods.saved import FILE, read_config, write_config
+from benchmarks.personalization.methods.tuning import Denoiser
+from benchmarks.personalization.subjects import Prompt, Subject, fill
 from dreamsim_metric.folders import write_file
 from dreamsim_metric.images import to_pixels
-
-from ...metrics.base import Options
-from ..subjects import Prompt, Subject, fill
-from .base import PAPER, Method, Personalized, Sampling, check_family
-from .choosers import Chooser, make_chooser
-from .fabric_attention import SELF, References, looking_at
-from .saved import FILE, read_config, write_config
-from .tuning import Denoiser
 
 _LISTS = ("liked", "disliked", "references")
 _SAMPLING = Sampling()

@@ -10,9 +10,9 @@ from typing import Any
 
 import PIL.Image
 
-from ..subjects import Subject
-from .base import PAPER, Method, Personalized, Sampling, check_family, own
-from .saved import read_config, write_config
+from benchmarks.personalization.methods.base import PAPER, Method, Personalized, Sampling, check_family, own
+from benchmarks.personalization.methods.saved import read_config, write_config
+from benchmarks.personalization.subjects import Subject
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 import PIL.Image
 import torch
 
-from ...metrics.base import Features, Metric
+from benchmarks.metrics.base import Features, Metric
 
 _AT_ONCE = 8
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..subjects import Subject
-from .base import PAPER, Method, Personalized
-from .saved import read_config, write_config
+from benchmarks.personalization.methods.base import PAPER, Method, Personalized
+from benchmarks.personalization.methods.saved import read_config, write_config
+from benchmarks.personalization.subjects import Subject
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,9 @@ from typing import Any
 import PIL.Image
 from tqdm import tqdm
 
+from benchmarks.personalization.methods.base import Sampling
+from benchmarks.personalization.methods.plain import Plain
 from dreamsim_metric.folders import write_file
-
-from .base import Sampling
-from .plain import Plain
 
 
 def class_pictures(

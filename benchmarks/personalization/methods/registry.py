@@ -3,8 +3,16 @@
 import difflib
 from collections.abc import Sequence
 
-from . import custom_diffusion, decomposition, dreambooth, fabric, ip_adapter, plain, textual_inversion
-from .base import Method
+from benchmarks.personalization.methods import (
+    custom_diffusion,
+    decomposition,
+    dreambooth,
+    fabric,
+    ip_adapter,
+    plain,
+    textual_inversion,
+)
+from benchmarks.personalization.methods.base import Method
 
 METHODS: dict[str, Method] = {
     "plain": plain.METHOD,

@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
-from ..subjects import Subject, fill
-from .base import PAPER, Method, Personalized
-from .saved import read_config, write_config
-from .tokens import load_words, save_words, settle, with_words
-from .tuning import Denoiser, Example, Tuning, pick, tune
+from benchmarks.personalization.methods.base import PAPER, Method, Personalized
+from benchmarks.personalization.methods.saved import read_config, write_config
+from benchmarks.personalization.methods.tokens import load_words, save_words, settle, with_words
+from benchmarks.personalization.methods.tuning import Denoiser, Example, Tuning, pick, tune
+from benchmarks.personalization.subjects import Subject, fill
 
 WORD = "<subject>"
 TEMPLATES = (

@@ -22,10 +22,9 @@ from torchvision.transforms import functional as TF
 from torchvision.transforms.functional import InterpolationMode
 from tqdm import tqdm
 
+from benchmarks.personalization.methods.base import check_family
 from data_tools.pipelines import freeze
 from dreamsim_metric.images import to_pixels
-
-from .base import check_family
 
 STATE = "state.pt"
 
