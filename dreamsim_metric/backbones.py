@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dreamsim_metric.card import Branch
 from dreamsim_metric.inference import CPU_BATCH, for_inference
 from dreamsim_metric.mobilenet import MobileNetV2
-from dreamsim_metric.models import Branch
 
 _VARIANCE_FLOOR = 1e-5  # keeps the gradient of the standard deviation finite on constant feature maps
 

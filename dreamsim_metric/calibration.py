@@ -4,44 +4,17 @@ A curve gives the probability of an answer for a distance. How good it is, is sh
 which it gives 70 %, 70 % should come out so.
 """
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from dreamsim_metric.card import Curve
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import Tensor
 
 _MOST_LAPSES = 0.1  # Wichmann & Hill (2001) advise a small bound: the rate of slips of attention
 _STEEPEST = 1e-3  # of the spread of the distances: what a metric that is always right would get, not 0
 _FLATTEST = 1e3  # of the same: a metric that tells nothing would get infinity
 _FOLDS = 5
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A psychometric function, `P(x) = lapse / 2 + (1 − lapse) · sigmoid((threshold − x) / scale)`.
-
-    Wichmann & Hill, The psychometric function I, 2001, equation 1, with lapses that are guesses.
-
-    Attributes:
-        threshold: the x of even odds.
-        scale: how far x has to change for the odds to change by a factor e.
-        lapse: share of answers that have nothing to do with the pictures.
-        judgements: single answers that it was fitted to.
-        data: data set and split that they are of.
-        error: expected calibration error on judgements left out of the fit, by five-fold cross-fitting.
-    """
-
-    threshold: float
-    scale: float
-    lapse: float
-    judgements: int
-    data: str
-    error: float
-
-    def __call__(self, x: "Tensor") -> "Tensor":
-        """Probabilities of any shape of x."""
-        return self.lapse / 2 + (1 - self.lapse) * ((self.threshold - x) / self.scale).sigmoid()
 
 
 def fit_same(distances: "np.ndarray", same: "np.ndarray", votes: "np.ndarray", data: str) -> Curve:

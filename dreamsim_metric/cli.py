@@ -9,10 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from dreamsim_metric.card import PRECISIONS, ModelCard
 from dreamsim_metric.command import run_command
 from dreamsim_metric.folders import CARD, MINI
 from dreamsim_metric.listing import find_pictures
-from dreamsim_metric.models import MODELS, PRECISIONS, ModelCard, list_models, unknown_model
+from dreamsim_metric.models import MODELS, list_models, unknown_model
 from dreamsim_metric.scoring_commands import add_scoring_commands, load_metric
 from dreamsim_metric.version import __version__
 from dreamsim_metric.weights import model_dir
@@ -163,7 +164,7 @@ def _difference(arguments: argparse.Namespace) -> list[Row]:
     import PIL.Image
     import PIL.ImageOps
 
-    from dreamsim_metric.attribution import overlay
+    from dreamsim_metric.difference import overlay
     from dreamsim_metric.folders import write_file
 
     metric = _scoring(arguments)["model"]

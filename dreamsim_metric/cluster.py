@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from dreamsim_metric.card import ModelCard
 from dreamsim_metric.connection import Attempts, Pool, connected, fitting_pool, machines, said
 from dreamsim_metric.embedding import Embedder, Embeddings, Options
 from dreamsim_metric.metric import PerceptualMetric
-from dreamsim_metric.models import ModelCard
 from dreamsim_metric.scoring import Embedded, to_table
 from dreamsim_metric.shards import (
     SETTINGS,

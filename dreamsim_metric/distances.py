@@ -21,6 +21,13 @@ def pair_distances(u: Tensor, v: Tensor) -> Tensor:
     return d.masked_fill(d < _ROUNDING, 0)
 
 
+def triplet_distances(units: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """Unit embeddings `(U, D)` and `(N, 3)` positions → distances reference–left and reference–right, `(N,)` each."""
+    # index_select: the gradient of units[…] is summed in any order by several threads, and no run would repeat another.
+    reference, left, right = (units.index_select(0, index[:, i]) for i in range(3))
+    return pair_distances(reference, left), pair_distances(reference, right)
+
+
 def all_distances(u: Tensor, v: Tensor) -> Tensor:
     """`1 − cos` of all pairs of unit vectors `(N, D)` and `(M, D)` → `(N, M)`, a block of rows at a time.
 

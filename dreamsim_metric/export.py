@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from dreamsim_metric.card import ModelCard
 from dreamsim_metric.metric import PerceptualMetric
-from dreamsim_metric.models import ModelCard
 from dreamsim_metric.version import __version__
 from dreamsim_metric.weights import check_space
 

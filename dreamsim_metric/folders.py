@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dreamsim_metric.models import ModelCard
+from dreamsim_metric.card import ModelCard
 from dreamsim_metric.weights import check_space
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from dreamsim_metric.models import Head
+from dreamsim_metric.card import Head
 
 
 class ResidualMLP(nn.Module):

@@ -5,9 +5,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dreamsim_metric.calibration import Curve
+from dreamsim_metric.card import Curve, ModelCard
 from dreamsim_metric.folders import ADAPTER, ADAPTER_CONFIG, CARD, HEAD, WEIGHTS, write_folder
-from dreamsim_metric.models import ModelCard
 
 if TYPE_CHECKING:
     from dreamsim_metric.metric import PerceptualMetric

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from dreamsim_metric.adapters import merge_lora
+from dreamsim_metric.card import Branch, ModelCard
 from dreamsim_metric.folders import MINI, Tuned, digest, read_folder, write_folder
 from dreamsim_metric.hub import from_hub
 from dreamsim_metric.metric import PerceptualMetric
-from dreamsim_metric.models import MODELS, Branch, ModelCard, unknown_model
+from dreamsim_metric.models import MODELS, unknown_model
 from dreamsim_metric.official import read_release
 from dreamsim_metric.weights import downloads_dir, fetch, locked, model_dir
 

@@ -9,15 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dreamsim_metric.attribution import local_distances
 from dreamsim_metric.backbones import Backbone, resample_positions
+from dreamsim_metric.card import PRECISIONS, ModelCard
+from dreamsim_metric.difference import local_distances
 from dreamsim_metric.distances import pair_distances
 from dreamsim_metric.folders import write_folder
 from dreamsim_metric.heads import create_head
 from dreamsim_metric.hub import model_readme, push
 from dreamsim_metric.images import Pictures, to_pixels
 from dreamsim_metric.inference import full_precision
-from dreamsim_metric.models import PRECISIONS, ModelCard
 
 if TYPE_CHECKING:
     from dreamsim_metric.compiled import Compiled
@@ -248,7 +248,7 @@ class PerceptualMetric(nn.Module):
 
         Returns:
             `(N, S, S)` float32 in [0, 2], for the pictures squashed to the metric's size; exactly 0 where local
-            features are equal. `dreamsim_metric.attribution.overlay` draws it.
+            features are equal. `dreamsim_metric.difference.overlay` draws it.
 
         Raises:
             ValueError: unequal numbers, pictures that cannot be read, or a network without local features.
@@ -257,7 +257,7 @@ class PerceptualMetric(nn.Module):
         check_pairs(len(a), len(b))
         n = max(len(a), len(b))
         with full_precision(self.device, self._tf32):
-            return local_distances(self, a.expand(n, -1, -1, -1), b.expand(n, -1, -1, -1))
+            return local_distances(self.branches, a.expand(n, -1, -1, -1), b.expand(n, -1, -1, -1), self.card.center)
 
     def probability_same(self, a: Pictures, b: Pictures) -> Tensor:
         """How likely people are to judge two pictures the same, by the psychometric curve on the card.

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from dreamsim_metric.adapters import merge_lora
-from dreamsim_metric.models import OFFICIAL_TYPES, ModelCard
+from dreamsim_metric.card import ModelCard
+from dreamsim_metric.models import OFFICIAL_TYPES
 from dreamsim_metric.weights import downloads_dir, fetch
 
 _ADAPTER_PREFIX = "base_model.model.extractor_list."

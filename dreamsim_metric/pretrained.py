@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from dreamsim_metric.backbones import Backbone, create_network, read_only_for
-from dreamsim_metric.models import IMAGENET, Branch, Feature, ModelCard, unknown_model
+from dreamsim_metric.card import Branch, Feature, ModelCard
+from dreamsim_metric.models import IMAGENET, unknown_model
 
 State = dict[str, Tensor]
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from timm.models.vision_transformer import Attention, Block, VisionTransformer
 from torch import Tensor, nn
 
-from dreamsim_metric.models import Branch
+from dreamsim_metric.card import Branch
 from dreamsim_metric.onednn import linear
 
 

@@ -16,7 +16,7 @@ import platformdirs
 from filelock import FileLock
 from tqdm import tqdm
 
-from dreamsim_metric.models import Download
+from dreamsim_metric.card import Download
 
 _CHUNK = 1 << 20
 _TIMEOUT = 60  # seconds without a byte

@@ -8,8 +8,8 @@ import PIL.Image
 import torch
 
 from dreamsim_metric.backbones import Backbone
+from dreamsim_metric.card import Branch, ModelCard
 from dreamsim_metric.metric import PerceptualMetric
-from dreamsim_metric.models import Branch, ModelCard
 
 HALF = (0.5, 0.5, 0.5)
 NETWORKS = {

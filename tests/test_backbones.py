@@ -8,7 +8,8 @@ from torch import nn
 
 from dreamsim_metric import load
 from dreamsim_metric.backbones import Backbone, resample_positions
-from dreamsim_metric.models import IMAGENET, Branch
+from dreamsim_metric.card import Branch
+from dreamsim_metric.models import IMAGENET
 from dreamsim_metric.vision_transformer import ClassTokenBlock
 from tests.pictures import PHOTOGRAPHS
 

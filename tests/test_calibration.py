@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
-from dreamsim_metric.calibration import Curve, calibration_error, fit_left, fit_same, mirrored, reliability
+from dreamsim_metric.calibration import calibration_error, fit_left, fit_same, mirrored, reliability
+from dreamsim_metric.card import Curve
 
 
 def answers(probability, votes=5, seed=0):

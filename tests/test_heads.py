@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from dreamsim_metric import load
+from dreamsim_metric.card import Branch, Head, ModelCard
 from dreamsim_metric.folders import MINI, read_card
 from dreamsim_metric.heads import create_head
 from dreamsim_metric.metric import PerceptualMetric
-from dreamsim_metric.models import Branch, Head, ModelCard
 from dreamsim_metric.training.config import presets
 
 

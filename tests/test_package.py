@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 import dreamsim_metric
-from dreamsim_metric.models import MODELS, Branch, ModelCard
+from dreamsim_metric.card import Branch, ModelCard
+from dreamsim_metric.models import MODELS
 
 ROOT = Path(__file__).parents[1]
 ORDER = ["dreamsim_metric", "data_tools", "benchmarks"]  # each may import those before it

@@ -23,7 +23,7 @@ from benchmarks.personalization.scoring import PICTURE_COLUMNS, score
 from benchmarks.personalization.subjects import read_subjects
 from dreamsim_metric import distance, distance_matrix, load
 from dreamsim_metric.cache import Cache
-from dreamsim_metric.calibration import Curve
+from dreamsim_metric.card import Curve
 from dreamsim_metric.images import to_pixels
 from tests.layouts import picture
 

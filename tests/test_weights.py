@@ -17,8 +17,9 @@ import pytest
 import torch
 
 from dreamsim_metric import cli, weights
+from dreamsim_metric.card import Download
 from dreamsim_metric.folders import write_folder
-from dreamsim_metric.models import MODELS, Download
+from dreamsim_metric.models import MODELS
 from dreamsim_metric.weights import cache_dir, fetch, locked, model_dir
 
 CONTENT = bytes(range(256)) * 12_000  # 3 MB: several chunks

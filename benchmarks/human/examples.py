@@ -11,7 +11,7 @@ from benchmarks.human.scoring import errors
 from benchmarks.human.sources import Part
 from benchmarks.metrics.base import Metric, Unmeasurable
 from benchmarks.thumbnails import thumbnail
-from dreamsim_metric.attribution import overlay
+from dreamsim_metric.difference import overlay
 from dreamsim_metric.images import to_pixels
 
 HARDEST, DISPUTED = "hardest", "disputed"

@@ -9,7 +9,7 @@ from torchvision.transforms.functional import InterpolationMode
 
 from benchmarks.metrics.base import Features, Maker, Metric, MetricCard, Options, Picture, Unmeasurable
 from dreamsim_metric import PerceptualMetric, load
-from dreamsim_metric.attribution import local_distances
+from dreamsim_metric.difference import local_distances
 from dreamsim_metric.distances import pair_distances
 from dreamsim_metric.images import to_pixels
 
@@ -58,7 +58,7 @@ class Embedding(Metric):
     def difference_map(self, a: Tensor, b: Tensor) -> Tensor:
         pair = (pixels[None].to(self.device) for pixels in (a, b))
         try:
-            return local_distances(self.metric, *pair)[0].cpu()
+            return local_distances(self.metric.branches, *pair, self.metric.card.center)[0].cpu()
         except ValueError as error:  # a network without local features
             raise Unmeasurable(str(error)) from error
 

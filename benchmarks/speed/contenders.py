@@ -18,9 +18,10 @@ from benchmarks.speed.machine import has_bfloat16
 from benchmarks.speed.releases import kept_release, load_released
 from dreamsim_metric import PerceptualMetric, load
 from dreamsim_metric.backbones import Backbone, create_network, read_only_for
+from dreamsim_metric.card import PRECISIONS, ModelCard
 from dreamsim_metric.distances import pair_distances
 from dreamsim_metric.export import export
-from dreamsim_metric.models import MODELS, PRECISIONS, ModelCard
+from dreamsim_metric.models import MODELS
 
 Compare = Callable[[Tensor, Tensor], Tensor]
 

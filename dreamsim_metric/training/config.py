@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from dreamsim_metric.models import Head
+from dreamsim_metric.card import Head
 from dreamsim_metric.readers import Format
 from dreamsim_metric.training.losses import Loss
 

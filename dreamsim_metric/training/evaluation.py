@@ -10,12 +10,12 @@ from typing import Any, cast
 
 import numpy as np
 
-from dreamsim_metric.calibration import Curve, calibration_error, fit_left, fit_same, mirrored, reliability
+from dreamsim_metric.calibration import calibration_error, fit_left, fit_same, mirrored, reliability
+from dreamsim_metric.card import Curve, ModelCard
 from dreamsim_metric.datasets import Pairs, Triplets, check, on_common_pictures
-from dreamsim_metric.distances import pair_distances
+from dreamsim_metric.distances import pair_distances, triplet_distances
 from dreamsim_metric.folders import write_file
 from dreamsim_metric.metric import PerceptualMetric
-from dreamsim_metric.models import ModelCard
 from dreamsim_metric.scores import (
     average_precision,
     bootstrap_interval,
@@ -27,7 +27,6 @@ from dreamsim_metric.scores import (
     vote_ceiling,
 )
 from dreamsim_metric.training.inputs import embed_files
-from dreamsim_metric.training.model import triplet_distances
 
 Row = dict[str, Any]
 

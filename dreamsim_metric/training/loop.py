@@ -21,6 +21,7 @@ from tqdm import tqdm
 from dreamsim_metric.adapters import adapter_state, set_dropout
 from dreamsim_metric.calibration import fit_left
 from dreamsim_metric.datasets import Triplets, check, on_common_pictures
+from dreamsim_metric.distances import triplet_distances
 from dreamsim_metric.folders import Tuned, write_tuned
 from dreamsim_metric.readers import read_triplets
 from dreamsim_metric.scores import majority_agreement, vote_agreement
@@ -28,14 +29,7 @@ from dreamsim_metric.training.checkpoints import Run, optimizer_tensors, restore
 from dreamsim_metric.training.config import Config
 from dreamsim_metric.training.inputs import pick, write_features, write_pixels
 from dreamsim_metric.training.losses import bradley_terry, hinge
-from dreamsim_metric.training.model import (
-    TripletModel,
-    head_state,
-    trained,
-    triplet_distances,
-    tuned_card,
-    tuned_metric,
-)
+from dreamsim_metric.training.model import TripletModel, head_state, trained, tuned_card, tuned_metric
 
 _EVALUATED = 64  # pictures embedded at once without gradients
 

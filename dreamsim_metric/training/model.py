@@ -10,13 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dreamsim_metric.adapters import add_lora
-from dreamsim_metric.calibration import Curve
-from dreamsim_metric.distances import pair_distances
+from dreamsim_metric.card import Curve, ModelCard
+from dreamsim_metric.distances import triplet_distances
 from dreamsim_metric.folders import digest
 from dreamsim_metric.heads import create_head
 from dreamsim_metric.loading import read_bases
 from dreamsim_metric.metric import PerceptualMetric
-from dreamsim_metric.models import ModelCard
 from dreamsim_metric.training.config import Config
 from dreamsim_metric.version import __version__
 
@@ -48,13 +47,6 @@ class TripletModel(nn.Module):
         """A training step: inputs and `(B, 3)` positions of reference, left and right → two distances `(B,)`."""
         units = self.metric.to_unit(F.dropout(self.features(inputs), self.dropout))
         return triplet_distances(units, index)
-
-
-def triplet_distances(units: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-    """Unit embeddings `(U, D)` and `(N, 3)` positions → distances reference–left and reference–right, `(N,)` each."""
-    # index_select: the gradient of units[…] is summed in any order by several threads, and no run would repeat another.
-    reference, left, right = (units.index_select(0, index[:, i]) for i in range(3))
-    return pair_distances(reference, left), pair_distances(reference, right)
 
 
 def tuned_metric(config: Config) -> tuple[ModelCard, PerceptualMetric, dict[str, Any] | None]:

@@ -1,15 +1,13 @@
 """Where two pictures differ to a metric: the distance of local features, place by place, and a picture of it."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import PIL.Image
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from dreamsim_metric.metric import PerceptualMetric
 
 # Dark violet over red to pale yellow: lightness grows evenly, so that it reads in grey and to the colour-blind too.
 _COLOURS = np.array(
@@ -20,24 +18,25 @@ _COLOURS = np.array(
 )
 
 
-def local_distances(metric: "PerceptualMetric", a: Tensor, b: Tensor) -> Tensor:
+def local_distances(branches: Iterable[Any], a: Tensor, b: Tensor, center: bool) -> Tensor:
     """`1 − cos` of local features at each place; see `PerceptualMetric.difference_map`.
 
     Args:
-        metric: whose branches give the features.
+        branches: backbones of a metric, whose local features are compared.
         a, b: `(N, 3, S, S)` in [0, 1], as `preprocess` gives them.
+        center: whether each feature's own mean is taken from it first, as the card says.
 
     Returns:
         `(N, S, S)` float32 in [0, 2].
     """
-    size = metric.card.image_size
+    size = a.shape[-1]
     parts = []
-    for branch in metric.branches:
-        grids = branch.local_features(torch.cat([a, b]))  # type: ignore[operator]  # a Backbone
+    for branch in branches:
+        grids = branch.local_features(torch.cat([a, b]))
         found = []
         for grid in grids:  # 2N x D x h x w
             grid = grid.float()
-            if metric.card.center:
+            if center:
                 grid = grid - grid.mean(1, keepdim=True)
             u, v = F.normalize(grid, dim=1).split([len(a), len(b)])
             d = (u - v).square().sum(1, keepdim=True) / 2
