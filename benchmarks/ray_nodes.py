@@ -17,7 +17,7 @@ from dreamsim_metric import load
 from dreamsim_metric.cluster import make_shards
 from dreamsim_metric.connection import Pool, connected
 from dreamsim_metric.embedding import Options
-from dreamsim_metric.listing import find_pictures
+from dreamsim_metric.files.pictures import find_pictures
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.shards import begin
 

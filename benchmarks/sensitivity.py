@@ -14,7 +14,7 @@ import torch
 from benchmarks.changes import CHANGES, Image, Scene, changed
 from benchmarks.metrics.base import Features, Maker, Metric, Options, Unmeasurable
 from benchmarks.thumbnails import thumbnail
-from dreamsim_metric.folders import write_files
+from dreamsim_metric.files.write import write_files
 
 TABLE, PICTURES, SETTINGS = "sensitivity.parquet", "sensitivity-pictures.parquet", "sensitivity.json"
 

@@ -18,7 +18,7 @@ from data_tools.filtering import counted, frame, keep, tally
 from data_tools.simulation import BUILD
 from data_tools.study import Item, Study
 from data_tools.votes import read_responses
-from dreamsim_metric.folders import write_file
+from dreamsim_metric.files.write import write_file
 
 SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}  # of the pictures' prompts; NIGHTS has 80 : 10 : 10 of its triplets
 

@@ -27,7 +27,7 @@ from tqdm import tqdm
 from data_tools.manifest import Row, append_rows, open_run, read_rows, replace_rows
 from data_tools.pipelines import DTYPES, Model, load_model, versions
 from data_tools.tables import ROLES, groups, outcomes, write_table
-from dreamsim_metric.folders import write_file
+from dreamsim_metric.files.write import write_file
 
 ATTEMPTS = 3  # seeds tried for a picture that comes out blank or like another
 BLANK = 1.0  # standard deviation, of 255, below which a picture shows nothing

@@ -12,7 +12,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from dreamsim_metric.folders import write_file
+from dreamsim_metric.files.write import write_file
 
 SETTINGS, MANIFEST = "settings.json", "manifest.jsonl"
 Row = dict[str, Any]

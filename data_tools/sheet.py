@@ -10,7 +10,7 @@ import PIL.ImageFont
 
 from data_tools.manifest import read_rows, read_settings
 from data_tools.tables import groups, outcomes
-from dreamsim_metric.folders import write_file
+from dreamsim_metric.files.write import write_file
 
 _GAP, _TEXT, _INK, _PAPER = 8, 13, "#222222", "#ffffff"
 

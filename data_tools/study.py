@@ -11,8 +11,8 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from data_tools.tables import PAIRS, TRIPLETS
-from dreamsim_metric.csv_table import Sheet
-from dreamsim_metric.folders import write_file
+from dreamsim_metric.files.table import Sheet
+from dreamsim_metric.files.write import write_file
 
 STUDY = "study.json"
 Task = Literal["2afc", "jnd"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from data_tools.manifest import Row
-from dreamsim_metric.folders import write_file
+from dreamsim_metric.files.write import write_file
 
 ROLES = ("ref", "left", "right")
 TRIPLETS, PAIRS = "triplets.csv", "pairs.csv"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dreamsim_metric.csv_table import RowError
+from dreamsim_metric.files.table import RowError
 from dreamsim_metric.rows import Row
 
 PICTURES = (".png", ".jpg", ".jpeg")

@@ -11,8 +11,8 @@ from typing import Any
 
 from dreamsim_metric.card import PRECISIONS, ModelCard
 from dreamsim_metric.command import run_command
+from dreamsim_metric.files.pictures import find_pictures
 from dreamsim_metric.folders import CARD, MINI
-from dreamsim_metric.listing import find_pictures
 from dreamsim_metric.models import MODELS, list_models, unknown_model
 from dreamsim_metric.scoring_commands import add_scoring_commands, load_metric
 from dreamsim_metric.version import __version__
@@ -165,7 +165,7 @@ def _difference(arguments: argparse.Namespace) -> list[Row]:
     import PIL.ImageOps
 
     from dreamsim_metric.difference import overlay
-    from dreamsim_metric.folders import write_file
+    from dreamsim_metric.files.write import write_file
 
     metric = _scoring(arguments)["model"]
     found = metric.difference_map(arguments.a, arguments.b)[0]

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from dreamsim_metric.card import ModelCard
 from dreamsim_metric.connection import Attempts, Pool, connected, fitting_pool, machines, said
 from dreamsim_metric.embedding import Embedder, Embeddings, Options
+from dreamsim_metric.files.store import is_file, is_url, location
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.scoring import Embedded, to_table
 from dreamsim_metric.shards import (
@@ -31,7 +32,6 @@ from dreamsim_metric.shards import (
     unreadable_in,
     write_shard,
 )
-from dreamsim_metric.storage import is_file, is_url, location
 from dreamsim_metric.weights import cache_dir
 
 Row = dict[str, Any]

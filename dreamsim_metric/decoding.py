@@ -1,12 +1,10 @@
 """Files → pixels → device, in threads and ahead of the model, with what cannot be read beside what can."""
 
-import hashlib
 import io
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast, get_args
@@ -26,51 +24,6 @@ _END_OF_IMAGE = b"\xff\xd9"  # of a JPEG; one without it is cut off, which Pillo
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-
-@dataclass(frozen=True)
-class Content:
-    """What a file holds.
-
-    Attributes:
-        file: its name.
-        sha256: of its bytes; empty where it cannot be read.
-        data: its bytes.
-        error: why it cannot be read.
-    """
-
-    file: str
-    sha256: str = ""
-    data: bytes = b""
-    error: Exception | None = None
-
-
-def read_local(file: str) -> bytes:
-    """The bytes of a file on this machine.
-
-    Raises:
-        FileNotFoundError, ValueError, OSError: none, a folder, unreadable; the message names it.
-    """
-    path = Path(file)
-    if path.is_dir():
-        raise ValueError(f"{file} is a folder; expected a picture file")
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"no such picture: {file}") from error
-    except OSError as error:
-        raise OSError(f"{file} cannot be read ({error.strerror or error})") from error
-
-
-def read_content(file: str, read: Callable[[str], bytes] = read_local) -> Content:
-    """Read a file; what goes wrong is in `error`."""
-    try:
-        data = read(file)
-        if not data:
-            raise ValueError(f"{file} is an empty file (0 bytes); expected a picture")
-    except Exception as error:  # a store's own errors too
-        return Content(file, error=error)
-    return Content(file, hashlib.sha256(data).hexdigest(), data)
 
 
 def decode(data: bytes, file: str, size: int | None, decoder: str = "pillow", device: str = "cpu") -> Tensor:

@@ -12,7 +12,6 @@ from tqdm import tqdm
 
 from dreamsim_metric.cache import Cache, key
 from dreamsim_metric.decoding import (
-    Content,
     NotOnDeviceError,
     ToDevice,
     check_decoder,
@@ -20,11 +19,10 @@ from dreamsim_metric.decoding import (
     decoder_version,
     in_order,
     on_host,
-    read_content,
     worker_count,
 )
+from dreamsim_metric.files.store import Content, read, read_content
 from dreamsim_metric.metric import PerceptualMetric
-from dreamsim_metric.storage import read
 
 _SAVED = 8  # batches after which the cache is written
 

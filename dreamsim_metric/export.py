@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from dreamsim_metric.card import ModelCard
+from dreamsim_metric.files.write import check_space
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.version import __version__
-from dreamsim_metric.weights import check_space
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram

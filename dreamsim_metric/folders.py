@@ -9,16 +9,14 @@
 import errno
 import hashlib
 import json
-import os
 import shutil
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dreamsim_metric.card import ModelCard
-from dreamsim_metric.weights import check_space
+from dreamsim_metric.files.write import check_space, write_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -159,35 +157,6 @@ def write_tuned(folder: Path, card: ModelCard, tuned: Tuned) -> None:
     if tuned.head:
         write_file(folder / HEAD, save({name: tensor.contiguous() for name, tensor in tuned.head.items()}, metadata))
     write_file(folder / CARD, card.to_json().encode())
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """`write_files` of one."""
-    write_files({path: data})
-
-
-def write_files(files: Mapping[Path, bytes]) -> None:
-    """Write or replace files that belong together: a process killed or a disk full meanwhile leaves what was there.
-
-    Raises:
-        OSError: the disk is full or not writable.
-    """
-    beside = {path: path.with_name(f".{path.name}.part") for path in files}
-    path = next(iter(files))
-    try:
-        for path, data in files.items():
-            with open(beside[path], "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())  # else a power cut could leave an empty file under the final name
-        for path in files:
-            beside[path].replace(path)
-    except OSError as error:
-        for part in beside.values():
-            part.unlink(missing_ok=True)
-        raise OSError(
-            error.errno, f"cannot write {path} ({error.strerror}); what was there before is intact: make room"
-        ) from error
 
 
 def digest(state: dict[str, "Tensor"]) -> str:

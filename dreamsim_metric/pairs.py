@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
-from dreamsim_metric.csv_table import Record, Sheet
-from dreamsim_metric.listing import find_pictures
-from dreamsim_metric.storage import relative
+from dreamsim_metric.files.pictures import find_pictures
+from dreamsim_metric.files.store import relative
+from dreamsim_metric.files.table import Record, Sheet
 
 COLUMNS = (("a", "b"), ("reference", "picture"))
 _ADDED = "distance"

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from dreamsim_metric import bapps, materials
-from dreamsim_metric.csv_table import Record, RowError, Sheet, as_number
 from dreamsim_metric.datasets import Pairs, Triplets
+from dreamsim_metric.files.table import Record, RowError, Sheet, as_number
 from dreamsim_metric.rows import Row, assemble
 
 Format = Literal["nights", "table", "bapps", "materials"]

@@ -14,10 +14,10 @@ from tqdm import tqdm
 from dreamsim_metric.cache import Cache
 from dreamsim_metric.distances import pair_distances
 from dreamsim_metric.embedding import Embedder, Embeddings, Options
+from dreamsim_metric.files.store import location
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.neighbours import groups, nearest, within
 from dreamsim_metric.shards import SHARD_SIZE, begin, is_whole, shard_file, unreadable_in, write_shard
-from dreamsim_metric.storage import location
 
 if TYPE_CHECKING:
     import pyarrow
@@ -122,7 +122,7 @@ def embed_folder(
     A run that was stopped goes on with the first shard that is not there, and ends with the same bytes.
 
     Args:
-        files: names, as `dreamsim_metric.listing.find_pictures` lists them.
+        files: names, as `dreamsim_metric.files.pictures.find_pictures` lists them.
         out: folder, on this machine or a URL (see `storage`), for `settings.json` and `embeddings-00000.parquet` …,
             whose columns are those of `embed_shard`.
         metric, cache, options: as for `embed_files`.

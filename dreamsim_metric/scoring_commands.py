@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dreamsim_metric.folders import write_file
+from dreamsim_metric.files.write import write_file
 
 if TYPE_CHECKING:
     from dreamsim_metric.cache import Cache
@@ -94,9 +94,9 @@ def add_scoring_commands(command: Adder, scoring: argparse.ArgumentParser) -> No
 def _score(arguments: argparse.Namespace) -> list[Row]:
     import numpy as np
 
+    from dreamsim_metric.files.store import location
     from dreamsim_metric.pairs import pair_folders, read_pairs
     from dreamsim_metric.scoring import distances_of
-    from dreamsim_metric.storage import location
 
     _check_table(arguments.out)
     if len(arguments.pairs) > 2:
@@ -129,7 +129,7 @@ def _score(arguments: argparse.Namespace) -> list[Row]:
 
 
 def _embed(arguments: argparse.Namespace) -> list[Row]:
-    from dreamsim_metric.listing import find_pictures
+    from dreamsim_metric.files.pictures import find_pictures
     from dreamsim_metric.scoring import embed_folder
 
     files = find_pictures(arguments.pictures, arguments.recursive)
@@ -155,7 +155,7 @@ def _embed(arguments: argparse.Namespace) -> list[Row]:
 
 
 def _rank(arguments: argparse.Namespace) -> list[Row]:
-    from dreamsim_metric.listing import find_pictures
+    from dreamsim_metric.files.pictures import find_pictures
     from dreamsim_metric.scoring import rank
 
     _check_table(arguments.out)
@@ -178,7 +178,7 @@ def _rank(arguments: argparse.Namespace) -> list[Row]:
 
 
 def _duplicates(arguments: argparse.Namespace) -> list[Row]:
-    from dreamsim_metric.listing import find_pictures
+    from dreamsim_metric.files.pictures import find_pictures
     from dreamsim_metric.scoring import duplicates
 
     _check_table(arguments.out)
@@ -234,8 +234,8 @@ def _prepared(arguments: argparse.Namespace) -> tuple[Any, "Cache | None", dict[
 
 def _shards(arguments: argparse.Namespace, prepared: tuple | None = None) -> "Embeddings | None":
     """The embeddings, where what is named is a folder of shards."""
+    from dreamsim_metric.files.store import location
     from dreamsim_metric.shards import check_settings, is_shards, read_shards
-    from dreamsim_metric.storage import location
 
     if len(arguments.pictures) > 1 or not is_shards(arguments.pictures[0]):
         return None

@@ -11,9 +11,9 @@ import torch
 
 from dreamsim_metric.decoding import decoder_version
 from dreamsim_metric.embedding import Embeddings
+from dreamsim_metric.files.store import is_file, location, write
 from dreamsim_metric.folders import digest
 from dreamsim_metric.metric import PerceptualMetric
-from dreamsim_metric.storage import is_file, location, write
 from dreamsim_metric.version import __version__
 
 if TYPE_CHECKING:

@@ -1,10 +1,8 @@
 """Find, fetch, verify and keep files of weights. Nothing here knows what is inside them."""
 
-import errno
 import hashlib
 import http.client
 import os
-import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -17,6 +15,7 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from dreamsim_metric.card import Download
+from dreamsim_metric.files.write import check_space
 
 _CHUNK = 1 << 20
 _TIMEOUT = 60  # seconds without a byte
@@ -160,17 +159,6 @@ def _chunks(response: Any) -> Iterator[bytes]:
             yield chunk
     except (OSError, http.client.HTTPException) as error:
         raise ConnectionError(f"the transfer broke off: {error or type(error).__name__}") from error
-
-
-def check_space(file: Path, needed: int) -> None:
-    """Raises `OSError` unless there is room for `needed` bytes where `file` is to be."""
-    free = shutil.disk_usage(file.parent).free
-    if free < needed:
-        raise OSError(
-            errno.ENOSPC,
-            f"{file.parent} has {free / 1e9:.2f} GB free and {needed / 1e9:.2f} GB are needed; "
-            "make room, or choose a larger disk (DREAMSIM_METRIC_CACHE for the cache)",
-        )
 
 
 def _verify(download: Download, part: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
-from dreamsim_metric.folders import write_file
+from dreamsim_metric.files.write import write_file
 from examples.mini.base import timm_names as mobilenet_names
 
 LITE0_DEPTHS = (1, 2, 2, 3, 3, 4, 1)  # blocks in each stage: timm nests them, the file counts through

@@ -19,9 +19,9 @@ import torch
 
 from dreamsim_metric import cli, cluster, connection, load
 from dreamsim_metric.connection import Pool, fitting_pool
+from dreamsim_metric.files.store import read
 from dreamsim_metric.scoring import embed_files, embed_folder
 from dreamsim_metric.shards import shard_file
-from dreamsim_metric.storage import read
 
 SHARD, SHARDS = 3, 30
 CLI = [sys.executable, "-m", "dreamsim_metric.cli"]

@@ -23,7 +23,7 @@ from benchmarks.human.sources import Part
 from benchmarks.human.tables import COMPARED
 from benchmarks.metrics.base import Maker, Metric, Options, Unmeasurable
 from dreamsim_metric.cache import Cache
-from dreamsim_metric.folders import write_files
+from dreamsim_metric.files.write import write_files
 
 SETTINGS = "settings.json"
 TABLES = ("metrics", "scores", "comparisons", "questions", "answers", "examples")

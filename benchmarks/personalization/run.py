@@ -39,7 +39,7 @@ from benchmarks.personalization.methods.base import Method, Personalized, Sampli
 from benchmarks.personalization.subjects import Subject
 from data_tools.manifest import Row, append_rows, open_run, read_rows
 from data_tools.pipelines import Model, load_model, versions
-from dreamsim_metric.folders import write_file
+from dreamsim_metric.files.write import write_file
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 

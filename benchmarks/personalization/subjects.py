@@ -17,7 +17,7 @@ from pathlib import Path
 
 import PIL.Image
 
-from dreamsim_metric.csv_table import Record, Sheet
+from dreamsim_metric.files.table import Record, Sheet
 
 DREAMBENCH = "prompts_and_classes.txt"
 SUBJECTS, PROMPTS = "subjects.csv", "prompts.csv"

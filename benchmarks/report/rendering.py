@@ -7,7 +7,7 @@ from typing import Any
 
 import jinja2
 
-from dreamsim_metric.folders import write_file
+from dreamsim_metric.files.write import write_file
 
 
 def write_page(template: str, shown: Mapping[str, Any], out: Path) -> Path:

@@ -16,7 +16,7 @@ from benchmarks.speed.groups import GROUPS
 from benchmarks.speed.machine import describe, short_name
 from benchmarks.speed.measure import Row, measure
 from benchmarks.speed.plan import Plan
-from dreamsim_metric.folders import write_files
+from dreamsim_metric.files.write import write_files
 
 TABLE, SETTINGS = "speed.parquet", "speed.json"
 

@@ -17,7 +17,8 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from dreamsim_metric.folders import read_tensors, write_file
+from dreamsim_metric.files.write import write_file
+from dreamsim_metric.folders import read_tensors
 from dreamsim_metric.training.config import Config
 
 CONFIG, LOG, LAST, METRICS = "config.json", "metrics.jsonl", "last.safetensors", "metrics.json"

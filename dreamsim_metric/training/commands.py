@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dreamsim_metric.folders import CARD, read_card, write_file
+from dreamsim_metric.files.write import write_file
+from dreamsim_metric.folders import CARD, read_card
 from dreamsim_metric.loading import default_model, load
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.readers import kinds, read_pairs, read_triplets

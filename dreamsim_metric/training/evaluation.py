@@ -14,7 +14,7 @@ from dreamsim_metric.calibration import calibration_error, fit_left, fit_same, m
 from dreamsim_metric.card import Curve, ModelCard
 from dreamsim_metric.datasets import Pairs, Triplets, check, on_common_pictures
 from dreamsim_metric.distances import pair_distances, triplet_distances
-from dreamsim_metric.folders import write_file
+from dreamsim_metric.files.write import write_file
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.scores import (
     average_precision,

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from dreamsim_metric.files.write import check_space
 from dreamsim_metric.images import to_pixels
 from dreamsim_metric.metric import PerceptualMetric
-from dreamsim_metric.weights import check_space
 
 _AHEAD = 4  # pictures decoded ahead, a worker: bounds the memory
 

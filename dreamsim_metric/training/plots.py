@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dreamsim_metric.folders import write_file
+from dreamsim_metric.files.write import write_file
 
 
 def draw_reliability(rows: Sequence[dict[str, Any]], error: float, path: Path, title: str) -> None:

@@ -9,7 +9,7 @@ import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
 
-from dreamsim_metric.folders import write_file
+from dreamsim_metric.files.write import write_file
 from dreamsim_metric.training.inputs import decode
 
 _SIDE, _GAP, _FRAME, _TEXT = 168, 14, 5, 15

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dreamsim_metric.folders import write_file
+from dreamsim_metric.files.write import write_file
 
 HELD = 20
 PATHS = ("ref_path", "left_path", "right_path")

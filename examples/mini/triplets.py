@@ -29,7 +29,7 @@ import torchvision
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from benchmarks.metrics.trunks import read_trunk
-from dreamsim_metric.folders import write_file
+from dreamsim_metric.files.write import write_file
 from dreamsim_metric.models import IMAGENET
 from dreamsim_metric.readers import read_triplets
 from dreamsim_metric.training.inputs import decode

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from dreamsim_metric.folders import write_file
+from dreamsim_metric.files.write import write_file
 
 
 def options(description: str) -> argparse.ArgumentParser:

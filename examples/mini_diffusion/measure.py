@@ -29,7 +29,7 @@ from torch import Tensor
 
 from data_tools.manifest import read_rows
 from dreamsim_metric import load
-from dreamsim_metric.folders import write_file
+from dreamsim_metric.files.write import write_file
 from dreamsim_metric.metric import PerceptualMetric
 
 Files = dict[str, list[Path]]

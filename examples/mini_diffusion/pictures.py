@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from dreamsim_metric.folders import write_file
+from dreamsim_metric.files.write import write_file
 
 SIZE = 64
 IMAGENET = {  # Tiny-ImageNet's class: its ImageNet name, then other words for it

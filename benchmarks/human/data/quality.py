@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.human.sources import Source
 from benchmarks.human.tables import Ratings
-from dreamsim_metric.csv_table import Record, RowError, Sheet, as_number
+from dreamsim_metric.files.table import Record, RowError, Sheet, as_number
 from dreamsim_metric.rows import Row, assemble
 
 _PICTURES = (".bmp", ".png", ".jpg", ".jpeg")

@@ -26,8 +26,8 @@ from data_tools.serving import free_port, start
 from data_tools.study import STUDY, Study
 from data_tools.tables import ROLES, write_table
 from data_tools.votes import VOTES, read_responses
-from dreamsim_metric.csv_table import Sheet
-from dreamsim_metric.folders import write_file
+from dreamsim_metric.files.table import Sheet
+from dreamsim_metric.files.write import write_file
 
 Pictures = Sequence[PIL.Image.Image]
 PERSON, ANSWERS = "person", "file:"

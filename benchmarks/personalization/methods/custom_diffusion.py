@@ -19,7 +19,8 @@ from benchmarks.personalization.methods.saved import read_config, write_config
 from benchmarks.personalization.methods.tokens import load_words, save_words, settle, with_words
 from benchmarks.personalization.methods.tuning import Denoiser, Example, Tuning, pick, tune
 from benchmarks.personalization.subjects import Subject
-from dreamsim_metric.folders import read_tensors, write_file
+from dreamsim_metric.files.write import write_file
+from dreamsim_metric.folders import read_tensors
 
 WORD = "<new1>"
 FILE = "keys_values.safetensors"

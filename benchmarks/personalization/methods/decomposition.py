@@ -30,7 +30,7 @@ from benchmarks.personalization.methods.tokens import load_words, save_words, se
 from benchmarks.personalization.methods.tree import Node, draw_tree
 from benchmarks.personalization.methods.tuning import Denoiser, Example, Tuning, pick, tune
 from benchmarks.personalization.subjects import Subject, fill
-from dreamsim_metric.folders import write_file
+from dreamsim_metric.files.write import write_file
 
 _SEEDS = (4321, 95, 11, 87654)  # of the pictures that are compared, in the authors' code
 _CHOICE = "choice.json"

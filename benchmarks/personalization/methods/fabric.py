@@ -28,7 +28,7 @@ from benchmarks.personalization.methods.fabric_attention import SELF, References
 from benchmarks.personalization.methods.saved import FILE, read_config, write_config
 from benchmarks.personalization.methods.tuning import Denoiser
 from benchmarks.personalization.subjects import Prompt, Subject, fill
-from dreamsim_metric.folders import write_file
+from dreamsim_metric.files.write import write_file
 from dreamsim_metric.images import to_pixels
 
 _LISTS = ("liked", "disliked", "references")

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from benchmarks.personalization.methods.base import Sampling
 from benchmarks.personalization.methods.plain import Plain
-from dreamsim_metric.folders import write_file
+from dreamsim_metric.files.write import write_file
 
 
 def class_pictures(

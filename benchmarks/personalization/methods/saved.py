@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from dreamsim_metric.folders import write_file
+from dreamsim_metric.files.write import write_file
 
 FILE = "method.json"
 

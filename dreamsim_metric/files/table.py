@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from dreamsim_metric.storage import is_url
+from dreamsim_metric.files.store import is_url
 
 _TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 

@@ -1,10 +1,13 @@
 """Files by name: on this machine's disks, or in a store that fsspec knows by a URL (s3://…, gs://…, sftp://…)."""
 
+import hashlib
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, cast
 
-from dreamsim_metric.folders import write_file
+from dreamsim_metric.files.write import write_file
 
 # A put is whole or not there, and a rename would be a copy.
 _OBJECT_STORES = ("abfs", "abfss", "adl", "az", "gcs", "gs", "oci", "oss", "r2", "s3", "s3a")
@@ -45,8 +48,6 @@ def read(name: str) -> bytes:
         FileNotFoundError, ValueError, OSError: none, a folder, unreadable; the message names it.
     """
     if not is_url(name):
-        from dreamsim_metric.decoding import read_local  # torch comes with it, which names alone do not need
-
         return read_local(name)
     try:
         return location(name).read_bytes()
@@ -106,3 +107,48 @@ def _store(url: str) -> tuple[Any, str]:
     from fsspec.core import url_to_fs
 
     return url_to_fs(url)
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a file holds.
+
+    Attributes:
+        file: its name.
+        sha256: of its bytes; empty where it cannot be read.
+        data: its bytes.
+        error: why it cannot be read.
+    """
+
+    file: str
+    sha256: str = ""
+    data: bytes = b""
+    error: Exception | None = None
+
+
+def read_local(file: str) -> bytes:
+    """The bytes of a file on this machine.
+
+    Raises:
+        FileNotFoundError, ValueError, OSError: none, a folder, unreadable; the message names it.
+    """
+    path = Path(file)
+    if path.is_dir():
+        raise ValueError(f"{file} is a folder; expected a picture file")
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"no such picture: {file}") from error
+    except OSError as error:
+        raise OSError(f"{file} cannot be read ({error.strerror or error})") from error
+
+
+def read_content(file: str, read: Callable[[str], bytes] = read_local) -> Content:
+    """Read a file; what goes wrong is in `error`."""
+    try:
+        data = read(file)
+        if not data:
+            raise ValueError(f"{file} is an empty file (0 bytes); expected a picture")
+    except Exception as error:  # a store's own errors too
+        return Content(file, error=error)
+    return Content(file, hashlib.sha256(data).hexdigest(), data)

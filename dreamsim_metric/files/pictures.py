@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
 
-from dreamsim_metric.storage import is_url, list_files, location
+from dreamsim_metric.files.store import is_url, list_files, location
 
 
 def find_pictures(given: Sequence[str], recursive: bool = False) -> list[str]:
