@@ -16,7 +16,7 @@ from dreamsim_metric.distances import pair_distances
 from dreamsim_metric.folders import write_folder
 from dreamsim_metric.heads import create_head
 from dreamsim_metric.hub import model_readme, push
-from dreamsim_metric.images import Pictures, to_pixels
+from dreamsim_metric.images.convert import Pictures, to_pixels
 from dreamsim_metric.inference import full_precision
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class PerceptualMetric(nn.Module):
     def preprocess(self, pictures: Pictures, *, check: bool = True) -> Tensor:
         """Anything image-like → `(N, 3, S, S)` float32 in [0, 1] on the metric's device.
 
-        See `dreamsim_metric.images.to_pixels` for what is accepted and what is raised. Mean and standard deviation
+        See `dreamsim_metric.images.convert.to_pixels` for what is accepted and what is raised. Mean and standard deviation
         are not applied here: each branch has its own.
         """
         if isinstance(pictures, Tensor) and pictures.device != self.device:

@@ -7,7 +7,7 @@ import torchmetrics
 from torch import Tensor
 from torchmetrics.utilities import dim_zero_cat
 
-from dreamsim_metric.images import Pictures
+from dreamsim_metric.images.convert import Pictures
 from dreamsim_metric.loading import load
 from dreamsim_metric.metric import PerceptualMetric
 

@@ -16,7 +16,7 @@ from benchmarks.metrics.lpips import LPIPS
 from benchmarks.metrics.registry import built_in, find_metrics
 from benchmarks.metrics.trunks import read_trunk
 from dreamsim_metric import load
-from dreamsim_metric.images import to_pixels
+from dreamsim_metric.images.convert import to_pixels
 from tests.judged import write_network
 from tests.trunks import write_dists, write_trunks
 

@@ -17,7 +17,7 @@ from benchmarks.metrics.base import Metric, MetricCard, Options
 from benchmarks.metrics.registry import find_metrics
 from benchmarks.sensitivity import ranking, run
 from dreamsim_metric import distance
-from dreamsim_metric.images import to_pixels
+from dreamsim_metric.images.convert import to_pixels
 from tests import layouts
 
 EXAMPLES = Path("examples")

@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from dreamsim_metric import embed
-from dreamsim_metric.decoding import NotOnDeviceError, ToDevice, decode, in_order
-from dreamsim_metric.images import to_pixels
+from dreamsim_metric.images.ahead import in_order
+from dreamsim_metric.images.convert import to_pixels
+from dreamsim_metric.images.decoding import decode
+from dreamsim_metric.images.device import NotOnDeviceError, ToDevice
 from dreamsim_metric.scoring import embed_files
 from tests.mixed import FILES, listed
 
@@ -54,7 +56,7 @@ def test_a_jpeg_that_the_device_will_not_decode_goes_through_pillow(metric, fold
     def refuse(encoded, device):
         refused.append(len(encoded))
 
-    monkeypatch.setattr("dreamsim_metric.decoding._by_torchvision", refuse)
+    monkeypatch.setattr("dreamsim_metric.images.decoding._by_torchvision", refuse)
     with pytest.raises(NotOnDeviceError):
         ToDevice(torch.device("cpu"), 224)([torch.zeros(9, dtype=torch.uint8)])
     broken = bytearray(Path(FILES[0]).read_bytes())

@@ -14,7 +14,7 @@ from dreamsim_metric import cli, load
 from dreamsim_metric.backbones import Backbone
 from dreamsim_metric.card import Branch, ModelCard
 from dreamsim_metric.difference import overlay
-from dreamsim_metric.images import to_pixels
+from dreamsim_metric.images.convert import to_pixels
 from dreamsim_metric.metric import PerceptualMetric
 from tests.judged import HALF, NETWORKS, write_network
 

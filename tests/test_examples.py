@@ -11,7 +11,7 @@ import torchvision
 from PIL import Image
 
 from dreamsim_metric import PerceptualMetric, load
-from dreamsim_metric.images import to_pixels
+from dreamsim_metric.images.convert import to_pixels
 from dreamsim_metric.models import IMAGENET
 from dreamsim_metric.readers import read_triplets
 from examples import timm_weights

@@ -7,7 +7,7 @@ import PIL.Image
 import pytest
 import torch
 
-from dreamsim_metric.images import batches, count, is_single, to_pixels
+from dreamsim_metric.images.convert import batches, count, is_single, to_pixels
 
 RANDOM = np.random.default_rng(0)
 HWC = RANDOM.integers(0, 256, (60, 47, 3), dtype=np.uint8)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dreamsim_metric import PerceptualMetric, load
 from dreamsim_metric.distances import all_distances, pair_distances
-from dreamsim_metric.images import to_pixels
+from dreamsim_metric.images.convert import to_pixels
 from examples.mini.base import timm_names
 from tests.pictures import PHOTOGRAPHS, natural_and_noise
 

@@ -9,7 +9,7 @@ import torch
 from benchmarks.speed.releases import load_released, write_release
 from dreamsim_metric import load
 from dreamsim_metric.card import Download
-from dreamsim_metric.images import to_pixels
+from dreamsim_metric.images.convert import to_pixels
 from dreamsim_metric.models import MODELS, OFFICIAL_TYPES
 from dreamsim_metric.weights import fetch
 from tests.pictures import natural_and_noise

@@ -24,7 +24,7 @@ from benchmarks.personalization.subjects import read_subjects
 from dreamsim_metric import distance, distance_matrix, load
 from dreamsim_metric.cache import Cache
 from dreamsim_metric.card import Curve
-from dreamsim_metric.images import to_pixels
+from dreamsim_metric.images.convert import to_pixels
 from tests.layouts import picture
 
 PROMPTS = {"a {} in the snow": "recontextualization", "a red {}": "property"}

@@ -7,7 +7,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dreamsim_metric.resize import _product, _rows_first, resize
+from dreamsim_metric.images.resizing import _product, _rows_first, resize
 
 SHAPES = [  # height, width, new height, new width
     (1, 1, 1, 1),

@@ -9,8 +9,8 @@ import torch
 
 from dreamsim_metric import distance, embed, load
 from dreamsim_metric.cache import Cache, key
-from dreamsim_metric.decoding import worker_count
 from dreamsim_metric.embedding import metric_key
+from dreamsim_metric.images.ahead import worker_count
 from dreamsim_metric.scoring import duplicates, embed_files, rank, score_pairs
 from tests.mixed import BAD, FILES, listed
 

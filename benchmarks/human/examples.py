@@ -12,7 +12,7 @@ from benchmarks.human.sources import Part
 from benchmarks.metrics.base import Metric, Unmeasurable
 from benchmarks.thumbnails import thumbnail
 from dreamsim_metric.difference import overlay
-from dreamsim_metric.images import to_pixels
+from dreamsim_metric.images.convert import to_pixels
 
 HARDEST, DISPUTED = "hardest", "disputed"
 COLUMNS = ("data", "split", "kind", "id", "why", "number", "picture", "map", "map_metric")

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from dreamsim_metric.cache import key
-from dreamsim_metric.decoding import decoder_version
-from dreamsim_metric.images import to_pixels
+from dreamsim_metric.images.convert import to_pixels
+from dreamsim_metric.images.decoding import decoder_version
 
 Features = tuple[Tensor, ...]
 Picture = Path | PIL.Image.Image

@@ -6,7 +6,7 @@ from torchvision.transforms import functional as TF
 from torchvision.transforms.functional import InterpolationMode
 
 from benchmarks.metrics.base import Features, Maker, Metric, MetricCard, Options, Picture
-from dreamsim_metric.images import to_pixels
+from dreamsim_metric.images.convert import to_pixels
 
 _NAMES = {"clip-t-b32": "ViT-B-32-quickgelu", "clip-t-l14": "ViT-L-14-quickgelu"}
 

@@ -11,7 +11,7 @@ from benchmarks.metrics.base import Features, Maker, Metric, MetricCard, Options
 from dreamsim_metric import PerceptualMetric, load
 from dreamsim_metric.difference import local_distances
 from dreamsim_metric.distances import pair_distances
-from dreamsim_metric.images import to_pixels
+from dreamsim_metric.images.convert import to_pixels
 
 
 class Embedding(Metric):

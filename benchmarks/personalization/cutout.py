@@ -7,7 +7,7 @@ import numpy as np
 import PIL.Image
 import PIL.ImageOps
 
-from dreamsim_metric.images import to_pixels
+from dreamsim_metric.images.convert import to_pixels
 
 GREY = 0.5  # of what is around
 _INSIDE = 128  # masks are white where the subject is; from this level on

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.personalization.subjects import PICTURES, Prompt, Subject
-from dreamsim_metric.images import to_pixels
+from dreamsim_metric.images.convert import to_pixels
 
 CLASS = "class"
 MASKS = "masks"

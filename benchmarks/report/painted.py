@@ -13,7 +13,7 @@ from benchmarks.personalization.subjects import PLACEHOLDER
 from benchmarks.report.examples import jpeg_uri
 from benchmarks.report.figures import number
 from benchmarks.thumbnails import thumbnail
-from dreamsim_metric.images import to_pixels
+from dreamsim_metric.images.convert import to_pixels
 
 _SIDE, _TREE = 112, 720  # pixels of thumbnails
 _PROMPTS = 4  # of a subject

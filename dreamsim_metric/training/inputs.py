@@ -13,7 +13,7 @@ import torch
 from tqdm import tqdm
 
 from dreamsim_metric.files.write import check_space
-from dreamsim_metric.images import to_pixels
+from dreamsim_metric.images.convert import to_pixels
 from dreamsim_metric.metric import PerceptualMetric
 
 _AHEAD = 4  # pictures decoded ahead, a worker: bounds the memory

@@ -29,7 +29,7 @@ from benchmarks.personalization.methods.saved import FILE, read_config, write_co
 from benchmarks.personalization.methods.tuning import Denoiser
 from benchmarks.personalization.subjects import Prompt, Subject, fill
 from dreamsim_metric.files.write import write_file
-from dreamsim_metric.images import to_pixels
+from dreamsim_metric.images.convert import to_pixels
 
 _LISTS = ("liked", "disliked", "references")
 _SAMPLING = Sampling()

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from benchmarks.personalization.methods.base import check_family
 from data_tools.pipelines import freeze
-from dreamsim_metric.images import to_pixels
+from dreamsim_metric.images.convert import to_pixels
 
 STATE = "state.pt"
 

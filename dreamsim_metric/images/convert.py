@@ -12,7 +12,7 @@ import PIL.ImageOps
 import torch
 from torch import Tensor
 
-from dreamsim_metric.resize import resize, resize_image
+from dreamsim_metric.images.resizing import resize, resize_image
 
 Picture = str | os.PathLike[str] | PIL.Image.Image | np.ndarray | Tensor
 Pictures = Picture | Sequence[Picture]

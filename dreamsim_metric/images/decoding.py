@@ -1,0 +1,94 @@
+"""Files → pixels → device, in threads and ahead of the model, with what cannot be read beside what can."""
+
+import io
+from typing import Any, Literal, get_args
+
+import PIL
+import PIL.Image
+import torch
+from torch import Tensor
+
+from dreamsim_metric.images.convert import from_encoded
+from dreamsim_metric.images.resizing import resize_levels
+
+Decoder = Literal["pillow", "torchvision"]
+DECODERS: tuple[str, ...] = get_args(Decoder)
+_ORIENTATION = 0x0112  # EXIF
+_END_OF_IMAGE = b"\xff\xd9"  # of a JPEG; one without it is cut off, which Pillow shall judge
+
+
+def decode(data: bytes, file: str, size: int | None, decoder: str = "pillow", device: str = "cpu") -> Tensor:
+    """An encoded picture → `(3, size, size)` uint8, squashed by Pillow's bicubic.
+
+    Args:
+        data: a picture file's bytes.
+        file: its name, for messages.
+        size: side of the result; None for the picture's own height and width.
+        decoder: `pillow`, the reference, or `torchvision` for JPEGs that are RGB or grey and not rotated by EXIF (all
+            others go through Pillow).
+        device: where the pixels are to be. For `torchvision` and CUDA a JPEG is left as it is, `(bytes,)` uint8, for
+            `to_device` to decode there.
+
+    Raises:
+        ValueError: it will not decode.
+    """
+    if decoder == "torchvision" and _is_plain_jpeg(data):
+        encoded = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+        if device.startswith("cuda"):
+            return encoded
+        pixels = _by_torchvision(encoded, "cpu")
+    else:
+        pixels = None
+    sides = None if size is None else (size, size)
+    if pixels is None:  # for Pillow, which also says what is wrong
+        pixels = from_encoded(io.BytesIO(data), file, sides)[0]
+    return pixels if sides is None else resize_levels(pixels, sides).contiguous()
+
+
+def _is_plain_jpeg(data: bytes) -> bool:
+    try:
+        with PIL.Image.open(io.BytesIO(data)) as image:
+            plain = image.format == "JPEG" and image.mode in ("RGB", "L") and image.getexif().get(_ORIENTATION, 1) == 1
+    except Exception:
+        return False
+    return plain and data.rstrip(b"\0").endswith(_END_OF_IMAGE)
+
+
+def _by_torchvision(encoded: Any, device: str) -> Any:
+    """One picture or a list of them; None where it fails."""
+    from torchvision.io import ImageReadMode, decode_jpeg
+
+    try:
+        return decode_jpeg(encoded, mode=ImageReadMode.RGB, device=device)
+    except RuntimeError:
+        return None
+
+
+def decoder_version(decoder: str) -> str:
+    """Name and version of what decodes: numbers depend on it."""
+    version = f"Pillow {PIL.__version__}"
+    if decoder == "torchvision":
+        import torchvision
+
+        version = f"torchvision {torchvision.__version__}, {version}"
+    return version
+
+
+def on_host(picture: Tensor, file: str) -> Tensor:
+    """What `decode` gave, decoded by Pillow if it was left as it was: `(3, H, W)` uint8.
+
+    Raises:
+        ValueError: it will not decode.
+    """
+    return picture if picture.ndim == 3 else from_encoded(io.BytesIO(picture.numpy().tobytes()), file)[0]
+
+
+def check_decoder(decoder: str) -> None:
+    """Raises `ValueError` unless there is such a decoder, and this installation has it."""
+    if decoder not in DECODERS:
+        raise ValueError(f"got decoder={decoder!r}; expected {' or '.join(map(repr, DECODERS))}")
+    if decoder == "torchvision":
+        import torchvision.io
+
+        if not hasattr(torchvision.io, "decode_jpeg"):  # deprecated since 0.29
+            raise ValueError(f"torchvision {torchvision.__version__} decodes no pictures; use decoder='pillow'")
