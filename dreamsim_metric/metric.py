@@ -9,18 +9,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dreamsim_metric.backbones import Backbone, resample_positions
 from dreamsim_metric.card import PRECISIONS, ModelCard
 from dreamsim_metric.difference import local_distances
 from dreamsim_metric.distances import pair_distances
 from dreamsim_metric.folders import write_folder
-from dreamsim_metric.heads import create_head
 from dreamsim_metric.hub import model_readme, push
 from dreamsim_metric.images.convert import Pictures, to_pixels
-from dreamsim_metric.inference import full_precision
+from dreamsim_metric.networks.backbone import Backbone, resample_positions
+from dreamsim_metric.networks.heads import create_head
+from dreamsim_metric.networks.inference import full_precision
 
 if TYPE_CHECKING:
-    from dreamsim_metric.compiled import Compiled
+    from dreamsim_metric.networks.compiled import Compiled
 
 
 class PerceptualMetric(nn.Module):
@@ -141,7 +141,7 @@ class PerceptualMetric(nn.Module):
         Raises:
             ValueError: sizes that are not ascending.
         """
-        from dreamsim_metric.compiled import Compiled  # the compiler takes seconds to import
+        from dreamsim_metric.networks.compiled import Compiled  # the compiler takes seconds to import
 
         self._compiled = Compiled(self.branches, buckets)
         return self

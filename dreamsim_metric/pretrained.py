@@ -7,9 +7,9 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from dreamsim_metric.backbones import Backbone, create_network, read_only_for
 from dreamsim_metric.card import Branch, Feature, ModelCard
 from dreamsim_metric.models import IMAGENET, unknown_model
+from dreamsim_metric.networks.backbone import Backbone, create_network, read_only_for
 
 State = dict[str, Tensor]
 

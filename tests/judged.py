@@ -7,9 +7,9 @@ import numpy as np
 import PIL.Image
 import torch
 
-from dreamsim_metric.backbones import Backbone
 from dreamsim_metric.card import Branch, ModelCard
 from dreamsim_metric.metric import PerceptualMetric
+from dreamsim_metric.networks.backbone import Backbone
 
 HALF = (0.5, 0.5, 0.5)
 NETWORKS = {

@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 
 from dreamsim_metric import cli, load
-from dreamsim_metric.backbones import Backbone
 from dreamsim_metric.card import Branch, ModelCard
 from dreamsim_metric.difference import overlay
 from dreamsim_metric.images.convert import to_pixels
 from dreamsim_metric.metric import PerceptualMetric
+from dreamsim_metric.networks.backbone import Backbone
 from tests.judged import HALF, NETWORKS, write_network
 
 PHOTOS = ("examples/astronaut.jpg", "examples/coffee.jpg")

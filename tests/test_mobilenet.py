@@ -4,10 +4,10 @@ import timm
 import torch
 from torch import nn
 
-from dreamsim_metric.backbones import create_network
 from dreamsim_metric.card import Branch
-from dreamsim_metric.mobilenet import MobileNetV2
 from dreamsim_metric.models import IMAGENET
+from dreamsim_metric.networks.backbone import create_network
+from dreamsim_metric.networks.mobilenet import MobileNetV2
 
 LAST = Branch("timm:mobilenetv2_100", "stages", *IMAGENET, {"num_classes": 0}, (("mean", -1), ("std", -1)))
 

@@ -17,11 +17,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.speed.machine import has_bfloat16
 from benchmarks.speed.releases import kept_release, load_released
 from dreamsim_metric import PerceptualMetric, load
-from dreamsim_metric.backbones import Backbone, create_network, read_only_for
 from dreamsim_metric.card import PRECISIONS, ModelCard
 from dreamsim_metric.distances import pair_distances
 from dreamsim_metric.export import export
 from dreamsim_metric.models import MODELS
+from dreamsim_metric.networks.backbone import Backbone, create_network, read_only_for
 
 Compare = Callable[[Tensor, Tensor], Tensor]
 

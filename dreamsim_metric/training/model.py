@@ -13,9 +13,9 @@ from dreamsim_metric.adapters import add_lora
 from dreamsim_metric.card import Curve, ModelCard
 from dreamsim_metric.distances import triplet_distances
 from dreamsim_metric.folders import digest
-from dreamsim_metric.heads import create_head
 from dreamsim_metric.loading import read_bases
 from dreamsim_metric.metric import PerceptualMetric
+from dreamsim_metric.networks.heads import create_head
 from dreamsim_metric.training.config import Config
 from dreamsim_metric.version import __version__
 

@@ -8,7 +8,7 @@ from timm.models.vision_transformer import Attention, Block, VisionTransformer
 from torch import Tensor, nn
 
 from dreamsim_metric.card import Branch
-from dreamsim_metric.onednn import linear
+from dreamsim_metric.networks.onednn import linear
 
 
 def cut(branch: Branch, network: nn.Module) -> nn.Module:

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dreamsim_metric.card import Branch
-from dreamsim_metric.inference import CPU_BATCH, for_inference
-from dreamsim_metric.mobilenet import MobileNetV2
+from dreamsim_metric.networks.inference import CPU_BATCH, for_inference
+from dreamsim_metric.networks.mobilenet import MobileNetV2
 
 _VARIANCE_FLOOR = 1e-5  # keeps the gradient of the standard deviation finite on constant feature maps
 
@@ -133,7 +133,7 @@ class Backbone(nn.Module):
             return [by_stage[stage].float() for _, stage in self.branch.stages]
         from timm.models.vision_transformer import VisionTransformer
 
-        from dreamsim_metric.vision_transformer import patch_tokens
+        from dreamsim_metric.networks.vision_transformer import patch_tokens
 
         if self.branch.network.startswith("open_clip:"):
             found = _open_clip_feature(self.network, x, "cls_patch" if self.branch.feature == "cls" else "patches")[
@@ -224,7 +224,7 @@ def read_only_for(branch: Branch, network: nn.Module) -> nn.Module:
     """Cut what the feature does not need; the names of what stays do not change."""
     if isinstance(network, MobileNetV2):
         return network
-    from dreamsim_metric.vision_transformer import cut
+    from dreamsim_metric.networks.vision_transformer import cut
 
     return cut(branch, network)
 

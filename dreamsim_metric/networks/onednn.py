@@ -1,7 +1,7 @@
 """Layers that are one oneDNN kernel with what follows them, and what oneDNN does faster than the usual kernels.
 
 The operators are those that PyTorch's compiler uses, and private: they may be missing or change. `products_by_onednn`
-and `dreamsim_metric.inference` look before they leave the plain ones.
+and `dreamsim_metric.networks.inference` look before they leave the plain ones.
 """
 
 import time

@@ -1,7 +1,7 @@
 """The same numbers sooner, where no gradient is asked for: the fastest kernels there are, found out and not assumed.
 
 Private operators of PyTorch are used where they are there and give the plain operators' numbers, else the plain ones
-(`dreamsim_metric.onednn`).
+(`dreamsim_metric.networks.onednn`).
 """
 
 import copy
@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import torch
 from torch import nn
 
-from dreamsim_metric.onednn import (
+from dreamsim_metric.networks.onednn import (
     attention_is_faster_in_steps,
     fuse_convolutions,
     fuse_linear,

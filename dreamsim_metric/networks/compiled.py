@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from timm.layers import Mlp, PatchEmbed
 from torch import Tensor, nn
 
-from dreamsim_metric.inference import share
+from dreamsim_metric.networks.inference import share
 
 _VERSIONS = 1024
 _CALL = 4  # pictures that would take as long as a call does by itself, about, whatever is in it
