@@ -235,7 +235,7 @@ def print_metrics(out: Path) -> None:
 
 def _data(arguments: argparse.Namespace) -> None:
     from benchmarks.human.sources import built_in, find_source, missing_rows
-    from dreamsim_metric.datasets import check
+    from dreamsim_metric.judgements.tables import check
 
     if arguments.name is None:
         width = max(map(len, built_in()))

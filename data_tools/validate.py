@@ -5,8 +5,8 @@ from typing import Any
 
 import PIL.Image
 
-from dreamsim_metric.datasets import Table, Triplets, check
-from dreamsim_metric.readers import kinds, read_pairs, read_triplets
+from dreamsim_metric.judgements.readers import kinds, read_pairs, read_triplets
+from dreamsim_metric.judgements.tables import Table, Triplets, check
 
 
 def validate(folder: Path) -> list[str]:

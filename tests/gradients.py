@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from safetensors.torch import save_file
 
-from dreamsim_metric.readers import read_triplets
+from dreamsim_metric.judgements.readers import read_triplets
 from dreamsim_metric.training import inputs, loop
 from dreamsim_metric.training.config import Config
 

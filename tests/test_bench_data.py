@@ -8,7 +8,7 @@ from benchmarks.human.data.matrices import read_matrix
 from benchmarks.human.data.quality import read_csiq, read_kadid10k, read_live, read_pipal, read_ratings, read_tid2013
 from benchmarks.human.data.things import read_things
 from benchmarks.human.sources import built_in, find_source, read_parts
-from dreamsim_metric.datasets import DataError, check
+from dreamsim_metric.judgements.tables import DataError, check
 from tests import layouts
 from tests.judged import write_pairs, write_triplets
 from tests.tables import relative, write

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
-from dreamsim_metric.calibration import calibration_error, fit_left, fit_same, mirrored, reliability
 from dreamsim_metric.card import Curve
+from dreamsim_metric.judgements.calibration import calibration_error, fit_left, fit_same, mirrored, reliability
 
 
 def answers(probability, votes=5, seed=0):

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dreamsim_metric.datasets import DataError, check
-from dreamsim_metric.readers import read_pairs, read_triplets
+from dreamsim_metric.judgements.readers import read_pairs, read_triplets
+from dreamsim_metric.judgements.tables import DataError, check
 from tests.tables import relative, write
 
 COUNTS = """\

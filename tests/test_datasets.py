@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from dreamsim_metric.datasets import DataError, Pairs, Triplets, check
+from dreamsim_metric.judgements.tables import DataError, Pairs, Triplets, check
 
 
 def table(questions, answers=None, **columns):

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from dreamsim_metric import cli, distance, load
-from dreamsim_metric.datasets import DataError
 from dreamsim_metric.folders import read_card
-from dreamsim_metric.readers import read_pairs, read_triplets
+from dreamsim_metric.judgements.readers import read_pairs, read_triplets
+from dreamsim_metric.judgements.tables import DataError
 from dreamsim_metric.training.evaluation import calibrate, judge, scores
 from tests.judged import write_network, write_pairs, write_triplets
 

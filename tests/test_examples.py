@@ -12,8 +12,8 @@ from PIL import Image
 
 from dreamsim_metric import PerceptualMetric, load
 from dreamsim_metric.images.convert import to_pixels
+from dreamsim_metric.judgements.readers import read_triplets
 from dreamsim_metric.models import IMAGENET
-from dreamsim_metric.readers import read_triplets
 from examples import timm_weights
 from examples.mini import finish, hold_out, triplets
 from examples.mini.base import CARD, convert

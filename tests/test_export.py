@@ -15,8 +15,8 @@ from data_tools.cli import main
 from data_tools.export import export_study, splits
 from data_tools.simulation import Observer, evidence, simulate
 from data_tools.validate import validate
-from dreamsim_metric.datasets import DataError
-from dreamsim_metric.readers import read_pairs, read_triplets
+from dreamsim_metric.judgements.readers import read_pairs, read_triplets
+from dreamsim_metric.judgements.tables import DataError
 from tests.studies import pairs, serving, study, triplets
 
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import precision_recall_curve
 
-from dreamsim_metric import scores
-from dreamsim_metric.scores import (
+from dreamsim_metric.judgements import agreement as scores
+from dreamsim_metric.judgements.agreement import (
     average_precision,
     bootstrap_interval,
     bootstrap_statistic,

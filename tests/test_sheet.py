@@ -63,7 +63,7 @@ def test_a_write_that_fails_leaves_the_old_picture(row, tmp_path):
 @pytest.mark.parametrize("observed", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("bins", [1, 10])
 def test_diagrams_are_drawn_whatever_was_observed(tmp_path, observed, bins):
-    from dreamsim_metric.calibration import reliability
+    from dreamsim_metric.judgements.calibration import reliability
 
     p = np.linspace(0, 1, 20)
     rows = reliability(p, np.full(20, observed), np.full(20, 3.0), bins)

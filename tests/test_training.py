@@ -14,13 +14,13 @@ from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
 from dreamsim_metric import load
-from dreamsim_metric.datasets import DataError
 from dreamsim_metric.distances import triplet_distances
 from dreamsim_metric.folders import Tuned, read_folder
+from dreamsim_metric.judgements.readers import read_triplets
+from dreamsim_metric.judgements.tables import DataError
 from dreamsim_metric.loading import read_bases
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.networks.backbone import Backbone
-from dreamsim_metric.readers import read_triplets
 from dreamsim_metric.training import inputs, loop
 from dreamsim_metric.training.config import Config, presets
 from dreamsim_metric.training.loop import train

@@ -11,8 +11,8 @@ from scipy.stats import kendalltau, pearsonr, rankdata, spearmanr
 
 from benchmarks.human.resampling import Resamples
 from benchmarks.human.tables import Dissimilarities, Judgements, OddOneOut, Ratings
-from dreamsim_metric.datasets import Pairs, Triplets
-from dreamsim_metric.scores import average_precision, majority_agreement, vote_agreement, vote_ceiling
+from dreamsim_metric.judgements.agreement import average_precision, majority_agreement, vote_agreement, vote_ceiling
+from dreamsim_metric.judgements.tables import Pairs, Triplets
 
 MAJORITY, VOTES = "2AFC, majority, %", "2AFC, votes, %"
 JND = "JND average precision, %"

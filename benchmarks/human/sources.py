@@ -11,7 +11,7 @@ from pathlib import Path
 import benchmarks.human.data
 from benchmarks.files import import_file
 from benchmarks.human.tables import KINDS, Judgements
-from dreamsim_metric.datasets import check
+from dreamsim_metric.judgements.tables import check
 
 
 @dataclass(frozen=True)

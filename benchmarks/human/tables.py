@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from dreamsim_metric.datasets import Pairs, Table, Triplets
+from dreamsim_metric.judgements.tables import Pairs, Table, Triplets
 
 
 @dataclass(frozen=True, eq=False)

@@ -177,7 +177,7 @@ def margins(rows: pd.DataFrame, lines: Sequence[Line]) -> str:
     """Agreement with the majority by how clear it is.
 
     Args:
-        rows: of `dreamsim_metric.scores.by_margin`, each with its `metric`.
+        rows: of `dreamsim_metric.judgements.agreement.by_margin`, each with its `metric`.
         lines: the metrics.
     """
     first = rows[rows["metric"] == rows["metric"].iloc[0]]

@@ -18,7 +18,7 @@ from benchmarks.report.sensitivity import read_sensitivity
 from benchmarks.report.speed import read_speed
 from benchmarks.report.tables import read_table
 from benchmarks.speed.run import SETTINGS as TIMED
-from dreamsim_metric.scores import by_margin
+from dreamsim_metric.judgements.agreement import by_margin
 
 _PART = ["data", "split", "kind"]
 _SURE = 0.05  # a corrected p below it

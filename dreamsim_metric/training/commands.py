@@ -10,9 +10,9 @@ from typing import Any
 
 from dreamsim_metric.files.write import write_file
 from dreamsim_metric.folders import CARD, read_card
+from dreamsim_metric.judgements.readers import kinds, read_pairs, read_triplets
 from dreamsim_metric.loading import default_model, load
 from dreamsim_metric.metric import PerceptualMetric
-from dreamsim_metric.readers import kinds, read_pairs, read_triplets
 from dreamsim_metric.training.evaluation import Judged, Row, calibrate, judge, scores, write_report
 
 

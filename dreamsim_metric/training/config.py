@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dreamsim_metric.card import Head
-from dreamsim_metric.readers import Format
+from dreamsim_metric.judgements.readers import Format
 from dreamsim_metric.training.losses import Loss
 
 _HARMLESS = {"out", "resume", "save_every", "log_every", "log_with", "workers", "cpu"}  # do not touch the numbers

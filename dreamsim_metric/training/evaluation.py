@@ -10,13 +10,10 @@ from typing import Any, cast
 
 import numpy as np
 
-from dreamsim_metric.calibration import calibration_error, fit_left, fit_same, mirrored, reliability
 from dreamsim_metric.card import Curve, ModelCard
-from dreamsim_metric.datasets import Pairs, Triplets, check, on_common_pictures
 from dreamsim_metric.distances import pair_distances, triplet_distances
 from dreamsim_metric.files.write import write_file
-from dreamsim_metric.metric import PerceptualMetric
-from dreamsim_metric.scores import (
+from dreamsim_metric.judgements.agreement import (
     average_precision,
     bootstrap_interval,
     bootstrap_statistic,
@@ -26,6 +23,9 @@ from dreamsim_metric.scores import (
     vote_agreement,
     vote_ceiling,
 )
+from dreamsim_metric.judgements.calibration import calibration_error, fit_left, fit_same, mirrored, reliability
+from dreamsim_metric.judgements.tables import Pairs, Triplets, check, on_common_pictures
+from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.training.inputs import embed_files
 
 Row = dict[str, Any]

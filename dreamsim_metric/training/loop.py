@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from dreamsim_metric.adapters import adapter_state, set_dropout
-from dreamsim_metric.calibration import fit_left
-from dreamsim_metric.datasets import Triplets, check, on_common_pictures
 from dreamsim_metric.distances import triplet_distances
 from dreamsim_metric.folders import Tuned, write_tuned
-from dreamsim_metric.readers import read_triplets
-from dreamsim_metric.scores import majority_agreement, vote_agreement
+from dreamsim_metric.judgements.agreement import majority_agreement, vote_agreement
+from dreamsim_metric.judgements.calibration import fit_left
+from dreamsim_metric.judgements.readers import read_triplets
+from dreamsim_metric.judgements.tables import Triplets, check, on_common_pictures
 from dreamsim_metric.training.checkpoints import Run, optimizer_tensors, restore_optimizer
 from dreamsim_metric.training.config import Config
 from dreamsim_metric.training.inputs import pick, write_features, write_pixels

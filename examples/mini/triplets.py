@@ -30,8 +30,8 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from benchmarks.metrics.trunks import read_trunk
 from dreamsim_metric.files.write import write_file
+from dreamsim_metric.judgements.readers import read_triplets
 from dreamsim_metric.models import IMAGENET
-from dreamsim_metric.readers import read_triplets
 from dreamsim_metric.training.inputs import decode
 
 THINGS, INSTANCES, TAUGHT = 40_000, 30_000, 20_000  # triplets of each kind

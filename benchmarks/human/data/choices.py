@@ -6,8 +6,8 @@ from pathlib import Path
 
 from benchmarks.human.sources import Source
 from benchmarks.human.tables import Judgements
-from dreamsim_metric import materials
-from dreamsim_metric.readers import Format, kinds, read_pairs, read_triplets
+from dreamsim_metric.judgements import materials
+from dreamsim_metric.judgements.readers import Format, kinds, read_pairs, read_triplets
 
 
 def _read(format: Format | None, root: Path) -> Sequence[Judgements]:

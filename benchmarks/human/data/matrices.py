@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.human.sources import Source
 from benchmarks.human.tables import Dissimilarities
-from dreamsim_metric.rows import Row, assemble
+from dreamsim_metric.judgements.rows import Row, assemble
 
 
 def read_matrix(root: Path) -> Dissimilarities:

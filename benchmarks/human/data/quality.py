@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.human.sources import Source
 from benchmarks.human.tables import Ratings
 from dreamsim_metric.files.table import Record, RowError, Sheet, as_number
-from dreamsim_metric.rows import Row, assemble
+from dreamsim_metric.judgements.rows import Row, assemble
 
 _PICTURES = (".bmp", ".png", ".jpg", ".jpeg")
 _LIVE = {"jp2k": 227, "jpeg": 233, "wn": 174, "gblur": 174, "fastfading": 174}  # in the order of its .mat files

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from benchmarks.human.sources import Source
 from benchmarks.human.tables import OddOneOut
-from dreamsim_metric.rows import Row, assemble
+from dreamsim_metric.judgements.rows import Row, assemble
 
 _TABLE = "things_valset.txt"
 _ENDINGS = (".png", ".jpg", ".jpeg")

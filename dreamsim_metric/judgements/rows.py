@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from dreamsim_metric.datasets import DataError, Table
+from dreamsim_metric.judgements.tables import DataError, Table
 
 Kind = TypeVar("Kind", bound=Table[Any])
 

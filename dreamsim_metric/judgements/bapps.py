@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from dreamsim_metric.files.table import RowError
-from dreamsim_metric.rows import Row
+from dreamsim_metric.judgements.rows import Row
 
 PICTURES = (".png", ".jpg", ".jpeg")
 _VOTES = {("2afc", "train"): 2, ("2afc", "val"): 5, ("jnd", "train"): 3, ("jnd", "val"): 3}  # section 3

@@ -13,10 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
-from dreamsim_metric import bapps, materials
-from dreamsim_metric.datasets import Pairs, Triplets
 from dreamsim_metric.files.table import Record, RowError, Sheet, as_number
-from dreamsim_metric.rows import Row, assemble
+from dreamsim_metric.judgements import bapps, materials
+from dreamsim_metric.judgements.rows import Row, assemble
+from dreamsim_metric.judgements.tables import Pairs, Triplets
 
 Format = Literal["nights", "table", "bapps", "materials"]
 FORMATS: tuple[Format, ...] = get_args(Format)

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dreamsim_metric.bapps import PICTURES, stems
-from dreamsim_metric.rows import Row
+from dreamsim_metric.judgements.bapps import PICTURES, stems
+from dreamsim_metric.judgements.rows import Row
 
 ANSWERS = {"train": "answers_processed_train.json", "test": "answers_processed_test.json"}
 _FOLDER = "havran1_ennis_298x298_LDR"
