@@ -130,7 +130,7 @@ def _measure(arguments: argparse.Namespace) -> None:
     from benchmarks.human.run import run
     from benchmarks.human.sources import read_parts
     from dreamsim_metric.cache import Cache
-    from dreamsim_metric.weights import cache_dir
+    from dreamsim_metric.weights.download import cache_dir
 
     for option, value in (("--draws", arguments.draws), ("--batch-size", arguments.batch_size)):
         if value < 1:

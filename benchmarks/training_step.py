@@ -23,8 +23,8 @@ from tqdm import tqdm
 
 from benchmarks.speed.contenders import random_metric
 from dreamsim_metric import PerceptualMetric
-from dreamsim_metric.adapters import add_lora
 from dreamsim_metric.models import MODELS
+from dreamsim_metric.training.lora import add_lora
 from dreamsim_metric.training.losses import hinge
 from dreamsim_metric.training.model import TripletModel
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dreamsim_metric.folders import digest
 from dreamsim_metric.version import __version__
-from dreamsim_metric.weights import cache_dir
+from dreamsim_metric.weights.download import cache_dir
+from dreamsim_metric.weights.folder import digest
 
 if TYPE_CHECKING:
     from torch import nn

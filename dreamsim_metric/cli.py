@@ -12,11 +12,11 @@ from typing import Any
 from dreamsim_metric.card import PRECISIONS, ModelCard
 from dreamsim_metric.command import run_command
 from dreamsim_metric.files.pictures import find_pictures
-from dreamsim_metric.folders import CARD, MINI
 from dreamsim_metric.models import MODELS, list_models, unknown_model
 from dreamsim_metric.scoring_commands import add_scoring_commands, load_metric
 from dreamsim_metric.version import __version__
-from dreamsim_metric.weights import model_dir
+from dreamsim_metric.weights.download import model_dir
+from dreamsim_metric.weights.folder import CARD, MINI
 
 Row = dict[str, Any]
 

@@ -32,7 +32,7 @@ from dreamsim_metric.shards import (
     unreadable_in,
     write_shard,
 )
-from dreamsim_metric.weights import cache_dir
+from dreamsim_metric.weights.download import cache_dir
 
 Row = dict[str, Any]
 _DEVICES = (None, "cpu", "cuda")

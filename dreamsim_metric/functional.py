@@ -31,7 +31,7 @@ def distance(
     """How different `a` and `b` look to a person: 0 for the same picture, at most 2.
 
     Args:
-        a, b: paths, PIL images, arrays, tensors (see `dreamsim_metric.images.convert.to_pixels`), or lists or batches of them:
+        a, b: paths, PIL images, arrays, tensors (see `dreamsim_metric.images.to_pixels`), or lists or batches of them:
             as many in one as in the other, or one against many.
         model: a name that `load` takes, or a metric; default `$DREAMSIM_METRIC_MODEL`, else `mini`. A name is loaded
             once in a process and kept.

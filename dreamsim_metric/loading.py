@@ -9,14 +9,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dreamsim_metric.adapters import merge_lora
 from dreamsim_metric.card import Branch, ModelCard
-from dreamsim_metric.folders import MINI, Tuned, digest, read_folder, write_folder
-from dreamsim_metric.hub import from_hub
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.models import MODELS, unknown_model
-from dreamsim_metric.official import read_release
-from dreamsim_metric.weights import downloads_dir, fetch, locked, model_dir
+from dreamsim_metric.weights.download import downloads_dir, fetch, locked, model_dir
+from dreamsim_metric.weights.dreamsim import read_release
+from dreamsim_metric.weights.folder import MINI, Tuned, digest, read_folder, write_folder
+from dreamsim_metric.weights.hub import from_hub
+from dreamsim_metric.weights.lora import merge_lora
 
 
 def default_model() -> str:
@@ -70,7 +70,7 @@ def _card_and_state(name: str, source: Path | None, image_size: int | None) -> t
     if name in MODELS:
         return MODELS[name], _official_state(MODELS[name], source)
     if name.startswith(("timm:", "open_clip:")):
-        from dreamsim_metric.pretrained import read_pretrained
+        from dreamsim_metric.weights.libraries import read_pretrained
 
         return read_pretrained(name, source, image_size)
     if source is not None:

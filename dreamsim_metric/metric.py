@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from dreamsim_metric.card import PRECISIONS, ModelCard
 from dreamsim_metric.difference import local_distances
 from dreamsim_metric.distances import pair_distances
-from dreamsim_metric.folders import write_folder
-from dreamsim_metric.hub import model_readme, push
 from dreamsim_metric.images.convert import Pictures, to_pixels
 from dreamsim_metric.networks.backbone import Backbone, resample_positions
 from dreamsim_metric.networks.heads import create_head
 from dreamsim_metric.networks.inference import full_precision
+from dreamsim_metric.weights.folder import write_folder
+from dreamsim_metric.weights.hub import push
+from dreamsim_metric.weights.readme import model_readme
 
 if TYPE_CHECKING:
     from dreamsim_metric.networks.compiled import Compiled
@@ -160,7 +161,7 @@ class PerceptualMetric(nn.Module):
     def preprocess(self, pictures: Pictures, *, check: bool = True) -> Tensor:
         """Anything image-like → `(N, 3, S, S)` float32 in [0, 1] on the metric's device.
 
-        See `dreamsim_metric.images.convert.to_pixels` for what is accepted and what is raised. Mean and standard deviation
+        See `dreamsim_metric.images.to_pixels` for what is accepted and what is raised. Mean and standard deviation
         are not applied here: each branch has its own.
         """
         if isinstance(pictures, Tensor) and pictures.device != self.device:
@@ -322,7 +323,7 @@ class PerceptualMetric(nn.Module):
         Raises:
             ConnectionError: no network, or the hub refused; the message says why.
         """
-        return push(self, repository, private, token)
+        return push(self.card, self.state_dict(), repository, private, token)
 
 
 def check_pairs(n: int, m: int) -> None:

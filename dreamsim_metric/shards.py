@@ -11,10 +11,10 @@ import torch
 
 from dreamsim_metric.embedding import Embeddings
 from dreamsim_metric.files.store import is_file, location, write
-from dreamsim_metric.folders import digest
 from dreamsim_metric.images.decoding import decoder_version
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.version import __version__
+from dreamsim_metric.weights.folder import digest
 
 if TYPE_CHECKING:
     import pyarrow

@@ -4,7 +4,7 @@ import json
 import zipfile
 from pathlib import Path
 
-from dreamsim_metric.official import adapter_folder
+from dreamsim_metric.weights.dreamsim import adapter_folder
 
 
 def zip_release(folder: Path, archive: Path) -> Path:

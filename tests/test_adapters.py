@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
 
-from dreamsim_metric.adapters import merge_lora
+from dreamsim_metric.weights.lora import merge_lora
 
 WIDTH = 24
 

@@ -255,7 +255,7 @@ def test_a_disk_that_is_full_leaves_what_was_there(judged, tmp_path, capsys, mon
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("dreamsim_metric.folders.os.fsync", full)
+    monkeypatch.setattr("dreamsim_metric.weights.folder.os.fsync", full)
     assert bench(judged, tmp_path / "out", metrics=("psnr",)) == 1
     assert "make room" in capsys.readouterr().err
     assert (tmp_path / "out" / "scores.parquet").read_bytes() == before

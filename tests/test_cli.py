@@ -13,9 +13,9 @@ from importlib.metadata import entry_points
 import pytest
 
 from dreamsim_metric import ModelCard, cli, distance, distance_matrix, list_models
-from dreamsim_metric.folders import MINI, write_folder
 from dreamsim_metric.models import MODELS
-from dreamsim_metric.weights import model_dir
+from dreamsim_metric.weights.download import model_dir
+from dreamsim_metric.weights.folder import MINI, write_folder
 from tests.pictures import EXAMPLES
 
 CAT, COFFEE, VEST, VEST_2 = (str(EXAMPLES / name) for name in ("cat.jpg", "coffee.jpg", "vest_1.jpg", "vest_2.jpg"))

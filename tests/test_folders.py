@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from dreamsim_metric.card import Branch, ModelCard
-from dreamsim_metric.folders import read_folder, write_folder
 from dreamsim_metric.models import MODELS
+from dreamsim_metric.weights.folder import read_folder, write_folder
 
 CARD = ModelCard("tiny", "for tests", (Branch("timm:test_vit", "cls", (0.5,) * 3, (0.5,) * 3),), 160, 64)
 STATE = {"a": torch.arange(6.0).reshape(2, 3).T, "b": torch.zeros((), dtype=torch.int64)}

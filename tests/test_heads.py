@@ -8,10 +8,10 @@ import torch
 
 from dreamsim_metric import load
 from dreamsim_metric.card import Branch, Head, ModelCard
-from dreamsim_metric.folders import MINI, read_card
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.networks.heads import create_head
 from dreamsim_metric.training.config import presets
+from dreamsim_metric.weights.folder import MINI, read_card
 
 
 @pytest.mark.parametrize("head", [Head("mlp", 7), Head("linear"), None])

@@ -7,11 +7,11 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
 from dreamsim_metric import load
-from dreamsim_metric.folders import read_card
-from dreamsim_metric.hub import model_readme
 from dreamsim_metric.models import MODELS
 from dreamsim_metric.training.config import Config
 from dreamsim_metric.training.loop import train
+from dreamsim_metric.weights.folder import read_card
+from dreamsim_metric.weights.readme import model_readme
 from tests.judged import write_network, write_triplets
 
 

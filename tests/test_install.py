@@ -11,8 +11,8 @@ from benchmarks.speed.releases import write_release
 from dreamsim_metric import load
 from dreamsim_metric.loading import install
 from dreamsim_metric.models import MODELS
-from dreamsim_metric.official import adapter_folder, read_release
-from dreamsim_metric.weights import model_dir
+from dreamsim_metric.weights.download import model_dir
+from dreamsim_metric.weights.dreamsim import adapter_folder, read_release
 from tests.releases import edit_config, zip_release
 
 NAME = "clip_vitb32"

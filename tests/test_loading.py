@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import save_file
 
 from dreamsim_metric import loading
-from dreamsim_metric.folders import MINI, read_folder
 from dreamsim_metric.models import MODELS
-from dreamsim_metric.weights import downloads_dir, model_dir
+from dreamsim_metric.weights.download import downloads_dir, model_dir
+from dreamsim_metric.weights.folder import MINI, read_folder
 
 CARD = MODELS["clip_vitb32"]
 

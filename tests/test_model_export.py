@@ -20,13 +20,13 @@ from safetensors import safe_open
 
 from dreamsim_metric import PerceptualMetric, __version__, cli, load
 from dreamsim_metric import export as module
-from dreamsim_metric.adapters import adapter_state, add_lora
 from dreamsim_metric.card import Branch, Head, ModelCard
 from dreamsim_metric.export import FORMATS, Embedder, export, largest_difference, trace
-from dreamsim_metric.folders import Tuned, digest, write_tuned
 from dreamsim_metric.models import IMAGENET, OPENAI_CLIP
 from dreamsim_metric.networks.backbone import create_network, read_only_for
 from dreamsim_metric.networks.heads import create_head
+from dreamsim_metric.training.lora import adapter_state, add_lora
+from dreamsim_metric.weights.folder import Tuned, digest, write_tuned
 from tests.pictures import PHOTOGRAPHS, natural_and_noise
 
 PAGE = (Path(__file__).parents[1] / "docs" / "export.md").read_text(encoding="utf-8")

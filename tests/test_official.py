@@ -11,7 +11,7 @@ from dreamsim_metric import load
 from dreamsim_metric.card import Download
 from dreamsim_metric.images.convert import to_pixels
 from dreamsim_metric.models import MODELS, OFFICIAL_TYPES
-from dreamsim_metric.weights import fetch
+from dreamsim_metric.weights.download import fetch
 from tests.pictures import natural_and_noise
 
 TOLERANCE = 1e-6

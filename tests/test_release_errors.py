@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from dreamsim_metric import cli, load
 from dreamsim_metric.models import MODELS, OFFICIAL_TYPES
-from dreamsim_metric.official import _BASE_FILES, _unpickle, adapter_folder, read_release
-from dreamsim_metric.weights import model_dir
+from dreamsim_metric.weights.download import model_dir
+from dreamsim_metric.weights.dreamsim import _BASE_FILES, _unpickle, adapter_folder, read_release
 from tests.releases import edit_config, zip_release
 
 NAME = "clip_vitb32"

@@ -15,7 +15,6 @@ from safetensors.torch import load_file
 
 from dreamsim_metric import load
 from dreamsim_metric.distances import triplet_distances
-from dreamsim_metric.folders import Tuned, read_folder
 from dreamsim_metric.judgements.readers import read_triplets
 from dreamsim_metric.judgements.tables import DataError
 from dreamsim_metric.loading import read_bases
@@ -24,6 +23,7 @@ from dreamsim_metric.networks.backbone import Backbone
 from dreamsim_metric.training import inputs, loop
 from dreamsim_metric.training.config import Config, presets
 from dreamsim_metric.training.loop import train
+from dreamsim_metric.weights.folder import Tuned, read_folder
 from tests.gradients import gradients
 from tests.judged import write_network, write_triplets
 
@@ -389,7 +389,7 @@ def test_presets_are_the_released_recipes():
 
 def test_preset_networks_exist_and_have_their_features():
     from dreamsim_metric.card import Branch
-    from dreamsim_metric.pretrained import _width
+    from dreamsim_metric.weights.libraries import _width
 
     for _, config in presets(Path("data"), Path("out")).values():
         for name in config.model:

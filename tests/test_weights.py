@@ -16,11 +16,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dreamsim_metric import cli, weights
+from dreamsim_metric import cli
 from dreamsim_metric.card import Download
-from dreamsim_metric.folders import write_folder
 from dreamsim_metric.models import MODELS
-from dreamsim_metric.weights import cache_dir, fetch, locked, model_dir
+from dreamsim_metric.weights.download import cache_dir, fetch, locked, model_dir
+from dreamsim_metric.weights.download import download as weights
+from dreamsim_metric.weights.folder import write_folder
 
 CONTENT = bytes(range(256)) * 12_000  # 3 MB: several chunks
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -248,7 +249,7 @@ def test_a_read_only_cache_is_named_with_the_way_out(cache):
 
 RACE = """
 import sys
-from dreamsim_metric.weights import Download, cache_dir, fetch, locked
+from dreamsim_metric.weights.download import Download, cache_dir, fetch, locked
 url, size, lock = sys.argv[1:]
 with locked(lock):
     path = fetch(Download(url, "model.bin", int(size)), cache_dir() / "downloads")

@@ -40,7 +40,7 @@ def read_trunk(file: Path, kind: str) -> dict[str, Tensor]:
             pairs = [(np.asarray(c["kernel"]).transpose(3, 2, 0, 1), np.asarray(c["bias"])) for c in kernels]
             return _named([(torch.from_numpy(w.copy()), torch.from_numpy(b.copy())) for w, b in pairs], kind)
         if file.suffix == ".safetensors":
-            from dreamsim_metric.folders import read_tensors
+            from dreamsim_metric.weights.folder import read_tensors
 
             return read_tensors(file)[0]
         state = torch.load(file, map_location="cpu", weights_only=True)

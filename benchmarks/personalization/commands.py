@@ -147,7 +147,7 @@ def _rate(arguments: argparse.Namespace, pictures: Path, subjects: Sequence[Any]
     from benchmarks.personalization.printing import print_scores
     from benchmarks.personalization.scoring import score
     from dreamsim_metric.cache import Cache
-    from dreamsim_metric.weights import cache_dir
+    from dreamsim_metric.weights.download import cache_dir
 
     with quick_without_network():
         makers, options = asked_for(arguments)

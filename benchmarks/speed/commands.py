@@ -57,7 +57,7 @@ def _speed(arguments: argparse.Namespace) -> None:
     from benchmarks.speed.printing import markdown
     from benchmarks.speed.run import run
     from benchmarks.speed.targets import read_targets
-    from dreamsim_metric.weights import cache_dir
+    from dreamsim_metric.weights.download import cache_dir
 
     plan = make_plan(
         arguments.device,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dreamsim_metric.models import OFFICIAL_TYPES
-from dreamsim_metric.official import adapter_folder
+from dreamsim_metric.weights.dreamsim import adapter_folder
 
 # Rank and alpha differ by type, so that only a loader that reads adapter_config.json gets them right.
 ADAPTERS = {name: (4 + 2 * i, 3 + 5 * i) for i, name in enumerate(OFFICIAL_TYPES)}

@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from dreamsim_metric.files.write import write_file
-from dreamsim_metric.folders import read_tensors
 from dreamsim_metric.training.config import Config
+from dreamsim_metric.weights.folder import read_tensors
 
 CONFIG, LOG, LAST, METRICS = "config.json", "metrics.jsonl", "last.safetensors", "metrics.json"
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from dreamsim_metric.files.write import write_file
-from dreamsim_metric.folders import CARD, read_card
 from dreamsim_metric.judgements.readers import kinds, read_pairs, read_triplets
 from dreamsim_metric.loading import default_model, load
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.training.evaluation import Judged, Row, calibrate, judge, scores, write_report
+from dreamsim_metric.weights.folder import CARD, read_card
 
 
 def train_command(argv: Sequence[str]) -> list[Row]:

@@ -18,9 +18,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from dreamsim_metric.adapters import adapter_state, set_dropout
 from dreamsim_metric.distances import triplet_distances
-from dreamsim_metric.folders import Tuned, write_tuned
 from dreamsim_metric.judgements.agreement import majority_agreement, vote_agreement
 from dreamsim_metric.judgements.calibration import fit_left
 from dreamsim_metric.judgements.readers import read_triplets
@@ -28,8 +26,10 @@ from dreamsim_metric.judgements.tables import Triplets, check, on_common_picture
 from dreamsim_metric.training.checkpoints import Run, optimizer_tensors, restore_optimizer
 from dreamsim_metric.training.config import Config
 from dreamsim_metric.training.inputs import pick, write_features, write_pixels
+from dreamsim_metric.training.lora import adapter_state, set_dropout
 from dreamsim_metric.training.losses import bradley_terry, hinge
 from dreamsim_metric.training.model import TripletModel, head_state, trained, tuned_card, tuned_metric
+from dreamsim_metric.weights.folder import Tuned, write_tuned
 
 _EVALUATED = 64  # pictures embedded at once without gradients
 

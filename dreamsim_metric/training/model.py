@@ -9,15 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dreamsim_metric.adapters import add_lora
 from dreamsim_metric.card import Curve, ModelCard
 from dreamsim_metric.distances import triplet_distances
-from dreamsim_metric.folders import digest
 from dreamsim_metric.loading import read_bases
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.networks.heads import create_head
 from dreamsim_metric.training.config import Config
+from dreamsim_metric.training.lora import add_lora
 from dreamsim_metric.version import __version__
+from dreamsim_metric.weights.folder import digest
 
 
 class TripletModel(nn.Module):

@@ -14,9 +14,9 @@ from typing import Literal
 import torch
 
 from dreamsim_metric.card import Branch, ModelCard
-from dreamsim_metric.folders import write_folder
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.models import IMAGENET
+from dreamsim_metric.weights.folder import write_folder
 
 SHA256 = "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889"
 DEPTHS = (1, 2, 3, 4, 3, 3, 1)  # blocks in each stage: timm nests them, torchvision counts through

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dreamsim_metric import load
-from dreamsim_metric.folders import write_folder
+from dreamsim_metric.weights.folder import write_folder
 
 KEPT = 0.7
 

@@ -20,7 +20,7 @@ from benchmarks.personalization.methods.tokens import load_words, save_words, se
 from benchmarks.personalization.methods.tuning import Denoiser, Example, Tuning, pick, tune
 from benchmarks.personalization.subjects import Subject
 from dreamsim_metric.files.write import write_file
-from dreamsim_metric.folders import read_tensors
+from dreamsim_metric.weights.folder import read_tensors
 
 WORD = "<new1>"
 FILE = "keys_values.safetensors"

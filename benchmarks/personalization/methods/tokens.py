@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from benchmarks.personalization.methods.base import check_family, own, text_parts
 from dreamsim_metric.files.write import write_file
-from dreamsim_metric.folders import read_tensors
+from dreamsim_metric.weights.folder import read_tensors
 
 FILE = "learned_embeds.safetensors"  # diffusers' name; XL's second encoder has its own
 _SECOND = "learned_embeds_2.safetensors"

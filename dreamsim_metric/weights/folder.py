@@ -1,6 +1,6 @@
 """Our checkpoint format: a folder with `card.json` and `model.safetensors`, or with what was tuned on top of its base.
 
-- `card.json`: what it is (`models.ModelCard`);
+- `card.json`: what it is (`dreamsim_metric.ModelCard`);
 - `model.safetensors`: all weights, merged; or:
 - `adapter_model.safetensors`, `adapter_config.json`: LoRA in peft's own format, and/or
 - `head.safetensors`: the tuned head.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 CARD, WEIGHTS, README = "card.json", "model.safetensors", "README.md"
 ADAPTER, ADAPTER_CONFIG, HEAD = "adapter_model.safetensors", "adapter_config.json", "head.safetensors"
-MINI = Path(__file__).parent / "assets" / "mini"
+MINI = Path(__file__).parents[1] / "assets" / "mini"
 _PEFT_PREFIX = "base_model.model."
 
 

@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dreamsim_metric.adapters import merge_lora
 from dreamsim_metric.card import ModelCard
 from dreamsim_metric.models import OFFICIAL_TYPES
-from dreamsim_metric.weights import downloads_dir, fetch
+from dreamsim_metric.weights.download import downloads_dir, fetch
+from dreamsim_metric.weights.lora import merge_lora
 
 _ADAPTER_PREFIX = "base_model.model.extractor_list."
 
