@@ -129,7 +129,7 @@ def _human(arguments: argparse.Namespace) -> None:
 def _measure(arguments: argparse.Namespace) -> None:
     from benchmarks.human.run import run
     from benchmarks.human.sources import read_parts
-    from dreamsim_metric.cache import Cache
+    from dreamsim_metric.scale.cache import Cache
     from dreamsim_metric.weights.download import cache_dir
 
     for option, value in (("--draws", arguments.draws), ("--batch-size", arguments.batch_size)):

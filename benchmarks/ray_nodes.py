@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from dreamsim_metric import load
-from dreamsim_metric.cluster import make_shards
-from dreamsim_metric.connection import Pool, connected
-from dreamsim_metric.embedding import Options
 from dreamsim_metric.files.pictures import find_pictures
 from dreamsim_metric.metric import PerceptualMetric
-from dreamsim_metric.shards import begin
+from dreamsim_metric.scale.embedding import Options
+from dreamsim_metric.scale.ray_cluster import make_shards
+from dreamsim_metric.scale.ray_connection import Pool, connected
+from dreamsim_metric.scale.shards import begin
 
 
 def main() -> None:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from dreamsim_metric.files.write import write_file
 
 if TYPE_CHECKING:
-    from dreamsim_metric.cache import Cache
-    from dreamsim_metric.embedding import Embeddings
     from dreamsim_metric.metric import PerceptualMetric
+    from dreamsim_metric.scale.cache import Cache
+    from dreamsim_metric.scale.embedding import Embeddings
 
 Row = dict[str, Any]
 Adder = Callable[..., argparse.ArgumentParser]
@@ -95,8 +95,8 @@ def _score(arguments: argparse.Namespace) -> list[Row]:
     import numpy as np
 
     from dreamsim_metric.files.store import location
-    from dreamsim_metric.pairs import pair_folders, read_pairs
-    from dreamsim_metric.scoring import distances_of
+    from dreamsim_metric.scale.pairs import pair_folders, read_pairs
+    from dreamsim_metric.scale.scoring import distances_of
 
     _check_table(arguments.out)
     if len(arguments.pairs) > 2:
@@ -130,13 +130,13 @@ def _score(arguments: argparse.Namespace) -> list[Row]:
 
 def _embed(arguments: argparse.Namespace) -> list[Row]:
     from dreamsim_metric.files.pictures import find_pictures
-    from dreamsim_metric.scoring import embed_folder
+    from dreamsim_metric.scale.scoring import embed_folder
 
     files = find_pictures(arguments.pictures, arguments.recursive)
     metric, cache, options = _prepared(arguments)
     options["shard_size"] = arguments.shard_size
     if arguments.ray:
-        from dreamsim_metric import cluster
+        from dreamsim_metric.scale import ray_cluster as cluster
 
         made = cluster.embed_folder(files, arguments.out, metric, **options)
     else:
@@ -156,7 +156,7 @@ def _embed(arguments: argparse.Namespace) -> list[Row]:
 
 def _rank(arguments: argparse.Namespace) -> list[Row]:
     from dreamsim_metric.files.pictures import find_pictures
-    from dreamsim_metric.scoring import rank
+    from dreamsim_metric.scale.scoring import rank
 
     _check_table(arguments.out)
     if arguments.top < 1:
@@ -179,7 +179,7 @@ def _rank(arguments: argparse.Namespace) -> list[Row]:
 
 def _duplicates(arguments: argparse.Namespace) -> list[Row]:
     from dreamsim_metric.files.pictures import find_pictures
-    from dreamsim_metric.scoring import duplicates
+    from dreamsim_metric.scale.scoring import duplicates
 
     _check_table(arguments.out)
     pictures = _shards(arguments)
@@ -211,14 +211,14 @@ def load_metric(arguments: argparse.Namespace, device: str | None = None) -> "Pe
 
 def _prepared(arguments: argparse.Namespace) -> tuple[Any, "Cache | None", dict[str, Any]]:
     """Metric, cache and options of `scoring.embed_files`, or with --ray of `cluster.embed_files`."""
-    from dreamsim_metric.cache import Cache, cache_file
-    from dreamsim_metric.embedding import Options
+    from dreamsim_metric.scale.cache import Cache, cache_file
+    from dreamsim_metric.scale.embedding import Options
 
     names = ("batch_size", "workers", "decoder", "resize_on", "on_error")
     options = {name: getattr(arguments, name) for name in names} | {"progress": True}
     Options(**options)  # what is wrong with them is said before the model is loaded
     if arguments.ray:
-        from dreamsim_metric.connection import reach
+        from dreamsim_metric.scale.ray_connection import reach
 
         reach(arguments.ray)
         if arguments.cache:
@@ -235,7 +235,7 @@ def _prepared(arguments: argparse.Namespace) -> tuple[Any, "Cache | None", dict[
 def _shards(arguments: argparse.Namespace, prepared: tuple | None = None) -> "Embeddings | None":
     """The embeddings, where what is named is a folder of shards."""
     from dreamsim_metric.files.store import location
-    from dreamsim_metric.shards import check_settings, is_shards, read_shards
+    from dreamsim_metric.scale.shards import check_settings, is_shards, read_shards
 
     if len(arguments.pictures) > 1 or not is_shards(arguments.pictures[0]):
         return None
@@ -247,12 +247,12 @@ def _shards(arguments: argparse.Namespace, prepared: tuple | None = None) -> "Em
 def _found(files: list[str], arguments: argparse.Namespace, prepared: tuple) -> "Embeddings":
     metric, cache, options = prepared
     if arguments.ray:
-        from dreamsim_metric import cluster
+        from dreamsim_metric.scale import ray_cluster as cluster
 
         return cluster.embed_files(files, metric, shards=arguments.shards, **options)
     if arguments.shards:
         raise ValueError("got --shards without --ray; `dreamsim-metric embed` makes such a folder")
-    from dreamsim_metric.scoring import embed_files
+    from dreamsim_metric.scale.scoring import embed_files
 
     return embed_files(files, metric, cache, **options)
 

@@ -19,8 +19,8 @@ from benchmarks.metrics.ours import Embedding
 from benchmarks.metrics.registry import find_metrics
 from dreamsim_metric import cli as metric_cli
 from dreamsim_metric import distance, load
-from dreamsim_metric.cache import Cache
 from dreamsim_metric.images.convert import to_pixels
+from dreamsim_metric.scale.cache import Cache
 from tests import layouts
 from tests.judged import write_pairs, write_triplets
 

@@ -17,11 +17,13 @@ import psutil
 import pytest
 import torch
 
-from dreamsim_metric import cli, cluster, connection, load
-from dreamsim_metric.connection import Pool, fitting_pool
+from dreamsim_metric import cli, load
 from dreamsim_metric.files.store import read
-from dreamsim_metric.scoring import embed_files, embed_folder
-from dreamsim_metric.shards import shard_file
+from dreamsim_metric.scale import ray_cluster as cluster
+from dreamsim_metric.scale import ray_connection as connection
+from dreamsim_metric.scale.ray_connection import Pool, fitting_pool
+from dreamsim_metric.scale.scoring import embed_files, embed_folder
+from dreamsim_metric.scale.shards import shard_file
 
 SHARD, SHARDS = 3, 30
 CLI = [sys.executable, "-m", "dreamsim_metric.cli"]

@@ -11,7 +11,7 @@ from dreamsim_metric.images.ahead import in_order
 from dreamsim_metric.images.convert import to_pixels
 from dreamsim_metric.images.decoding import decode
 from dreamsim_metric.images.device import NotOnDeviceError, ToDevice
-from dreamsim_metric.scoring import embed_files
+from dreamsim_metric.scale.scoring import embed_files
 from tests.mixed import FILES, listed
 
 
@@ -48,7 +48,7 @@ def test_resizing_on_the_device_gives_the_same_bits(metric):
 def test_a_jpeg_that_the_device_will_not_decode_goes_through_pillow(metric, folder, monkeypatch):
     """As on CUDA, where JPEGs are left to nvJPEG: the files go to the device as they are, and it refuses."""
     monkeypatch.setattr(
-        "dreamsim_metric.embedding.decode",
+        "dreamsim_metric.scale.embedding.decode",
         lambda data, file, size, decoder, device: decode(data, file, size, "torchvision", "cuda"),
     )
     refused = []

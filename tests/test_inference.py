@@ -13,11 +13,11 @@ from torch import nn
 from dreamsim_metric import load
 from dreamsim_metric.card import Branch
 from dreamsim_metric.distances import all_distances
-from dreamsim_metric.embedding import metric_key
 from dreamsim_metric.models import IMAGENET
 from dreamsim_metric.networks import inference, onednn
 from dreamsim_metric.networks.backbone import Backbone
 from dreamsim_metric.networks.compiled import Compiled, _linear_gelu, _PatchProduct
+from dreamsim_metric.scale.embedding import metric_key
 
 PHOTOGRAPHS = [f"examples/{name}.jpg" for name in ("astronaut", "cat", "coffee", "rocket", "vest_1", "vest_2")]
 

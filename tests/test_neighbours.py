@@ -6,9 +6,9 @@ import networkx
 import pytest
 import torch
 
-from dreamsim_metric import neighbours
 from dreamsim_metric.distances import all_distances
-from dreamsim_metric.neighbours import groups, nearest, recall, within
+from dreamsim_metric.scale import neighbours
+from dreamsim_metric.scale.neighbours import groups, nearest, recall, within
 
 
 @pytest.fixture(scope="module")

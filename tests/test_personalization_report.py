@@ -28,8 +28,8 @@ from benchmarks.report.figures import column, comparisons, number
 from benchmarks.report.personalization import write_personalization_report
 from benchmarks.report.published import PUBLISHED
 from benchmarks.report.tradeoff import Axis, pareto, tradeoff
-from dreamsim_metric.cache import Cache
 from dreamsim_metric.images.convert import to_pixels
+from dreamsim_metric.scale.cache import Cache
 from tests.browser import browser as browser
 from tests.browser import needs_browser
 

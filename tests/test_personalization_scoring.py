@@ -22,9 +22,9 @@ from benchmarks.personalization.printing import print_scores
 from benchmarks.personalization.scoring import PICTURE_COLUMNS, score
 from benchmarks.personalization.subjects import read_subjects
 from dreamsim_metric import distance, distance_matrix, load
-from dreamsim_metric.cache import Cache
 from dreamsim_metric.card import Curve
 from dreamsim_metric.images.convert import to_pixels
+from dreamsim_metric.scale.cache import Cache
 from tests.layouts import picture
 
 PROMPTS = {"a {} in the snow": "recontextualization", "a red {}": "property"}

@@ -19,7 +19,7 @@ from benchmarks.metrics.base import Metric, MetricCard, Options
 from benchmarks.metrics.registry import find_metrics
 from benchmarks.report.charts import Line, bars, chance, scatter, speeds
 from benchmarks.report.page import write_report
-from dreamsim_metric.cache import Cache
+from dreamsim_metric.scale.cache import Cache
 from tests import layouts
 from tests.browser import browser as browser
 from tests.browser import needs_browser

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from dreamsim_metric import distance, embed, load
-from dreamsim_metric.cache import Cache, key
-from dreamsim_metric.embedding import metric_key
 from dreamsim_metric.images.ahead import worker_count
-from dreamsim_metric.scoring import duplicates, embed_files, rank, score_pairs
+from dreamsim_metric.scale.cache import Cache, key
+from dreamsim_metric.scale.embedding import metric_key
+from dreamsim_metric.scale.scoring import duplicates, embed_files, rank, score_pairs
 from tests.mixed import BAD, FILES, listed
 
 

@@ -206,7 +206,7 @@ def test_an_interruption_says_what_is_kept(photos, tmp_path, monkeypatch, capsys
     def interrupt(*_arguments, **_options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dreamsim_metric.scoring.embed_folder", interrupt)
+    monkeypatch.setattr("dreamsim_metric.scale.scoring.embed_folder", interrupt)
     assert cli.main(["embed", str(photos), "--out", str(tmp_path / "shards")]) == 130
     said = "dreamsim-metric: interrupted; what was embedded is kept, the same command goes on from there\n"
     assert capsys.readouterr().err == said

@@ -18,9 +18,9 @@ import pytest
 import torch
 
 from dreamsim_metric import cli, embed, load
-from dreamsim_metric.cache import Cache
-from dreamsim_metric.scoring import embed_files, embed_folder, embed_shard
-from dreamsim_metric.shards import check_settings, is_shards, read_shards, shard_file
+from dreamsim_metric.scale.cache import Cache
+from dreamsim_metric.scale.scoring import embed_files, embed_folder, embed_shard
+from dreamsim_metric.scale.shards import check_settings, is_shards, read_shards, shard_file
 from tests.mixed import BAD, listed
 
 

@@ -8,9 +8,9 @@ import torch
 from dreamsim_metric import cli
 from dreamsim_metric.files.pictures import find_pictures
 from dreamsim_metric.files.store import is_url, location, read, write
-from dreamsim_metric.pairs import pair_folders, read_pairs
-from dreamsim_metric.scoring import embed_files, embed_folder
-from dreamsim_metric.shards import is_shards, read_shards
+from dreamsim_metric.scale.pairs import pair_folders, read_pairs
+from dreamsim_metric.scale.scoring import embed_files, embed_folder
+from dreamsim_metric.scale.shards import is_shards, read_shards
 from tests.pictures import PHOTOGRAPHS
 
 FILES = [str(path) for path in PHOTOGRAPHS[:3]]

@@ -10,8 +10,8 @@ from tqdm import tqdm
 
 from benchmarks.human.tables import COMPARED, Judgements
 from benchmarks.metrics.base import Features, Metric, Unmeasurable
-from dreamsim_metric.cache import Cache, digests
 from dreamsim_metric.judgements.tables import Triplets
+from dreamsim_metric.scale.cache import Cache, digests
 
 _HELD = 3 << 30  # bytes of features held at once, of metrics whose features are large
 _AT_ONCE = 16 << 20  # bytes of features compared at once: more does not fit in the processor's cache

@@ -22,8 +22,8 @@ from benchmarks.human.scoring import Score, ceilings, score
 from benchmarks.human.sources import Part
 from benchmarks.human.tables import COMPARED
 from benchmarks.metrics.base import Maker, Metric, Options, Unmeasurable
-from dreamsim_metric.cache import Cache
 from dreamsim_metric.files.write import write_files
+from dreamsim_metric.scale.cache import Cache
 
 SETTINGS = "settings.json"
 TABLES = ("metrics", "scores", "comparisons", "questions", "answers", "examples")

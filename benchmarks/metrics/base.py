@@ -10,9 +10,9 @@ import PIL.Image
 import torch
 from torch import Tensor, nn
 
-from dreamsim_metric.cache import key
 from dreamsim_metric.images.convert import to_pixels
 from dreamsim_metric.images.decoding import decoder_version
+from dreamsim_metric.scale.cache import key
 
 Features = tuple[Tensor, ...]
 Picture = Path | PIL.Image.Image

@@ -146,7 +146,7 @@ def _rate(arguments: argparse.Namespace, pictures: Path, subjects: Sequence[Any]
     from benchmarks.cli import asked_for, quick_without_network
     from benchmarks.personalization.printing import print_scores
     from benchmarks.personalization.scoring import score
-    from dreamsim_metric.cache import Cache
+    from dreamsim_metric.scale.cache import Cache
     from dreamsim_metric.weights.download import cache_dir
 
     with quick_without_network():

@@ -12,7 +12,7 @@ from benchmarks.personalization.cutout import cut_out
 from benchmarks.personalization.layout import PHOTOGRAPHS, Gallery, Picture
 from benchmarks.personalization.matrices import Measured
 from benchmarks.personalization.subjects import Prompt, Subject, fill
-from dreamsim_metric.cache import Cache
+from dreamsim_metric.scale.cache import Cache
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,8 @@ from benchmarks.personalization.layout import CLASS, Gallery, Picture, picture_f
 from benchmarks.personalization.pairing import Cell, Pairing
 from benchmarks.personalization.protocols import SCORES
 from benchmarks.personalization.subjects import Subject
-from dreamsim_metric.cache import Cache
 from dreamsim_metric.files.write import write_files
+from dreamsim_metric.scale.cache import Cache
 
 TABLES = ("metrics", "scores", "by_subject", "by_prompt", "pictures", "comparisons", "agreement")
 PICTURE_COLUMNS = (

@@ -20,9 +20,9 @@ from benchmarks.speed.plan import Plan
 from benchmarks.speed.startup import alone, startup
 from dreamsim_metric import embed, list_models, load
 from dreamsim_metric.distances import all_distances
-from dreamsim_metric.embedding import Embedder, Options
 from dreamsim_metric.images.ahead import worker_count
 from dreamsim_metric.models import MODELS
+from dreamsim_metric.scale.embedding import Embedder, Options
 
 RELEASED = "released"  # subject: the released package as its README runs it
 _MANY = 32

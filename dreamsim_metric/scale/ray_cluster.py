@@ -15,12 +15,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dreamsim_metric.card import ModelCard
-from dreamsim_metric.connection import Attempts, Pool, connected, fitting_pool, machines, said
-from dreamsim_metric.embedding import Embedder, Embeddings, Options
 from dreamsim_metric.files.store import is_file, is_url, location
 from dreamsim_metric.metric import PerceptualMetric
-from dreamsim_metric.scoring import Embedded, to_table
-from dreamsim_metric.shards import (
+from dreamsim_metric.scale.embedding import Embedder, Embeddings, Options
+from dreamsim_metric.scale.ray_connection import Attempts, Pool, connected, fitting_pool, machines, said
+from dreamsim_metric.scale.scoring import Embedded, to_table
+from dreamsim_metric.scale.shards import (
     SETTINGS,
     SHARD_SIZE,
     begin,
@@ -79,7 +79,7 @@ def embed_folder(
         device: `cpu` or `cuda`; default CUDA, one GPU an actor, on machines that have it, else the CPU.
         cpus: an actor; default 4 or as many as the smallest machine has, with a GPU its share, at most 16.
         shard_size: files a shard.
-        options: see `dreamsim_metric.embedding.Options`; `workers` is as many as an actor has CPUs unless said
+        options: see `dreamsim_metric.scale.embedding.Options`; `workers` is as many as an actor has CPUs unless said
             otherwise.
 
     Raises:

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dreamsim_metric.cache import Cache, key
 from dreamsim_metric.files.store import Content, read, read_content
 from dreamsim_metric.images.ahead import in_order, worker_count
 from dreamsim_metric.images.decoding import check_decoder, decode, decoder_version, on_host
 from dreamsim_metric.images.device import NotOnDeviceError, ToDevice
 from dreamsim_metric.metric import PerceptualMetric
+from dreamsim_metric.scale.cache import Cache, key
 
 _SAVED = 8  # batches after which the cache is written
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dreamsim_metric.embedding import Embeddings
 from dreamsim_metric.files.store import is_file, location, write
 from dreamsim_metric.images.decoding import decoder_version
 from dreamsim_metric.metric import PerceptualMetric
+from dreamsim_metric.scale.embedding import Embeddings
 from dreamsim_metric.version import __version__
 from dreamsim_metric.weights.folder import digest
 

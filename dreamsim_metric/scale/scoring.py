@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dreamsim_metric.cache import Cache
 from dreamsim_metric.distances import pair_distances
-from dreamsim_metric.embedding import Embedder, Embeddings, Options
 from dreamsim_metric.files.store import location
 from dreamsim_metric.metric import PerceptualMetric
-from dreamsim_metric.neighbours import groups, nearest, within
-from dreamsim_metric.shards import SHARD_SIZE, begin, is_whole, shard_file, unreadable_in, write_shard
+from dreamsim_metric.scale.cache import Cache
+from dreamsim_metric.scale.embedding import Embedder, Embeddings, Options
+from dreamsim_metric.scale.neighbours import groups, nearest, within
+from dreamsim_metric.scale.shards import SHARD_SIZE, begin, is_whole, shard_file, unreadable_in, write_shard
 
 if TYPE_CHECKING:
     import pyarrow
@@ -35,7 +35,7 @@ def embed_files(
         files: names.
         metric: as `load` gives it.
         cache: of what was embedded before; a killed run goes on from there.
-        options: see `dreamsim_metric.embedding.Options`.
+        options: see `dreamsim_metric.scale.embedding.Options`.
 
     Returns:
         What could be read, and why the rest could not.
@@ -197,9 +197,9 @@ def rank(queries: Embeddings, pictures: Embeddings, top: int = 10, *, approximat
     """The pictures that are nearest to each query.
 
     Args:
-        queries, pictures: from `embed_files` or `dreamsim_metric.shards.read_shards`.
+        queries, pictures: from `embed_files` or `dreamsim_metric.scale.shards.read_shards`.
         top: how many a query.
-        approximate: through faiss; see `dreamsim_metric.neighbours.nearest`.
+        approximate: through faiss; see `dreamsim_metric.scale.neighbours.nearest`.
 
     Yields:
         Rows with `query`, `rank` (from 1), `picture`, `distance`, nearest first.
