@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.personalization.commands import add_commands
 from benchmarks.speed.commands import add_speed
-from dreamsim_metric.command import run_command
+from dreamsim_metric.commands.run import run_command
 
 # Heavy imports (torch, pandas) are in the functions that need them: `--help` and errors come at once.
 
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; default those of the process.
 
     Returns:
-        As `dreamsim_metric.command.run_command`.
+        As `dreamsim_metric.commands.run.run_command`.
     """
     arguments = _parser().parse_args(argv)
     arguments.command = list(sys.argv[1:] if argv is None else argv)

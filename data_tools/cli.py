@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from data_tools.categories import list_categories, read_categories
-from dreamsim_metric.command import run_command
+from dreamsim_metric.commands.run import run_command
 
 # Heavy imports (torch, diffusers) are in the functions that need them: `--help` and errors come at once.
 
@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; default those of the process.
 
     Returns:
-        As `dreamsim_metric.command.run_command`.
+        As `dreamsim_metric.commands.run.run_command`.
     """
     arguments = _parser().parse_args(argv)
     return run_command(

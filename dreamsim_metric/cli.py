@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from dreamsim_metric.card import PRECISIONS, ModelCard
-from dreamsim_metric.command import run_command
+from dreamsim_metric.commands.run import run_command
+from dreamsim_metric.commands.scale import add_scoring_commands, load_metric
 from dreamsim_metric.files.pictures import find_pictures
 from dreamsim_metric.models import MODELS, list_models, unknown_model
-from dreamsim_metric.scoring_commands import add_scoring_commands, load_metric
 from dreamsim_metric.version import __version__
 from dreamsim_metric.weights.download import model_dir
 from dreamsim_metric.weights.folder import CARD, MINI
@@ -189,19 +189,19 @@ def _difference(arguments: argparse.Namespace) -> list[Row]:
 
 
 def _train(arguments: argparse.Namespace) -> list[Row]:
-    from dreamsim_metric.training.commands import train_command
+    from dreamsim_metric.commands.training import train_command
 
     return train_command(arguments.rest)
 
 
 def _evaluate(arguments: argparse.Namespace) -> list[Row]:
-    from dreamsim_metric.training.commands import evaluate_command
+    from dreamsim_metric.commands.training import evaluate_command
 
     return evaluate_command(arguments)
 
 
 def _calibrate(arguments: argparse.Namespace) -> list[Row]:
-    from dreamsim_metric.training.commands import calibrate_command
+    from dreamsim_metric.commands.training import calibrate_command
 
     return calibrate_command(arguments)
 

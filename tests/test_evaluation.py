@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from dreamsim_metric import cli, distance, load
+from dreamsim_metric.evaluation.judging import calibrate, judge, scores
 from dreamsim_metric.judgements.readers import read_pairs, read_triplets
 from dreamsim_metric.judgements.tables import DataError
-from dreamsim_metric.training.evaluation import calibrate, judge, scores
 from dreamsim_metric.weights.folder import read_card
 from tests.judged import write_network, write_pairs, write_triplets
 

@@ -4,8 +4,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from dreamsim_metric.training.plots import draw_reliability
-from dreamsim_metric.training.sheet import SheetRow, triplet_sheet
+from dreamsim_metric.evaluation.diagram import draw_reliability
+from dreamsim_metric.evaluation.sheet import SheetRow, triplet_sheet
 
 GREEN, ORANGE = (0x2A, 0x9D, 0x4A), (0xE0, 0x7B, 0x1A)
 

@@ -174,8 +174,8 @@ def write_report(folder: Path, judged: Judged, card: ModelCard, rows: list[Row],
     Raises:
         OSError: the disk is full or not writable.
     """
-    from dreamsim_metric.training.plots import draw_reliability
-    from dreamsim_metric.training.sheet import SheetRow, triplet_sheet
+    from dreamsim_metric.evaluation.diagram import draw_reliability
+    from dreamsim_metric.evaluation.sheet import SheetRow, triplet_sheet
 
     folder.mkdir(parents=True, exist_ok=True)
     write_file(folder / "evaluation.json", (json.dumps({**about, "scores": rows}, indent=2) + "\n").encode())

@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from dreamsim_metric.evaluation.judging import Judged, Row, calibrate, judge, scores, write_report
 from dreamsim_metric.files.write import write_file
 from dreamsim_metric.judgements.readers import kinds, read_pairs, read_triplets
 from dreamsim_metric.loading import default_model, load
 from dreamsim_metric.metric import PerceptualMetric
-from dreamsim_metric.training.evaluation import Judged, Row, calibrate, judge, scores, write_report
 from dreamsim_metric.weights.folder import CARD, read_card
 
 

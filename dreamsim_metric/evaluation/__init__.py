@@ -1,0 +1,1 @@
+"""How well a metric agrees with people: figures, the triplets where it does not, reliability."""
