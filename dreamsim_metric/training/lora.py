@@ -1,4 +1,4 @@
-"""Low-rank adapters (LoRA, Hu et al. 2021, https://arxiv.org/abs/2106.09685): put into a metric and trained with peft."""
+"""Low-rank adapters (LoRA, Hu et al. 2021, arxiv.org/abs/2106.09685), put into a metric to be trained by peft."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
