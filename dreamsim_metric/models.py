@@ -7,8 +7,6 @@ from dreamsim_metric.card import Branch, Download, ModelCard
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 OPENAI_CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-
-
 _DREAMSIM = (
     "Fu, Tamir, Sundaram, Chai, Zhang, Dekel, Isola. DreamSim: Learning New Dimensions of Human Visual Similarity "
     "using Synthetic Data. NeurIPS 2023. arXiv:2306.09344"

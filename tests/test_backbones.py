@@ -46,8 +46,6 @@ RULES = {
 
 # Plain ViTs, and one with registers and LayerScale.
 ARCHITECTURES = ["test_vit", "deit_tiny_patch16_224", "vit_small_patch14_reg4_dinov2"]
-
-
 CASES = [(net, rule) for net in ARCHITECTURES for rule in RULES if (net, rule) != (ARCHITECTURES[2], "embedding")]
 
 

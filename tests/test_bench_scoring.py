@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import average_precision_score
 
-from benchmarks.human.resampling import Resamples, holm, interval, paired_p
 from benchmarks.human.scoring import ceilings, logistic_fit, one_against_others, score
 from benchmarks.human.tables import Dissimilarities, OddOneOut, Ratings
+from benchmarks.resampling import Resamples, holm, interval, paired_p
 from tests.test_datasets import table
 
 RANDOM = np.random.default_rng(0)

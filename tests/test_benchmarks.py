@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import subjects, training_step
+from benchmarks.programs import subjects, training_step
 
 
 @pytest.mark.slow

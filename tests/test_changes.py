@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from benchmarks import cli
-from benchmarks.changes import CHANGES, Scene, changed, read_scenes
 from benchmarks.metrics.base import Metric, MetricCard, Options
 from benchmarks.metrics.registry import find_metrics
-from benchmarks.sensitivity import ranking, run
+from benchmarks.sensitivity.changes import CHANGES, Scene, changed, read_scenes
+from benchmarks.sensitivity.run import ranking, run
 from dreamsim_metric import distance
 from dreamsim_metric.images.convert import to_pixels
 from tests import layouts

@@ -10,6 +10,7 @@ import PIL.Image
 import pytest
 import torch
 
+from benchmarks.commands.personalize import print_scores
 from benchmarks.metrics.base import Metric, MetricCard, Options, Unmeasurable
 from benchmarks.metrics.ours import Embedding
 from benchmarks.metrics.registry import find_metrics
@@ -18,7 +19,6 @@ from benchmarks.personalization.aggregate import COMPARISON_COLUMNS, PROMPT_COLU
 from benchmarks.personalization.agreement import AGREEMENT_COLUMNS
 from benchmarks.personalization.cutout import cut_out
 from benchmarks.personalization.layout import PHOTOGRAPHS, read_pictures
-from benchmarks.personalization.printing import print_scores
 from benchmarks.personalization.scoring import PICTURE_COLUMNS, score
 from benchmarks.personalization.subjects import read_subjects
 from dreamsim_metric import distance, distance_matrix, load
@@ -257,7 +257,7 @@ def test_a_calibrated_model_says_what_a_copy_is(painted, subjects, tmp_path):
 
 @pytest.mark.parametrize("name", ["mini", "psnr", "clip-t-b32"])
 def test_a_second_run_computes_nothing(painted, subjects, tmp_path, name, monkeypatch):
-    monkeypatch.setattr("benchmarks.human.run._seconds", lambda *_: 0.0)
+    monkeypatch.setattr("benchmarks.metrics.table._seconds", lambda *_: 0.0)
     kind = type(makers(name)[name](Options()))
     features, seen = kind.features, []
     monkeypatch.setattr(kind, "features", lambda self, pixels: seen.append(len(pixels)) or features(self, pixels))
@@ -465,7 +465,7 @@ def test_definitions_are_printed_with_the_scores(painted, subjects, tmp_path, ca
 
 
 def test_metrics_of_text_refuse_pictures_alone(painted):
-    from benchmarks.human.measure import compare_prompts
+    from benchmarks.metrics.compare import compare_prompts
 
     with pytest.raises(Unmeasurable, match="not with prompts"):
         compare_prompts(find_metrics(["psnr"])["psnr"](Options()), ["a"], [], np.zeros((0, 2), int), Cache(None))

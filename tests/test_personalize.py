@@ -15,8 +15,8 @@ import torch
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from benchmarks import cli
+from benchmarks.commands.personalize import configured, spread
 from benchmarks.personalization import run as runs
-from benchmarks.personalization.commands import configured, spread
 from benchmarks.personalization.methods import dreambooth, ip_adapter, plain, textual_inversion
 from benchmarks.personalization.methods.base import Sampling
 from benchmarks.personalization.subjects import Prompt, Subject, read_subjects

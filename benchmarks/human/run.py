@@ -1,36 +1,31 @@
 """Metrics × human data sets → tables in a folder, of which `report` makes a page."""
 
-import importlib.metadata
 import itertools
 import json
-import platform
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from benchmarks.human.examples import examples
 from benchmarks.human.measure import measure
-from benchmarks.human.resampling import holm, interval, paired_p
 from benchmarks.human.scoring import Score, ceilings, score
 from benchmarks.human.sources import Part
 from benchmarks.human.tables import COMPARED
 from benchmarks.metrics.base import Maker, Metric, Options, Unmeasurable
+from benchmarks.metrics.table import MEASURED, measured_row, unavailable_row
+from benchmarks.resampling import holm, interval, paired_p
+from benchmarks.surroundings import one_line, surroundings, version
 from dreamsim_metric.files.write import write_files
 from dreamsim_metric.scale.cache import Cache
 
 SETTINGS = "settings.json"
 TABLES = ("metrics", "scores", "comparisons", "questions", "answers", "examples")
-MEASURED = "measured"
 
-_LIBRARIES = ("dreamsim_metric", "torch", "torchvision", "timm", "open_clip_torch", "piq", "lpips", "pillow", "numpy")
-_TIMED = 4  # pictures whose time is taken
 _PART = ("data", "split", "kind")
 _ANSWER = (*_PART, "id", "metric", "d0", "d1", "d2")
 
@@ -127,42 +122,6 @@ def _mapper(
     return None
 
 
-def unavailable_row(name: str, status: str) -> Row:
-    """Of the table `metrics`, for one that could not be made."""
-    unknown = {"direction": "", "low": np.nan, "high": np.nan, "input": "", "preprocessing": "", "weights": ""}
-    return {"metric": name, "status": status, **unknown, "citation": "", "parameters": 0, "seconds": np.nan, "key": ""}
-
-
-def measured_row(name: str, metric: Metric, status: str, pictures: Sequence[Path]) -> Row:
-    """Of the table `metrics`: its card, what became of it, and its time on the first of some pictures."""
-    card = asdict(metric.card)
-    low, high = card.pop("range")
-    del card["name"]
-    return {"metric": name, "status": status, "low": low, "high": high, **card} | {
-        "seconds": _seconds(metric, pictures),
-        "key": metric.key(),
-    }
-
-
-def _seconds(metric: Metric, pictures: Sequence[Path]) -> float:
-    """Seconds to compare two pictures that it has not seen, decoded already: the least of some tries.
-
-    Of one core's time on a CPU, else by the clock.
-    """
-    clock = time.process_time if metric.device.type == "cpu" else time.perf_counter
-    found = []
-    for picture in pictures[:_TIMED]:
-        try:
-            with torch.inference_mode():
-                pixels = metric.read(picture)[None].to(metric.device)
-                start = clock()
-                metric.compare(metric.features(pixels), metric.features(pixels)).cpu()
-            found.append(clock() - start)
-        except (ValueError, RuntimeError, AssertionError):  # a picture that it cannot take
-            continue
-    return min(found, default=float("nan"))
-
-
 def _named(part: Part) -> Row:
     return {"data": part.data, "split": part.split, "kind": part.kind}
 
@@ -252,26 +211,3 @@ def _settings(parts: Sequence[Part], command: Sequence[str], draws: int, seed: i
         ],
         **surroundings(),
     }
-
-
-def surroundings() -> Row:
-    """What figures may depend on beside the data: versions of libraries, Python, the machine."""
-    return {
-        "versions": {name: version(name) for name in _LIBRARIES},
-        "python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads"
-        + (f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""),
-    }
-
-
-def version(library: str) -> str:
-    """Of a library; empty where it is not installed."""
-    try:
-        return importlib.metadata.version(library)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
-
-
-def one_line(error: BaseException) -> str:
-    """What an error says, or else its kind."""
-    return " ".join(str(error).split()) or type(error).__name__

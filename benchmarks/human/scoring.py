@@ -9,8 +9,8 @@ import numpy as np
 from scipy.optimize import least_squares
 from scipy.stats import kendalltau, pearsonr, rankdata, spearmanr
 
-from benchmarks.human.resampling import Resamples
 from benchmarks.human.tables import Dissimilarities, Judgements, OddOneOut, Ratings
+from benchmarks.resampling import Resamples
 from dreamsim_metric.judgements.agreement import average_precision, majority_agreement, vote_agreement, vote_ceiling
 from dreamsim_metric.judgements.tables import Pairs, Triplets
 

@@ -8,11 +8,11 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from benchmarks.human.resampling import Resamples, holm, interval, paired_p
 from benchmarks.personalization.layout import PHOTOGRAPHS
 from benchmarks.personalization.matrices import Measured
 from benchmarks.personalization.pairing import Cell
 from benchmarks.personalization.protocols import COPYING, SCORES, Score
+from benchmarks.resampling import Resamples, holm, interval, paired_p
 
 SCORE_COLUMNS = (
     *("method", "protocol", "score", "metric", "better", "value", "low", "high", "subjects", "pictures"),

@@ -187,3 +187,6 @@ def _gallery(method: str, subject: Subject, pictures: Sequence[Picture]) -> Gall
         tuple(picture for *_, picture in sorted(painted, key=lambda item: item[:2])),
         tuple(picture for _, picture in sorted(of_class, key=lambda item: item[0])),
     )
+
+
+SCORES = "scores"  # folder of the tables, in that of a run

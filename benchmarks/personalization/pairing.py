@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.human.measure import compare_pairs, compare_prompts
 from benchmarks.metrics.base import Metric
+from benchmarks.metrics.compare import compare_pairs, compare_prompts
 from benchmarks.personalization.cutout import cut_out
 from benchmarks.personalization.layout import PHOTOGRAPHS, Gallery, Picture
 from benchmarks.personalization.matrices import Measured

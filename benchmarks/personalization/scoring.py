@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.human.run import MEASURED, SETTINGS, measured_row, one_line, surroundings, unavailable_row, version
+from benchmarks.human.run import SETTINGS
 from benchmarks.metrics.base import Maker, Metric, Options, Unmeasurable
 from benchmarks.metrics.ours import Embedding
+from benchmarks.metrics.table import MEASURED, measured_row, unavailable_row
 from benchmarks.personalization import matrices
 from benchmarks.personalization.aggregate import (
     Result,
@@ -28,6 +29,7 @@ from benchmarks.personalization.layout import CLASS, Gallery, Picture, picture_f
 from benchmarks.personalization.pairing import Cell, Pairing
 from benchmarks.personalization.protocols import SCORES
 from benchmarks.personalization.subjects import Subject
+from benchmarks.surroundings import one_line, surroundings, version
 from dreamsim_metric.files.write import write_files
 from dreamsim_metric.scale.cache import Cache
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from benchmarks.personalization.layout import CLASS, PHOTOGRAPHS
 from benchmarks.personalization.protocols import MEAN, OURS, TEXT
-from benchmarks.report.page import Cell, Difference, Versus
+from benchmarks.report.cells import Cell, Difference, Versus
 
 _SURE = 0.05  # a corrected p below it
 _NAMED = ["protocol", "score", "metric"]

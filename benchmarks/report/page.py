@@ -9,65 +9,21 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks import sensitivity
 from benchmarks.human import run
+from benchmarks.report.cells import Cell, Column, Difference, Versus
 from benchmarks.report.charts import Line, bars, margins, scatter, speeds
 from benchmarks.report.examples import Example, read_examples
 from benchmarks.report.rendering import write_page
 from benchmarks.report.sensitivity import read_sensitivity
 from benchmarks.report.speed import read_speed
 from benchmarks.report.tables import read_table
+from benchmarks.sensitivity.run import run as sensitivity
 from benchmarks.speed.run import SETTINGS as TIMED
 from dreamsim_metric.judgements.agreement import by_margin
 
 _PART = ["data", "split", "kind"]
 _SURE = 0.05  # a corrected p below it
 _PEOPLE = {"2AFC": "votes for B", "JND": "say that they are the same", "ratings": "opinion", "RDM": "dissimilarity"}
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A figure of a metric as text."""
-
-    value: str
-    interval: str
-    rank: int
-
-
-@dataclass(frozen=True)
-class Column:
-    """A figure of all metrics.
-
-    Attributes:
-        data: set and split.
-        score: the protocol.
-        cells: by metric.
-        people: by kind of ceiling; empty texts where that is not known.
-    """
-
-    data: str
-    score: str
-    cells: dict[str, Cell]
-    people: dict[str, str]
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Between two metrics: in the unit of the score, with its interval and p, and whether that is below 0.05."""
-
-    value: str
-    interval: str
-    p: str
-    sure: bool
-
-
-@dataclass(frozen=True)
-class Versus:
-    """Each metric against each other one by a score; `differences` are by both names, the one and what it is above."""
-
-    score: str
-    metrics: list[str]
-    differences: dict[tuple[str, str], Difference]
 
 
 @dataclass

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.human.run import MEASURED, SETTINGS
+from benchmarks.human.run import SETTINGS
+from benchmarks.metrics.table import MEASURED
 from benchmarks.personalization.aggregate import COMPARISON_COLUMNS, PROMPT_COLUMNS, SCORE_COLUMNS, SUBJECT_COLUMNS
 from benchmarks.personalization.agreement import AGREEMENT_COLUMNS
-from benchmarks.personalization.commands import SCORES as TABLES_FOLDER
 from benchmarks.personalization.layout import FITS, PHOTOGRAPHS, RUN, RUN_PICTURES
+from benchmarks.personalization.layout import SCORES as TABLES_FOLDER
 from benchmarks.personalization.protocols import MEAN, OURS, TEXT
 from benchmarks.personalization.scoring import PICTURE_COLUMNS, TABLES
 from benchmarks.personalization.subjects import Subject

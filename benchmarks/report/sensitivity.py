@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.changes import CHANGES
 from benchmarks.report.charts import Line, curves
 from benchmarks.report.examples import jpeg_uri
 from benchmarks.report.tables import read_table
-from benchmarks.sensitivity import PICTURES, SETTINGS, TABLE, ranking
+from benchmarks.sensitivity.changes import CHANGES
+from benchmarks.sensitivity.run import PICTURES, SETTINGS, TABLE, ranking
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,6 @@ from dreamsim_metric.images.convert import Pictures, batches, from_file
 from dreamsim_metric.images.resizing import resize_levels
 
 T = TypeVar("T")
-
-
 R = TypeVar("R")
 
 

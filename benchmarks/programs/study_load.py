@@ -1,6 +1,6 @@
 """How many raters the experiment's server can have at once, and what a kill in the middle loses (nothing).
 
-    python -m benchmarks.study_load [--raters 50] [--triplets 200] [--votes 5]
+    python -m benchmarks.programs.study_load [--raters 50] [--triplets 200] [--votes 5]
 
 Simulated raters answer as fast as they can, so each stands for many people. Half way the server is killed (SIGKILL)
 and started again. Prints raters, answers, requests a second, median and 99th percentile of the time to an

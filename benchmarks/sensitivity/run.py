@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks.changes import CHANGES, Image, Scene, changed
 from benchmarks.metrics.base import Features, Maker, Metric, Options, Unmeasurable
+from benchmarks.sensitivity.changes import CHANGES, Image, Scene, changed
 from benchmarks.thumbnails import thumbnail
 from dreamsim_metric.files.write import write_files
 

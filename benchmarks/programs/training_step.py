@@ -1,6 +1,6 @@
 """A step of LoRA training, against the same step as the released training code takes it.
 
-    python -m benchmarks.training_step --model ensemble --triplets 16
+    python -m benchmarks.programs.training_step --model ensemble --triplets 16
 
 Random weights, which take as long as the released ones. "released": each branch embeds the references, the left and
 the right pictures in turn, whole blocks, float32. "ours": each picture of the step once and all together, the last

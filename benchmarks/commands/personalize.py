@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.personalization.layout import SCORES
+
 # Heavy imports (torch, diffusers, pandas) are in the functions that need them: `--help` and errors come at once.
 
 DEFAULT_METHODS = ("plain", "textual-inversion", "dreambooth", "dreambooth-lora")
 DEFAULT_METRICS = ("mini", "ensemble", "dino-vits16", "dino-vits8", "clip-i-b32", "clip-t-b32", "lpips-alex")
 MINI = "mini-diffusion"
-SCORES = "scores"  # folder of the tables, in that of a run
 
 
 def add_commands(commands: Any) -> None:
@@ -92,7 +93,7 @@ def _report(folder: Path, subjects: Sequence[Any], out: Path | None = None) -> N
 def _personalize(arguments: argparse.Namespace) -> None:
     from accelerate import PartialState
 
-    from benchmarks.cli import quick_without_network
+    from benchmarks.commands.options import quick_without_network
 
     with quick_without_network():  # before anything imports the hub's client
         from benchmarks.personalization.methods.base import Sampling
@@ -143,8 +144,7 @@ def _rate(arguments: argparse.Namespace, pictures: Path, subjects: Sequence[Any]
     """Score what is there and print the tables."""
     import json
 
-    from benchmarks.cli import asked_for, quick_without_network
-    from benchmarks.personalization.printing import print_scores
+    from benchmarks.commands.options import asked_for, quick_without_network
     from benchmarks.personalization.scoring import score
     from dreamsim_metric.scale.cache import Cache
     from dreamsim_metric.weights.download import cache_dir
@@ -227,3 +227,19 @@ def spread(prompts: Sequence[Any], count: int | None) -> tuple[Any, ...]:
     if count is None or count >= len(prompts):
         return tuple(prompts)
     return tuple(prompts[i * len(prompts) // count] for i in range(count))
+
+
+def print_scores(scores: Any) -> None:
+    """A table a score and metric, best method first: value, 95 % interval over subjects; its definition above it.
+
+    Args:
+        scores: as `scoring.score` returns it.
+    """
+    for (protocol, name, metric), rows in scores.groupby(["protocol", "score", "metric"], sort=False):
+        first = rows.iloc[0]
+        print(f"{protocol}, {name}, {metric} ({first['better']} is better): {first['definition']}")
+        for row in rows.sort_values("value", ascending=first["better"] == "lower").itertuples():
+            interval = f"{row.low:.3f} to {row.high:.3f}" if row.low == row.low else "one subject: no interval"
+            counts = f"{row.subjects} subjects, {row.pictures} pictures"
+            print(f"  {row.method:<28} {row.value:>8.3f}   {interval:<26} {counts}")
+        print()

@@ -1,6 +1,6 @@
 """What a second Ray node is worth: pictures a second on one node and on two of as many cores, on loopback.
 
-OMP_NUM_THREADS=1 python -m benchmarks.ray_nodes PICTURES --cpus 1 --rounds 5
+OMP_NUM_THREADS=1 python -m benchmarks.programs.ray_nodes PICTURES --cpus 1 --rounds 5
 """
 
 import argparse

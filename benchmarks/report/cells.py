@@ -1,0 +1,48 @@
+"""What the tables of a report hold: figures of metrics, and differences between them."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A figure of a metric as text."""
+
+    value: str
+    interval: str
+    rank: int
+
+
+@dataclass(frozen=True)
+class Column:
+    """A figure of all metrics.
+
+    Attributes:
+        data: set and split.
+        score: the protocol.
+        cells: by metric.
+        people: by kind of ceiling; empty texts where that is not known.
+    """
+
+    data: str
+    score: str
+    cells: dict[str, Cell]
+    people: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Between two metrics: in the unit of the score, with its interval and p, and whether that is below 0.05."""
+
+    value: str
+    interval: str
+    p: str
+    sure: bool
+
+
+@dataclass(frozen=True)
+class Versus:
+    """Each metric against each other one by a score; `differences` are by both names, the one and what it is above."""
+
+    score: str
+    metrics: list[str]
+    differences: dict[tuple[str, str], Difference]

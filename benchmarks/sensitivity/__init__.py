@@ -1,0 +1,1 @@
+"""Distances against the strength of known changes."""

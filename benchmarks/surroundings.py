@@ -1,0 +1,32 @@
+"""What figures may depend on beside the data: versions of libraries, Python, the machine."""
+
+import importlib.metadata
+import platform
+from typing import Any
+
+import torch
+
+_LIBRARIES = ("dreamsim_metric", "torch", "torchvision", "timm", "open_clip_torch", "piq", "lpips", "pillow", "numpy")
+
+
+def surroundings() -> dict[str, Any]:
+    """What figures may depend on beside the data: versions of libraries, Python, the machine."""
+    return {
+        "versions": {name: version(name) for name in _LIBRARIES},
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads"
+        + (f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""),
+    }
+
+
+def version(library: str) -> str:
+    """Of a library; empty where it is not installed."""
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says, or else its kind."""
+    return " ".join(str(error).split()) or type(error).__name__
