@@ -1,11 +1,11 @@
 """Test pictures: the example photographs at odd sizes, and noise."""
 
-from pathlib import Path
-
 import numpy as np
 import PIL.Image
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+from tests.places import ROOT
+
+EXAMPLES = ROOT / "examples"
 PHOTOGRAPHS = sorted(EXAMPLES.glob("*.jpg"))
 
 

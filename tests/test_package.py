@@ -2,15 +2,14 @@
 
 import ast
 import re
-from pathlib import Path
 
 import pytest
 
 import dreamsim_metric
 from dreamsim_metric.card import Branch, ModelCard
 from dreamsim_metric.models import MODELS
+from tests.places import ROOT
 
-ROOT = Path(__file__).parents[1]
 ORDER = ["dreamsim_metric", "data_tools", "benchmarks"]  # each may import those before it
 
 

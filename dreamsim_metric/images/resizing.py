@@ -74,7 +74,7 @@ def _rows_first(height: int, width: int, new_height: int, new_width: int) -> boo
 
     From version 13 it does where the height loses more than twice the pixels that the width does (Pillow pull request
     9549), in 12.2 and 12.3 where the picture is over 100 times as tall as wide (9524), before that never. Both rules
-    are read off the released wheels: tests/test_resize.py holds the installed one to its own.
+    are read off the released wheels: tests/images/test_resizing.py holds the installed one to its own.
     """
     if height <= new_height or _PILLOW < (12, 2):
         return False

@@ -21,9 +21,9 @@ from examples import demo
 from tests.dreambench import write_dreambench
 from tests.judged import write_triplets
 from tests.pipelines import stable_diffusion
+from tests.places import ROOT
 from tests.trunks import write_dists, write_timm, write_trunks
 
-ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"```python\n(.*?)```", TEXT, re.S)
 BLOCKS = re.findall(r"```sh\n(.*?)```", TEXT, re.S)

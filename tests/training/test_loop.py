@@ -26,6 +26,7 @@ from dreamsim_metric.training.loop import train
 from dreamsim_metric.weights.folder import Tuned, read_folder
 from tests.gradients import gradients
 from tests.judged import write_network, write_triplets
+from tests.places import ROOT
 
 pytestmark = pytest.mark.usefixtures("fresh_accelerate")
 
@@ -184,7 +185,7 @@ def test_two_processes_have_the_gradients_of_one(config, tmp_path, loss, rows): 
     launch = ["torchrun", "--standalone", "--nproc-per-node", "2", "-m", "tests.gradients"]
     launch[0] = str(Path(sys.executable).with_name("torchrun"))
     arguments = [str(config.data), config.model[0], loss, str(rows), str(out)]
-    ran = subprocess.run([*launch, *arguments], cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    ran = subprocess.run([*launch, *arguments], cwd=ROOT, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     found = load_file(out)
     both, processes = found.pop("loss").tolist()

@@ -4,7 +4,6 @@ import dataclasses
 import errno
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -25,8 +24,8 @@ from data_tools.pipelines import load_model
 from tests.dreambench import write_dreambench
 from tests.pictures import PHOTOGRAPHS
 from tests.pipelines import stable_diffusion
+from tests.places import ROOT
 
-ROOT = Path(__file__).parents[1]
 PROMPTS = (Prompt("a {}", "plain"), Prompt("a red {}", "property"))
 METHODS = {
     "plain": (plain.METHOD, plain.Config()),

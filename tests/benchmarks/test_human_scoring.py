@@ -10,7 +10,7 @@ from sklearn.metrics import average_precision_score
 from benchmarks.human.scoring import ceilings, logistic_fit, one_against_others, score
 from benchmarks.human.tables import Dissimilarities, OddOneOut, Ratings
 from benchmarks.resampling import Resamples, holm, interval, paired_p
-from tests.test_datasets import table
+from tests.judgements.test_tables import table
 
 RANDOM = np.random.default_rng(0)
 

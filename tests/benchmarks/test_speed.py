@@ -25,7 +25,7 @@ from benchmarks.speed.startup import watch
 from benchmarks.speed.targets import TARGETS, Target, read_targets
 from dreamsim_metric import load
 from dreamsim_metric.models import MODELS
-from tests.test_report import Page
+from tests.benchmarks.test_report import Page
 
 
 def sampled(*walls):

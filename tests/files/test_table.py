@@ -1,13 +1,12 @@
 """Tables of one's own, as CSV files: counts and shares, however they were saved; bad rows and bad files are named."""
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dreamsim_metric.judgements.readers import read_pairs, read_triplets
 from dreamsim_metric.judgements.tables import DataError, check
+from tests.places import ROOT
 from tests.tables import relative, write
 
 COUNTS = """\
@@ -202,7 +201,7 @@ def test_a_table_of_pairs_needs_only_paths_and_answers(tmp_path):
         read_pairs(write(tmp_path / "pairs.csv", "a_path\na\n"))
 
 
-MATERIALS_2AFC = Path(__file__).parents[2] / "shared/data/materials-2afc"
+MATERIALS_2AFC = ROOT.parent / "shared/data/materials-2afc"
 
 
 @pytest.mark.skipif(not MATERIALS_2AFC.is_dir(), reason="the data is not beside the repository")

@@ -24,7 +24,7 @@ from tests import layouts
 from tests.browser import browser as browser
 from tests.browser import needs_browser
 from tests.judged import write_pairs, write_triplets
-from tests.test_datasets import table
+from tests.judgements.test_tables import table
 
 METRICS = ("mini", "psnr", "gmsd", "ms-ssim")  # the last needs larger pictures
 

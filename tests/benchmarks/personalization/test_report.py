@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -32,8 +31,8 @@ from dreamsim_metric.images.convert import to_pixels
 from dreamsim_metric.scale.cache import Cache
 from tests.browser import browser as browser
 from tests.browser import needs_browser
+from tests.places import ROOT
 
-ROOT = Path(__file__).parents[1]
 METHODS = ("<b>", "pays $5 $6", "words")
 NOUNS = {"cat2": "cat", "cat3": "cat", "robot": "toy"}
 PROMPTS = {"a {} in the snow": "recontextualization", "a red {}": "property", "a blue {}": "property"}

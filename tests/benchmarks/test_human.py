@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -23,8 +22,9 @@ from dreamsim_metric.images.convert import to_pixels
 from dreamsim_metric.scale.cache import Cache
 from tests import layouts
 from tests.judged import write_pairs, write_triplets
+from tests.places import ROOT
 
-CONTRIBUTING = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +167,7 @@ def test_what_cannot_be_measured_is_said_and_the_rest_goes_on(judged, tmp_path, 
     )
 
     own = tmp_path / "broken.py"
-    own.write_text("from tests.test_bench_human import Broken\nMETRICS = {'broken': lambda options: Broken()}\n")
+    own.write_text("from tests.benchmarks.test_human import Broken\nMETRICS = {'broken': lambda options: Broken()}\n")
     metrics = ("ensemble", "ms-ssim", "clip-t-b32", str(own), "mini")
     monkeypatch.setattr("benchmarks.metrics.clip_text.CLIPText.__init__", refuse)
     assert bench(judged, tmp_path / "out", metrics=metrics) == 0
