@@ -1,6 +1,5 @@
 """The package as a whole: what it imports, and which way."""
 
-import ast
 import re
 
 import pytest
@@ -9,23 +8,6 @@ import dreamsim_metric
 from dreamsim_metric.card import Branch, ModelCard
 from dreamsim_metric.models import MODELS
 from tests.places import ROOT
-
-ORDER = ["dreamsim_metric", "data_tools", "benchmarks"]  # each may import those before it
-
-
-def _imported(path):
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            yield node.module.partition(".")[0]
-
-
-@pytest.mark.parametrize("package", [name for name in ORDER if (ROOT / name).is_dir()])
-def test_imports_point_one_way(package):
-    forbidden = {*ORDER[ORDER.index(package) + 1 :], "tests", "examples"}
-    for path in (ROOT / package).rglob("*.py"):
-        assert not forbidden & set(_imported(path)), path
 
 
 def test_public_names_are_reachable_and_documented():
