@@ -19,8 +19,8 @@ import torch
 from dreamsim_metric import cli
 from dreamsim_metric.card import Download
 from dreamsim_metric.models import MODELS
+from dreamsim_metric.weights import download as weights
 from dreamsim_metric.weights.download import cache_dir, fetch, locked, model_dir
-from dreamsim_metric.weights.download import download as weights
 from dreamsim_metric.weights.folder import write_folder
 
 CONTENT = bytes(range(256)) * 12_000  # 3 MB: several chunks
