@@ -33,7 +33,7 @@ def add_metrics(to: Parser, metrics: Sequence[str] = DEFAULT_METRICS, *, device:
         "--weights",
         action="append",
         default=[],
-        metavar="METRIC=PATH[,PATH]",
+        metavar="METRIC=FILE[,FILE]",
         help="weights of a metric on this disk, in place of a download; repeat for more",
     )
     if device:
@@ -59,7 +59,7 @@ def check_asked(arguments: Namespace) -> None:
     for text in arguments.weights:
         name, equals, _ = text.partition("=")
         if not equals or not (own or name in arguments.metrics):
-            raise ValueError(f"got --weights {text}; expected METRIC=PATH of one of {', '.join(arguments.metrics)}")
+            raise ValueError(f"got --weights {text}; expected METRIC=FILE of one of {', '.join(arguments.metrics)}")
     for files in read_weights(arguments.weights).values():
         for file in files:
             if not file.exists():
@@ -67,7 +67,7 @@ def check_asked(arguments: Namespace) -> None:
 
 
 def read_weights(given: Sequence[str]) -> dict[str, tuple[Path, ...]]:
-    """Read `METRIC=PATH[,PATH]`: the files, by metric."""
+    """Read `METRIC=FILE[,FILE]`: the files, by metric."""
     parts = (text.partition("=") for text in given)
     return {name: tuple(map(Path, files.split(","))) for name, _, files in parts}
 
@@ -83,7 +83,7 @@ def asked_for(arguments: Namespace) -> tuple[dict[str, Any], Any]:
     weights = read_weights(arguments.weights)
     unknown = [name for name in weights if name not in makers]
     if unknown:
-        raise ValueError(f"got --weights {unknown[0]}=…; expected METRIC=PATH of one of {', '.join(makers)}")
+        raise ValueError(f"got --weights {unknown[0]}=…; expected METRIC=FILE of one of {', '.join(makers)}")
     on = torch.device(chosen_device(arguments))
     return makers, lambda name: Options(weights.get(name, ()), on)
 

@@ -4,15 +4,15 @@ import importlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks import names as known
 from benchmarks.files import import_file
 from benchmarks.metrics.base import Maker
 from benchmarks.metrics.ours import Embedding
-from benchmarks.names import METRICS, check_metrics
 
 
 def built_in() -> dict[str, Maker]:
     """All metrics of this folder, by name."""
-    return {name: maker for module in METRICS for name, maker in _module(module).items()}
+    return {name: maker for module in known.METRICS for name, maker in _module(module).items()}
 
 
 def find_metrics(names: Sequence[str]) -> dict[str, Maker]:
@@ -26,8 +26,8 @@ def find_metrics(names: Sequence[str]) -> dict[str, Maker]:
         FileNotFoundError: no such file.
         ValueError: an unknown name, with the nearest ones, or a file without `METRICS`.
     """
-    check_metrics(names)
-    home = {name: module for module, inside in METRICS.items() for name in inside}
+    known.check_metrics(names)
+    home = {name: module for module, inside in known.METRICS.items() for name in inside}
     found: dict[str, Maker] = {}
     for name in names:
         if name in home:

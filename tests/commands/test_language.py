@@ -201,7 +201,7 @@ SLIPS = {
     "bench human --data judged --metrics psmr --out x": "did you mean psnr",
     "bench human --data judged --metrics gone.py --out x": "no such file: gone.py",
     "bench human --data judged --metrics mini --weights mini=gone --out x": "no such file of weights: gone",
-    "bench human --data judged --metrics mini --weights psnr=gone --out x": "expected METRIC=PATH of one of mini",
+    "bench human --data judged --metrics mini --weights psnr=gone --out x": "expected METRIC=FILE of one of mini",
     "bench sensitivity --pictures gone --out x": "no such folder of pictures: gone",
     "bench sensitivity --pictures empty --metrics psmr --out x": "did you mean psnr",
     "bench personalize gone --metrics psnr --out x": "no such folder of subjects: gone",
