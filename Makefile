@@ -51,9 +51,9 @@ mini: .venv/dev.done $(SOURCES)/materials $(SOURCES)/vice $(SOURCES)/imagenet $(
 	$(BIN)/python -m examples.mini.triplets $(SOURCES) $(MINI)/data
 	$(BIN)/dreamsim-metric train mini --model $(MINI)/untuned --data $(MINI)/data --out $(MINI)/run $(TRAIN)
 	$(BIN)/python -m examples.mini.finish $(MINI)/run $(MINI)/mini
-	$(BIN)/dreamsim-metric evaluate $(MINI)/mini --data $(SOURCES)/materials --split train --record
-	$(BIN)/dreamsim-metric evaluate $(MINI)/mini --data $(SOURCES)/materials --split test --record
-	$(BIN)/dreamsim-metric calibrate $(MINI)/mini --data $(SOURCES)/materials --split train
+	$(BIN)/dreamsim-metric evaluate --model $(MINI)/mini --data $(SOURCES)/materials --split train --record
+	$(BIN)/dreamsim-metric evaluate --model $(MINI)/mini --data $(SOURCES)/materials --split test --record
+	$(BIN)/dreamsim-metric calibrate --model $(MINI)/mini --data $(SOURCES)/materials --split train
 	cp $(MINI)/mini/card.json $(MINI)/mini/model.safetensors dreamsim_metric/assets/mini/
 
 # The same recipe five times, each without 20 other materials: its figures on the triplets of these alone, and untuned.
@@ -63,8 +63,8 @@ mini-held-out: mini
 		$(BIN)/python -m examples.mini.hold_out $(MINI)/data $$held/data $$seed && \
 		$(BIN)/dreamsim-metric train mini --model $(MINI)/untuned --data $$held/data --out $$held/run $(TRAIN) && \
 		$(BIN)/python -m examples.mini.finish $$held/run $$held/mini && \
-		$(BIN)/dreamsim-metric evaluate $$held/mini --data $$held/data --split held && \
-		$(BIN)/dreamsim-metric evaluate $(MINI)/untuned --data $$held/data --split held || exit 1; \
+		$(BIN)/dreamsim-metric evaluate --model $$held/mini --data $$held/data --split held && \
+		$(BIN)/dreamsim-metric evaluate --model $(MINI)/untuned --data $$held/data --split held || exit 1; \
 	done
 
 # The text-to-image model in the wheel: docs/mini-diffusion.md. Two hours on two cores.
@@ -80,7 +80,7 @@ mini-diffusion: .venv/dev.done $(SOURCES)/tiny-imagenet $(SOURCES)/clothing $(SO
 	$(PAINT).measure $(DIFFUSION)/samples $(DIFFUSION)/data $(SOURCES)/lite0.safetensors $(DIFFUSION)/figures.json
 	$(PAINT).curve $(DIFFUSION)/autoencoder $(DIFFUSION)/run docs/mini-diffusion/loss.png
 
-# Generate, serve, judge by simulated raters, filter, export, train, evaluate: minutes on two cores.
+# Generate, serve, judge by simulated raters, collect, train, evaluate: minutes on two cores.
 pipeline: .venv/dev.done web
 	$(BIN)/python -m examples.pipeline build/pipeline
 

@@ -270,6 +270,18 @@ class Votes:
         return correct
 
 
+def check_votes(folder: Path) -> Path:
+    """Find the file of a study's votes.
+
+    Raises:
+        FileNotFoundError: nobody was asked yet.
+    """
+    file = folder / VOTES
+    if not file.is_file():
+        raise FileNotFoundError(f"{folder} has no {VOTES}; dreamsim-data serve makes it")
+    return file
+
+
 def read_responses(folder: Path, study: Study) -> list[dict[str, Any]]:
     """All responses of a study, in the order in which they came; while it is served, too.
 
@@ -277,9 +289,7 @@ def read_responses(folder: Path, study: Study) -> list[dict[str, Any]]:
         FileNotFoundError: nobody was asked yet.
         ValueError: the file is of another study, or of something else.
     """
-    file = folder / VOTES
-    if not file.is_file():
-        raise FileNotFoundError(f"{folder} has no {VOTES}; dreamsim-data serve makes it")
+    file = check_votes(folder)
     try:
         with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as db:
             if db.execute("SELECT id, format FROM study").fetchone() != (study.id, _FORMAT):

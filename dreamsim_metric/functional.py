@@ -12,8 +12,9 @@ from tqdm import tqdm
 from dreamsim_metric.distances import all_distances
 from dreamsim_metric.images.ahead import read_ahead
 from dreamsim_metric.images.convert import Pictures, count, is_single
-from dreamsim_metric.loading import default_model, load
+from dreamsim_metric.loading import load
 from dreamsim_metric.metric import PerceptualMetric, check_pairs
+from dreamsim_metric.models import default_model
 
 _lock = threading.Lock()  # a model that several threads ask for is loaded once
 

@@ -11,17 +11,12 @@ from torch import Tensor
 
 from dreamsim_metric.card import Branch, ModelCard
 from dreamsim_metric.metric import PerceptualMetric
-from dreamsim_metric.models import MODELS, unknown_model
+from dreamsim_metric.models import MODELS, default_model, unknown_model
 from dreamsim_metric.weights.download import downloads_dir, fetch, locked, model_dir
 from dreamsim_metric.weights.dreamsim import read_release
 from dreamsim_metric.weights.folder import MINI, Tuned, digest, read_folder, write_folder
 from dreamsim_metric.weights.hub import from_hub
 from dreamsim_metric.weights.lora import merge_lora
-
-
-def default_model() -> str:
-    """`$DREAMSIM_METRIC_MODEL`, else `mini`."""
-    return os.environ.get("DREAMSIM_METRIC_MODEL") or "mini"
 
 
 def load(

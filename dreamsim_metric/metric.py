@@ -296,7 +296,7 @@ class PerceptualMetric(nn.Module):
     def _uncalibrated(self, curve: str, data: str) -> ValueError:
         return ValueError(
             f"{self.card.name!r} has no calibration for probability_{curve}; fit one to {data}: "
-            f"dreamsim-metric calibrate {self.card.name} --data FOLDER --out MODEL, then load(MODEL)"
+            f"dreamsim-metric calibrate --model {self.card.name} --data FOLDER --out MODEL, then load(MODEL)"
         )
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:

@@ -1,6 +1,7 @@
 """Model cards: all that a score depends on, as data, and the table of named models."""
 
 import difflib
+import os
 from typing import Any
 
 from dreamsim_metric.card import Branch, Download, ModelCard
@@ -105,6 +106,11 @@ MODELS: dict[str, ModelCard] = {
 def list_models() -> list[str]:
     """Names of the models that `load` knows, `timm:`, `open_clip:`, `hf:` and folders aside."""
     return ["mini", *MODELS]
+
+
+def default_model() -> str:
+    """`$DREAMSIM_METRIC_MODEL`, else `mini`."""
+    return os.environ.get("DREAMSIM_METRIC_MODEL") or "mini"
 
 
 def unknown_model(name: str) -> ValueError:

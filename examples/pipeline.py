@@ -6,12 +6,12 @@ The raters are a model of noisy observers who see with mini's eyes (`data_tools.
 the parts fit together, and nothing about people.
 """
 
-import argparse
 import subprocess
 import sys
 from pathlib import Path
 
 from data_tools.serving import free_port, start
+from dreamsim_metric.commands.parser import Parser
 
 
 def run(module: str, *arguments: object) -> None:
@@ -38,21 +38,22 @@ def main(
         server.terminate()
         server.wait()
     run("data_tools.cli", "stats", study, "--out", out / "agreement.png")
-    run("data_tools.cli", "export", study, "--out", data)
+    run("data_tools.cli", "collect", study, "--out", data)
     run("data_tools.cli", "validate", data)
     run("dreamsim_metric.cli", "train", "mini", "--data", data, "--out", tuned, "--epochs", epochs)
     for judged in (tuned, "mini"):
-        run("dreamsim_metric.cli", "evaluate", judged, "--data", data, "--split", "all")
+        run("dreamsim_metric.cli", "evaluate", "--model", judged, "--data", data, "--split", "all")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="From a text-to-image model to a tuned metric, with simulated raters.")
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--model", default="mini-diffusion")
-    parser.add_argument("--categories", default="mini-diffusion")
-    parser.add_argument("--triplets", type=int, default=40)
-    parser.add_argument("--raters", type=int, default=30)
-    parser.add_argument("--noise", type=float, default=0.05, help="of the raters, in units of distance")
-    parser.add_argument("--steps", type=int, default=30, help="of the scheduler")
-    parser.add_argument("--epochs", type=int, default=2)
+    parser = Parser(description="From a text-to-image model to a tuned metric, with simulated raters.")
+    add = parser.add_argument
+    add("out", type=Path, metavar="OUT", help="folder for all that is made")
+    add("--model", default="mini-diffusion", metavar="NAME", help="text-to-image model, as `generate` takes it")
+    add("--categories", default="mini-diffusion", metavar="NAME", help="list of categories, as `generate` takes it")
+    add("--triplets", type=int, default=40, metavar="N", help="triplets that are painted")
+    add("--raters", type=int, default=30, metavar="N", help="raters who take part")
+    add("--noise", type=float, default=0.05, metavar="N", help="noise of a decision, in units of distance")
+    add("--steps", type=int, default=30, metavar="N", help="steps of the scheduler")
+    add("--epochs", type=int, default=2, metavar="N", help="passes over the training triplets")
     main(**vars(parser.parse_args()))

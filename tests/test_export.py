@@ -288,7 +288,7 @@ def test_a_full_disk_leaves_nothing_behind(small, tmp_path, to):
 def test_the_command_says_what_it_wrote_and_what_is_wrong(small, tmp_path, capsys, monkeypatch):
     small.save_pretrained(tmp_path / "model")
     out = tmp_path / "new" / "metric.safetensors"
-    command = ["export", str(tmp_path / "model"), "--to", "safetensors", "--out", str(out)]
+    command = ["export", "--model", str(tmp_path / "model"), "--to", "safetensors", "--out", str(out)]
     assert cli.main([*command, "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
     assert row == {"model": "made", "format": "safetensors", "written": str(out), "MB": out.stat().st_size / 1e6,
@@ -296,8 +296,8 @@ def test_the_command_says_what_it_wrote_and_what_is_wrong(small, tmp_path, capsy
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     wrong = {
         tuple(command): "exists already; remove it or choose another name",
-        (*command[:3], "onnx", "--out", "m.onnx"): "this needs more packages: pip install 'dreamsim_metric[export]'",
-        ("export", "nimi", *command[2:]): "unknown model 'nimi': did you mean mini",
+        (*command[:4], "onnx", "--out", "m.onnx"): "this needs more packages: pip install 'dreamsim_metric[export]'",
+        ("export", "--model", "nimi", *command[3:]): "unknown model 'nimi': did you mean mini",
     }
     for arguments, message in wrong.items():
         assert cli.main(list(arguments)) == 1

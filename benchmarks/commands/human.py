@@ -1,107 +1,207 @@
-"""`dreamsim-bench human`, `data` and `metrics`."""
+"""`dreamsim-bench human`, `data` and `metrics`: metrics beside people."""
 
-import argparse
+from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.commands.options import _print_json, asked_for, quick_without_network
+from benchmarks.commands.options import (
+    add_draws,
+    add_metrics,
+    asked_for,
+    check_asked,
+    open_cache,
+    quick_without_network,
+)
+from benchmarks.names import check_source, known_metrics
+from dreamsim_metric.commands.names import check_folder
+from dreamsim_metric.commands.options import add_option
+from dreamsim_metric.commands.output import Output, frame_rows
+from dreamsim_metric.commands.parser import Parser
+from dreamsim_metric.commands.program import Command
+from dreamsim_metric.models import list_models
 
 
-def _human(arguments: argparse.Namespace) -> None:
-    with quick_without_network():  # before anything imports the hub's client
-        _measure(arguments)
+def _add_human(to: Parser) -> None:
+    add_option(
+        to,
+        "--data",
+        type=str,
+        action="append",
+        metavar="[NAME=]PATH",
+        help="human judgements: a folder or table, with the name that `dreamsim-bench data` has for its kind where its "
+        "files do not tell; repeat for more",
+    )
+    to.add_argument(
+        "--split",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="parts of the data (default: those that it is reported on)",
+    )
+    add_metrics(to)
+    add_draws(to)
+    add_option(to, "--batch-size")
+    add_option(to, "--out", required=True, help="folder for the tables")
 
 
-def _measure(arguments: argparse.Namespace) -> None:
-    from benchmarks.human.run import run
-    from benchmarks.human.sources import read_parts
-    from dreamsim_metric.scale.cache import Cache
-    from dreamsim_metric.weights.download import cache_dir
-
+def human(arguments: Namespace) -> Output:
+    """Measure agreement of metrics with people."""
     for option, value in (("--draws", arguments.draws), ("--batch-size", arguments.batch_size)):
         if value < 1:
             raise ValueError(f"got {option} {value}; expected 1 or more")
+    for given in arguments.data:
+        name, _, path = given.rpartition("=")
+        if name:
+            check_source(name)
+        if not Path(path).exists():
+            raise FileNotFoundError(f"no such data set: {path}; expected NAME=FOLDER, or a folder or .csv file")
+    check_asked(arguments)
+    with quick_without_network():  # before anything imports the hub's client
+        scores = _measure(arguments)
+
+    def lines(rows: Any) -> Iterator[str]:
+        yield from score_lines(scores)
+        yield from metric_lines(arguments.out)
+
+    return Output(frame_rows(scores), lines)
+
+
+def _measure(arguments: Namespace) -> Any:
+    from benchmarks.human.run import run
+    from benchmarks.human.sources import read_parts
+
     makers, options = asked_for(arguments)
     parts = [part for given in arguments.data for part in read_parts(given, arguments.split)]
-    scores = run(
+    return run(
         makers,
         parts,
         arguments.out,
-        Cache(arguments.cache or cache_dir() / "benchmarks.sqlite"),
+        open_cache(arguments),
         options=options,
         draws=arguments.draws,
         seed=arguments.seed,
         batch_size=arguments.batch_size,
-        command=["dreamsim-bench", *arguments.command],
+        command=arguments.command_line,
     )
-    if arguments.json:
-        _print_json(scores)
-    else:
-        print_scores(scores)
-        print_metrics(arguments.out)
 
 
-def print_scores(scores: Any) -> None:
-    """A table a figure, best metric first: value, 95 % interval over references (else judgements), and people."""
+def score_lines(scores: Any) -> Iterator[str]:
+    """Write a table a figure, best metric first: value, 95 % interval over references (else judgements), and people."""
     for (data, split, score), rows in scores.groupby(["data", "split", "score"], sort=False):
         first = rows.iloc[0]
         known = {"people": "people", "others": "one person against the others", "ceiling": "at most"}
         notes = [f"{text} {first[name]:.4g}" for name, text in known.items() if first[name] == first[name]]
-        print(f"{data} {split}, {score}, {first['n']} judgements" + (f" ({'; '.join(notes)})" if notes else ""))
+        yield f"{data} {split}, {score}, {first['n']} judgements" + (f" ({'; '.join(notes)})" if notes else "")
         for _, row in rows.sort_values("value", ascending=False).iterrows():
             low, high = ("low", "high") if row["ref_low"] != row["ref_low"] else ("ref_low", "ref_high")
             digits = 1 if score.endswith("%") else 3
             interval = f"{row[low]:.{digits}f} to {row[high]:.{digits}f}"
-            print(f"  {row['rank']:>2}  {row['metric']:<28} {row['value']:>7.{digits}f}   {interval}")
-        print()
+            yield f"  {row['rank']:>2}  {row['metric']:<28} {row['value']:>7.{digits}f}   {interval}"
+        yield ""
 
 
-def print_metrics(out: Path) -> None:
-    """A line for each metric: what its numbers are and what it sees, or why it has no figures."""
+def metric_lines(out: Path) -> Iterator[str]:
+    """Write a line for each metric: what its numbers are and what it sees, or why it has no figures."""
     import pandas as pd
 
     for row in pd.read_parquet(out / "metrics.parquet").itertuples():
         seen = f"{row.direction} from {row.low:g} to {row.high:g}, input {row.input}: {row.preprocessing}"
         status = "" if row.status == "measured" else str(row.status)
         text = "; ".join(filter(None, [seen if row.direction else "", status]))
-        print(f"{row.metric:<28} {text if len(text) < 140 else text[:140] + '…'}")
+        yield f"{row.metric:<28} {text if len(text) < 140 else text[:140] + '…'}"
 
 
-def _data(arguments: argparse.Namespace) -> None:
-    from benchmarks.human.sources import built_in, find_source, missing_rows
-    from dreamsim_metric.judgements.tables import check
+def _add_data(to: Parser) -> None:
+    to.add_argument(
+        "name", nargs="?", metavar="NAME", help="data set, or a .py file with SOURCES (default: all are listed)"
+    )
+    to.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="folder that is checked row by row")
+
+
+def data(arguments: Namespace) -> Output:
+    """List the data sets, or say of one where it is to be had and whether it is whole."""
+    if arguments.name is not None:
+        check_source(arguments.name)
+    if arguments.folder is not None and not arguments.folder.is_file():
+        check_folder(arguments.folder)
+
+    from benchmarks.human.sources import built_in, find_source
 
     if arguments.name is None:
-        width = max(map(len, built_in()))
-        for name, source in built_in().items():
-            print(f"{name:<{width}}  {source.kind}")
-        return
+        rows = [{"data": name, "kind": source.kind} for name, source in built_in().items()]
+        width = max(len(row["data"]) for row in rows)
+        return Output(rows, lambda rows: (f"{row['data']:<{width}}  {row['kind']}" for row in rows))
     name, source = find_source(arguments.name)
-    print(f"{source.title or name}: {source.kind}\nget it: {source.get}\nlicence: {source.licence}")
-    if source.citation:
-        print(f"cite: {source.citation}")
-    if source.rows:
-        print("published judgements: " + ", ".join(f"{split} {count}" for split, count in source.rows.items()))
-    if arguments.folder is None:
-        return
-    if not arguments.folder.exists():
-        raise FileNotFoundError(f"no such folder: {arguments.folder}")
-    tables = source.read(arguments.folder)
+    row = {
+        "data": name,
+        "title": source.title or name,
+        "kind": source.kind,
+        "get": source.get,
+        "licence": source.licence,
+        "citation": source.citation,
+        "published": dict(source.rows),
+    }
+    if arguments.folder is not None:
+        row |= _on_disk(source, arguments.folder)
+    return Output([row], _source_lines, single=True)
+
+
+def _on_disk(source: Any, folder: Path) -> dict[str, Any]:
+    from benchmarks.human.sources import missing_rows
+    from dreamsim_metric.judgements.tables import check
+
+    tables = source.read(folder)
     check(tables, shared_pictures=True)
-    for table in tables:
-        splits = ", ".join(f"{split} {mask.sum()}" for split, mask in table.split_masks().items())
-        print(f"on disk: {type(table).__name__}, {len(table)} rows, {len(table.pictures)} pictures: {splits}")
-    incomplete = missing_rows(source, tables)
-    for line in incomplete:
-        print(f"note: {line}")
-    print("whole" if not incomplete else "readable, but not as published")
+    found = [
+        {
+            "table": type(table).__name__,
+            "rows": len(table),
+            "pictures": len(table.pictures),
+            "splits": {split: int(mask.sum()) for split, mask in table.split_masks().items()},
+        }
+        for table in tables
+    ]
+    return {"on disk": found, "missing": missing_rows(source, tables)}
 
 
-def _metrics(arguments: argparse.Namespace) -> None:
-    from benchmarks.metrics.registry import built_in
-    from dreamsim_metric import list_models
+def _source_lines(rows: Any) -> Iterator[str]:
+    (row,) = rows
+    yield f"{row['title']}: {row['kind']}"
+    yield f"get it: {row['get']}"
+    yield f"licence: {row['licence']}"
+    if row["citation"]:
+        yield f"cite: {row['citation']}"
+    if row["published"]:
+        yield "published judgements: " + _counts(row["published"])
+    for table in row.get("on disk", ()):
+        sizes = f"{table['rows']} rows, {table['pictures']} pictures"
+        yield f"on disk: {table['table']}, {sizes}: {_counts(table['splits'])}"
+    for line in row.get("missing", ()):
+        yield f"note: {line}"
+    if "missing" in row:
+        yield "readable, but not as published" if row["missing"] else "whole"
 
-    print(
-        f"models of dreamsim_metric: {', '.join(list_models())}, timm:NAME, open_clip:ARCH/TAG, hf:OWNER/REPO, a folder"
-    )
-    print(f"others: {', '.join(built_in())}, a .py file with METRICS")
+
+def _counts(by_split: dict[str, int]) -> str:
+    return ", ".join(f"{split} {count}" for split, count in by_split.items())
+
+
+def metrics(arguments: Namespace) -> Output:
+    """List the metrics."""
+    models, others = list_models(), known_metrics()
+
+    def lines(rows: Any) -> Iterator[str]:
+        kinds = "timm:NAME, open_clip:ARCH/TAG, hf:OWNER/REPO, a folder"
+        yield f"models of dreamsim_metric: {', '.join(models)}, {kinds}"
+        yield f"others: {', '.join(others)}, a .py file with METRICS"
+
+    rows = [{"metric": name, "model": name in models} for name in (*models, *others)]
+    return Output(rows, lines)
+
+
+COMMANDS = (
+    Command("human", "metrics × human data sets: agreement, intervals, tests", human, _add_human),
+    Command("data", "the data sets; for one: where to get it, and whether it is whole", data, _add_data),
+    Command("metrics", "the metrics", metrics),
+)

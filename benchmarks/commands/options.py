@@ -1,20 +1,99 @@
-"""Options that several commands have, and what becomes of them."""
+"""Options that several commands of `dreamsim-bench` have, and what becomes of them."""
 
-import argparse
-import json
 import logging
 import os
 import socket
 import sys
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.names import check_metrics
+from dreamsim_metric.commands.options import add_options
+from dreamsim_metric.commands.options import device as chosen_device
+from dreamsim_metric.commands.parser import Parser
+
+if TYPE_CHECKING:
+    from dreamsim_metric.scale.cache import Cache
 
 DEFAULT_METRICS = (
     *("mini", "ensemble", "lpips-alex", "lpips-vgg", "lpips-squeeze", "dists", "psnr", "ssim", "ms-ssim"),
     *("clip-i-b32", "dino-vits16", "dinov2-vitb14"),
 )
+
+
+def add_metrics(to: Parser, metrics: Sequence[str] = DEFAULT_METRICS, *, device: bool = True) -> None:
+    """Add the options that say what compares pictures and, unless the command has that already, where."""
+    to.add_argument(
+        "--metrics", nargs="+", default=metrics, metavar="NAME", help="metrics: names of `dreamsim-bench metrics`"
+    )
+    to.add_argument(
+        "--weights",
+        action="append",
+        default=[],
+        metavar="METRIC=FILE[,FILE]",
+        help="weights of a metric on this disk, in place of a download; repeat for more",
+    )
+    if device:
+        add_options(to, "--device")
+
+
+def add_draws(to: Parser) -> None:
+    """Add the options of intervals."""
+    to.add_argument("--draws", type=int, default=1000, metavar="N", help="draws of the bootstrap, for intervals")
+    add_options(to, "--seed", "--cache")
+
+
+def check_asked(arguments: Namespace) -> None:
+    """Be sure that metrics are known and that weights are there, before anything heavy is imported.
+
+    Raises:
+        As `check_metrics`.
+        FileNotFoundError: no such file of weights.
+        ValueError: `--weights` that name no metric that is asked for.
+    """
+    check_metrics(arguments.metrics)
+    own = any(name.endswith(".py") for name in arguments.metrics)  # of names that only it knows
+    for text in arguments.weights:
+        name, equals, _ = text.partition("=")
+        if not equals or not (own or name in arguments.metrics):
+            raise ValueError(f"got --weights {text}; expected METRIC=FILE of one of {', '.join(arguments.metrics)}")
+    for files in read_weights(arguments.weights).values():
+        for file in files:
+            if not file.exists():
+                raise FileNotFoundError(f"no such file of weights: {file}")
+
+
+def read_weights(given: Sequence[str]) -> dict[str, tuple[Path, ...]]:
+    """Read `METRIC=FILE[,FILE]`: the files, by metric."""
+    parts = (text.partition("=") for text in given)
+    return {name: tuple(map(Path, files.split(","))) for name, _, files in parts}
+
+
+def asked_for(arguments: Namespace) -> tuple[dict[str, Any], Any]:
+    """Find makers of the metrics that were named, and weights and device for each."""
+    import torch
+
+    from benchmarks.metrics.base import Options
+    from benchmarks.metrics.registry import find_metrics
+
+    makers = find_metrics(arguments.metrics)
+    weights = read_weights(arguments.weights)
+    unknown = [name for name in weights if name not in makers]
+    if unknown:
+        raise ValueError(f"got --weights {unknown[0]}=…; expected METRIC=FILE of one of {', '.join(makers)}")
+    on = torch.device(chosen_device(arguments))
+    return makers, lambda name: Options(weights.get(name, ()), on)
+
+
+def open_cache(arguments: Namespace) -> "Cache":
+    """Open the cache that `--cache` names, else the one of all benchmarks."""
+    from dreamsim_metric.scale.cache import Cache
+    from dreamsim_metric.weights.download import cache_dir
+
+    return Cache(arguments.cache or cache_dir() / "benchmarks.sqlite")
 
 
 @contextmanager
@@ -34,33 +113,3 @@ def quick_without_network() -> Iterator[None]:
         logging.disable(logging.NOTSET)
         if before is None:
             os.environ.pop("HF_HUB_OFFLINE", None)
-
-
-def asked_for(arguments: argparse.Namespace) -> tuple[dict[str, Any], Any]:
-    """Makers of the metrics that were named, and weights and device for each."""
-    import torch
-
-    from benchmarks.metrics.base import Options
-    from benchmarks.metrics.registry import find_metrics
-
-    makers = find_metrics(arguments.metrics)
-    weights = _weights(arguments.weights, list(makers))
-    device = torch.device(arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    return makers, lambda name: Options(weights.get(name, ()), device)
-
-
-def _print_json(table: Any) -> None:
-    print(json.dumps(json.loads(table.to_json(orient="records")), indent=2))
-
-
-def _weights(given: Sequence[str], metrics: Sequence[str]) -> dict[str, tuple[Path, ...]]:
-    found = {}
-    for text in given:
-        name, equals, files = text.partition("=")
-        if not equals or name not in metrics:
-            raise ValueError(f"got --weights {text}; expected METRIC=FILE of one of {', '.join(metrics)}")
-        found[name] = tuple(map(Path, files.split(",")))
-        for file in found[name]:
-            if not file.exists():
-                raise FileNotFoundError(f"no such file of weights: {file}")
-    return found

@@ -1,176 +1,187 @@
-"""`dreamsim-bench personalize` and `score`."""
+"""`dreamsim-bench personalize` and `measure`: methods of personalization, judged by their pictures."""
 
-import argparse
 import ast
 import dataclasses
-from collections.abc import Sequence
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.personalization.layout import SCORES
+from benchmarks.commands.options import (
+    add_draws,
+    add_metrics,
+    asked_for,
+    check_asked,
+    open_cache,
+    quick_without_network,
+)
+from benchmarks.names import check_methods
+from data_tools.commands.pipeline import MINI, add_pipeline, check_pipeline
+from dreamsim_metric.commands.names import check_folder
+from dreamsim_metric.commands.options import add_option
+from dreamsim_metric.commands.output import Output, frame_rows
+from dreamsim_metric.commands.parser import Parser
+from dreamsim_metric.commands.program import Command
 
 # Heavy imports (torch, diffusers, pandas) are in the functions that need them: `--help` and errors come at once.
 
 DEFAULT_METHODS = ("plain", "textual-inversion", "dreambooth", "dreambooth-lora")
 DEFAULT_METRICS = ("mini", "ensemble", "dino-vits16", "dino-vits8", "clip-i-b32", "clip-t-b32", "lpips-alex")
-MINI = "mini-diffusion"
+_SUBJECTS = "folder of subjects: DreamBench, or one of that kind"
 
 
-def add_commands(commands: Any) -> None:
-    """Add both to the parser of `dreamsim-bench`."""
-    personalize = commands.add_parser("personalize", help="methods × subjects: fitted, sampled, scored, reported")
-    personalize.set_defaults(run=_personalize, extra="bench,data,train")
-    personalize.add_argument("subjects", type=Path, metavar="SUBJECTS", help="DreamBench, or a folder of that kind")
-    personalize.add_argument("--only", nargs="+", metavar="SUBJECT", help="of the subjects (default: all)")
-    personalize.add_argument(
-        "--prompts", type=int, metavar="N", help="so many of each subject's, spread over its list (default: all)"
+def _add_personalize(to: Parser) -> None:
+    to.add_argument("subjects", type=Path, metavar="SUBJECTS", help=_SUBJECTS)
+    to.add_argument("--only", nargs="+", metavar="NAME", help="subjects that are painted (default: all)")
+    to.add_argument(
+        "--prompts", type=int, metavar="N", help="prompts of each subject, spread over its list (default: all)"
     )
-    personalize.add_argument(
-        "--methods", nargs="+", default=DEFAULT_METHODS, metavar="METHOD", help="default: %(default)s"
+    to.add_argument("--methods", nargs="+", default=DEFAULT_METHODS, metavar="NAME", help="methods that paint them")
+    to.add_argument(
+        "--preset", metavar="NAME", help="settings of the methods (default: mini for mini-diffusion, else sd15)"
     )
-    personalize.add_argument("--preset", help="of the methods' settings (default: mini for mini-diffusion, else sd15)")
-    personalize.add_argument(
+    to.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="METHOD.FIELD=VALUE",
         help="one setting of a method, in place of its preset's; repeat for more",
     )
-    personalize.add_argument(
-        "--model", default=MINI, help="mini-diffusion, a folder of diffusers, or OWNER/NAME (default: %(default)s)"
+    add_pipeline(to, precision="float32")
+    to.add_argument(
+        "--steps", type=int, metavar="N", help="steps of the scheduler (default: 20 with the preset mini, else 50)"
     )
-    personalize.add_argument("--revision", help="of the model, on the hub")
-    personalize.add_argument("--variant", help="of the weights' files, such as fp16")
-    personalize.add_argument("--dtype", choices=["float32", "float16", "bfloat16"], default="float32")
-    personalize.add_argument("--steps", type=int, help="of sampling (default: 20 with the preset mini, else 50)")
-    personalize.add_argument("--guidance", type=float, default=7.5, help="(default: %(default)s)")
-    personalize.add_argument("--seeds", type=int, default=4, metavar="N", help="pictures a prompt (default: 4)")
-    personalize.add_argument(
-        "--class-pictures", type=int, default=4, metavar="N", help="of the class alone, a fit (default: 4)"
+    to.add_argument("--guidance", type=float, default=7.5, metavar="N", help="scale of guidance")
+    to.add_argument("--seeds", type=int, default=4, metavar="N", help="pictures of a prompt")
+    to.add_argument(
+        "--class-pictures", type=int, default=4, metavar="N", help="pictures of the class alone, for each fit"
     )
-    score = commands.add_parser(
-        "score", help="pictures that were made elsewhere: SUBJECT/PROMPT/SEED.png of each method"
+    _add_scoring(to)
+
+
+def _add_measure(to: Parser) -> None:
+    to.add_argument("pictures", type=Path, metavar="PICTURES", help="folder of METHOD/SUBJECT/PROMPT/SEED.png")
+    to.add_argument("--subjects", type=Path, required=True, metavar="PATH", help=_SUBJECTS)
+    _add_scoring(to, device=True)
+
+
+def _add_scoring(to: Parser, device: bool = False) -> None:
+    add_metrics(to, DEFAULT_METRICS, device=device)
+    to.add_argument(
+        "--copy-below",
+        action="append",
+        default=[],
+        metavar="METRIC=NUMBER",
+        help="number of a metric from which on a picture is a copy of a photograph; repeat for more (default: where "
+        "the model is calibrated, its threshold)",
     )
-    score.set_defaults(run=_score)
-    score.add_argument("pictures", type=Path, metavar="PICTURES", help="METHOD/SUBJECT/PROMPT/SEED.png")
-    score.add_argument("--subjects", type=Path, required=True, metavar="SUBJECTS", help="DreamBench, or of that kind")
-    for command in (personalize, score):
-        command.add_argument(
-            "--metrics", nargs="+", default=DEFAULT_METRICS, metavar="METRIC", help="names: dreamsim-bench metrics"
-        )
-        command.add_argument(
-            "--weights",
-            action="append",
-            default=[],
-            metavar="METRIC=FILE[,FILE]",
-            help="files of weights to read in place of downloading; repeat for more",
-        )
-        command.add_argument(
-            "--copy-below",
-            action="append",
-            default=[],
-            metavar="METRIC=NUMBER",
-            help="from which on a picture is a copy of a photograph (default: where the model is calibrated, its "
-            "threshold); repeat for more",
-        )
-        command.add_argument("--draws", type=int, default=1000, metavar="N", help="of the bootstrap (default: 1000)")
-        command.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
-        command.add_argument(
-            "--batch-size", type=int, default=8, metavar="N", help="pictures scored at once (default: 8)"
-        )
-        command.add_argument("--cache", type=Path, metavar="FILE", help="of embeddings (default: in the user cache)")
-        command.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for what is made")
-        command.add_argument("--device", help="default: cuda where there is one, else cpu")
-        command.add_argument("--json", action="store_true", help="print the scores as JSON")
+    add_draws(to)
+    add_option(to, "--batch-size", default=8)
+    add_option(to, "--out", required=True, help="folder for what is made")
 
 
-def _report(folder: Path, subjects: Sequence[Any], out: Path | None = None) -> None:
-    from benchmarks.report.personalization import write_personalization_report
-
-    print(write_personalization_report(folder, subjects, out))
-
-
-def _personalize(arguments: argparse.Namespace) -> None:
-    from accelerate import PartialState
-
-    from benchmarks.commands.options import quick_without_network
-
-    with quick_without_network():  # before anything imports the hub's client
-        from benchmarks.personalization.methods.base import Sampling
-    from benchmarks.personalization.layout import FAILURES
-    from benchmarks.personalization.run import Plan, run
+def personalize(arguments: Namespace) -> Output | None:
+    """Fit methods to subjects, paint, score and report."""
     from benchmarks.personalization.subjects import read_subjects
 
     if arguments.prompts is not None and arguments.prompts < 1:
         raise ValueError(f"got --prompts {arguments.prompts}; expected 1 or more")
-    preset = arguments.preset or ("mini" if arguments.model == MINI else "sd15")
-    methods = configured(arguments.methods, preset, arguments.set)
+    check_methods(arguments.methods)
+    check_pipeline(arguments.model)
+    _check_scoring(arguments)
     subjects = [
         dataclasses.replace(subject, prompts=spread(subject.prompts, arguments.prompts))
         for subject in read_subjects(arguments.subjects, arguments.only)
     ]
-    plan = Plan(
-        arguments.model,
-        arguments.revision,
-        arguments.variant,
-        arguments.dtype,
-        Sampling(arguments.steps or (20 if preset == "mini" else 50), arguments.guidance),
-        arguments.seeds,
-        arguments.class_pictures,
-    )
-    with quick_without_network():
+
+    from accelerate import PartialState
+
+    with quick_without_network():  # before anything imports the hub's client
+        from benchmarks.personalization.layout import FAILURES, SCORES
+        from benchmarks.personalization.methods.base import Sampling
+        from benchmarks.personalization.run import Plan, run
+
+        preset = arguments.preset or ("mini" if arguments.model == MINI else "sd15")
+        methods = configured(arguments.methods, preset, arguments.set)
+        plan = Plan(
+            arguments.model,
+            arguments.revision,
+            arguments.variant,
+            arguments.precision or "float32",
+            Sampling(arguments.steps or (20 if preset == "mini" else 50), arguments.guidance),
+            arguments.seeds,
+            arguments.class_pictures,
+        )
         failures = run(plan, methods, subjects, arguments.out, arguments.device)
     if not PartialState().is_main_process:
-        return
+        return None
     # With all their prompts: the folder may hold more than this run asked for.
-    _rate(arguments, arguments.out, read_subjects(arguments.subjects), arguments.out / SCORES)
-    _report(arguments.out, subjects)
-    if failures:
-        raise RuntimeError(
-            f"{len(failures)} of {len(methods) * len(subjects)} fits failed; {arguments.out / FAILURES} says why, and "
-            f"the same command tries them again. The first: {failures[0]['error']}"
-        )
+    scores = _scores(arguments, arguments.out, read_subjects(arguments.subjects), arguments.out / SCORES)
+    output = _reported(scores, arguments.out, subjects)
+    if not failures:
+        return output
+    text = (
+        f"{len(failures)} of {len(methods) * len(subjects)} fits failed; {arguments.out / FAILURES} says why, and "
+        f"the same command tries them again. The first: {failures[0]['error']}"
+    )
+    return dataclasses.replace(output, failure=text)
 
 
-def _score(arguments: argparse.Namespace) -> None:
+def measure(arguments: Namespace) -> Output:
+    """Score pictures that were made elsewhere, and report."""
     from benchmarks.personalization.subjects import read_subjects
 
+    check_folder(arguments.pictures, "folder of pictures")
+    _check_scoring(arguments)
     subjects = read_subjects(arguments.subjects)
-    _rate(arguments, arguments.pictures, subjects, arguments.out)
-    _report(arguments.out, subjects)
+    scores = _scores(arguments, arguments.pictures, subjects, arguments.out)
+    return _reported(scores, arguments.out, subjects)
 
 
-def _rate(arguments: argparse.Namespace, pictures: Path, subjects: Sequence[Any], out: Path) -> None:
-    """Score what is there and print the tables."""
-    import json
+def _check_scoring(arguments: Namespace) -> None:
+    check_asked(arguments)
+    read_thresholds(arguments.copy_below)
 
-    from benchmarks.commands.options import asked_for, quick_without_network
-    from benchmarks.personalization.scoring import score
-    from dreamsim_metric.scale.cache import Cache
-    from dreamsim_metric.weights.download import cache_dir
 
+def _scores(arguments: Namespace, pictures: Path, subjects: Sequence[Any], out: Path) -> Any:
     with quick_without_network():
+        from benchmarks.personalization.scoring import score
+
         makers, options = asked_for(arguments)
-        scores = score(
+        return score(
             pictures,
             subjects,
             makers,
             out,
-            Cache(arguments.cache or cache_dir() / "benchmarks.sqlite"),
+            open_cache(arguments),
             options=options,
-            copy_below=_thresholds(arguments.copy_below),
+            copy_below=read_thresholds(arguments.copy_below),
             draws=arguments.draws,
             seed=arguments.seed,
             batch_size=arguments.batch_size,
-            command=["dreamsim-bench", *arguments.command],
+            command=arguments.command_line,
         )
-    if arguments.json:
-        print(json.dumps(json.loads(scores.to_json(orient="records")), indent=2))
-    else:
-        print_scores(scores)
 
 
-def _thresholds(given: Sequence[str]) -> dict[str, float]:
+def _reported(scores: Any, out: Path, subjects: Sequence[Any]) -> Output:
+    """The scores, of which there is a page then."""
+    from benchmarks.report.personalization import write_personalization_report
+
+    written = write_personalization_report(out, subjects)
+
+    def lines(rows: Any) -> Iterator[str]:
+        yield from score_lines(scores)
+        yield str(written)
+
+    return Output(frame_rows(scores), lines)
+
+
+def read_thresholds(given: Sequence[str]) -> dict[str, float]:
+    """Read `METRIC=NUMBER`: the numbers, by metric.
+
+    Raises:
+        ValueError: something else.
+    """
     found = {}
     for text in given:
         name, equals, number = text.rpartition("=")
@@ -229,17 +240,34 @@ def spread(prompts: Sequence[Any], count: int | None) -> tuple[Any, ...]:
     return tuple(prompts[i * len(prompts) // count] for i in range(count))
 
 
-def print_scores(scores: Any) -> None:
-    """A table a score and metric, best method first: value, 95 % interval over subjects; its definition above it.
+def score_lines(scores: Any) -> Iterator[str]:
+    """Write a table a score and metric, best method first: value, 95 % interval over subjects; its definition above it.
 
     Args:
         scores: as `scoring.score` returns it.
     """
     for (protocol, name, metric), rows in scores.groupby(["protocol", "score", "metric"], sort=False):
         first = rows.iloc[0]
-        print(f"{protocol}, {name}, {metric} ({first['better']} is better): {first['definition']}")
+        yield f"{protocol}, {name}, {metric} ({first['better']} is better): {first['definition']}"
         for row in rows.sort_values("value", ascending=first["better"] == "lower").itertuples():
             interval = f"{row.low:.3f} to {row.high:.3f}" if row.low == row.low else "one subject: no interval"
             counts = f"{row.subjects} subjects, {row.pictures} pictures"
-            print(f"  {row.method:<28} {row.value:>8.3f}   {interval:<26} {counts}")
-        print()
+            yield f"  {row.method:<28} {row.value:>8.3f}   {interval:<26} {counts}"
+        yield ""
+
+
+COMMANDS = (
+    Command(
+        "personalize",
+        "methods × subjects: fitted, sampled, scored, reported",
+        personalize,
+        _add_personalize,
+        extra="bench,data,train",
+    ),
+    Command(
+        "measure",
+        "pictures that were made elsewhere: METHOD/SUBJECT/PROMPT/SEED.png",
+        measure,
+        _add_measure,
+    ),
+)

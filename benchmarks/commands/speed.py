@@ -1,58 +1,65 @@
 """`dreamsim-bench speed`."""
 
-import argparse
-import json
 import math
+from argparse import Namespace
 from pathlib import Path
-from typing import Any
 
-# Heavy imports (torch, pandas) are in the functions that need them: `--help` and errors come at once.
+from benchmarks.names import GROUPS, check_groups
+from dreamsim_metric.commands.options import add_option
+from dreamsim_metric.commands.output import Output, frame_rows
+from dreamsim_metric.commands.parser import Parser
+from dreamsim_metric.commands.program import Command
+from dreamsim_metric.models import MODELS
 
-DEFAULT_GROUPS = ("startup", "alone", "distance", "one-to-many", "peers", "files", "growth", "peak")
+DEFAULT_GROUPS = tuple(name for name in GROUPS if name != "models")
 
 
-def add_speed(commands: Any) -> None:
-    """Add it to the parser of `dreamsim-bench`."""
-    speed = commands.add_parser("speed", help="time and memory: ours, dreamsim, LPIPS, piq, torchmetrics, timm")
-    speed.set_defaults(run=_speed)
-    speed.add_argument(
+def _add_speed(to: Parser) -> None:
+    to.add_argument(
         "--groups",
         nargs="+",
         default=DEFAULT_GROUPS,
-        metavar="GROUP",
-        help=f"what to time (default: {' '.join(DEFAULT_GROUPS)}; also models)",
+        metavar="NAME",
+        help=f"groups of contests: {', '.join(GROUPS)}",
     )
-    speed.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the table")
-    speed.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one, else cpu")
-    speed.add_argument("--model", metavar="TYPE", help="ours against released dreamsim (default: ensemble)")
-    speed.add_argument(
-        "--threads", nargs="+", type=int, default=(), metavar="N", help="on the CPU (default: 1 and all cores)"
+    add_option(to, "--out", required=True, help="folder for the table")
+    add_option(to, "--device", help="device that computes: cpu or cuda (default: cuda where there is one, else cpu)")
+    add_option(to, "--model", help="model of ours beside released dreamsim, one of its types (default: ensemble)")
+    to.add_argument("--threads", nargs="+", type=int, metavar="N", help="threads on the CPU (default: 1 and all cores)")
+    to.add_argument(
+        "--batches", nargs="+", type=int, metavar="N", help="pairs at once (default: 1 8 32, on cuda also 128)"
     )
-    speed.add_argument(
-        "--batches", nargs="+", type=int, default=(), metavar="N", help="pairs at once (default: 1 8 32, cuda also 128)"
-    )
-    speed.add_argument(
+    to.add_argument(
         "--precisions",
         nargs="+",
-        default=(),
-        metavar="P",
-        help="of ours: float32, tf32, bfloat16, float16; each also +compiled (default: what is quick here)",
+        metavar="NAME",
+        help="numbers that our networks compute with: float32, tf32, bfloat16, float16; each also +compiled (default: "
+        "what is quick here)",
     )
-    speed.add_argument("--rounds", type=int, default=5, metavar="N", help="of each contest, at most (default: 5)")
-    speed.add_argument(
-        "--minutes", type=float, default=math.inf, metavar="M", help="for all of it; what does not fit has fewer rounds"
+    to.add_argument("--rounds", type=int, default=5, metavar="N", help="rounds of each contest, at most")
+    to.add_argument(
+        "--minutes", type=float, metavar="N", help="minutes for all of it; what does not fit has fewer rounds"
     )
-    speed.add_argument(
-        "--max-pictures", type=int, default=10_000, metavar="N", help="where the growth curve ends (default: 10000)"
+    to.add_argument(
+        "--max-pictures", type=int, default=10_000, metavar="N", help="pictures where the growth curve ends"
     )
-    speed.add_argument("--quick", action="store_true", help="few and small, to see that it works")
-    speed.add_argument(
-        "--releases", type=Path, metavar="DIR", help="keeps releases with random weights (default: in the user cache)"
+    to.add_argument("--quick", action="store_true", help="measure few and small contests, to see that it works")
+    to.add_argument(
+        "--releases",
+        type=Path,
+        metavar="PATH",
+        help="folder of releases with random weights (default: in the user cache)",
     )
-    speed.add_argument("--json", action="store_true", help="print what was found as JSON")
 
 
-def _speed(arguments: argparse.Namespace) -> None:
+def speed(arguments: Namespace) -> Output:
+    """Measure time and memory."""
+    check_groups(arguments.groups)
+    if arguments.model is not None and arguments.model not in MODELS:
+        raise ValueError(f"got model {arguments.model!r}; expected a released type: {', '.join(MODELS)}")
+    if arguments.device not in (None, "cpu", "cuda"):
+        raise ValueError(f"got --device {arguments.device}; expected cpu or cuda")
+
     from benchmarks.speed.plan import make_plan
     from benchmarks.speed.printing import markdown
     from benchmarks.speed.run import run
@@ -63,9 +70,9 @@ def _speed(arguments: argparse.Namespace) -> None:
         arguments.device,
         model=arguments.model,
         home=(arguments.releases or cache_dir() / "benchmarks" / "releases").absolute(),
-        threads=arguments.threads,
-        batches=arguments.batches,
-        precisions=arguments.precisions,
+        threads=arguments.threads or (),
+        batches=arguments.batches or (),
+        precisions=arguments.precisions or (),
         max_pictures=arguments.max_pictures,
         quick=arguments.quick,
     )
@@ -74,10 +81,10 @@ def _speed(arguments: argparse.Namespace) -> None:
         arguments.out,
         plan,
         rounds=arguments.rounds,
-        minutes=arguments.minutes,
-        command=["dreamsim-bench", *arguments.command],
+        minutes=math.inf if arguments.minutes is None else arguments.minutes,
+        command=arguments.command_line,
     )
-    if arguments.json:
-        print(json.dumps(json.loads(table.to_json(orient="records")), indent=2))
-    else:
-        print(markdown(table, read_targets(table)))
+    return Output(frame_rows(table), lambda rows: [markdown(table, read_targets(table))])
+
+
+COMMANDS = (Command("speed", "time and memory: ours, dreamsim, LPIPS, piq, torchmetrics, timm", speed, _add_speed),)

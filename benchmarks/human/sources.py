@@ -1,6 +1,5 @@
 """From names on the command line to data sets, what is known of each, and whether what is on disk is whole."""
 
-import difflib
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 import benchmarks.human.data
 from benchmarks.files import import_file
 from benchmarks.human.tables import KINDS, Judgements
+from benchmarks.names import check_source
 from dreamsim_metric.judgements.tables import check
 
 
@@ -79,17 +79,13 @@ def find_source(name: str) -> tuple[str, Source]:
         FileNotFoundError: no such file.
         ValueError: an unknown name, with the nearest ones.
     """
-    known = built_in()
-    if name in known:
-        return name, known[name]
+    check_source(name)
     if name.endswith(".py"):
         found = import_file(Path(name), "SOURCES")
         if len(found) != 1:
             raise ValueError(f"{name} has {len(found)} entries in SOURCES; expected one")
         return next(iter(found.items()))
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-    hint = f"did you mean {' or '.join(near)}? " if near else ""
-    raise ValueError(f"unknown data set {name!r}: {hint}Known: {', '.join(known)}, or a .py file with SOURCES")
+    return name, built_in()[name]
 
 
 def read_parts(given: str, splits: Sequence[str] = ()) -> list[Part]:

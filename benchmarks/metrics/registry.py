@@ -1,27 +1,22 @@
 """From names on the command line to metrics."""
 
-import difflib
 import importlib
-import pkgutil
 from collections.abc import Sequence
 from pathlib import Path
 
-import benchmarks.metrics
+from benchmarks import names as known
 from benchmarks.files import import_file
 from benchmarks.metrics.base import Maker
 from benchmarks.metrics.ours import Embedding
-from dreamsim_metric import list_models
 
 
 def built_in() -> dict[str, Maker]:
     """All metrics of this folder, by name."""
-    names = sorted(module.name for module in pkgutil.iter_modules(benchmarks.metrics.__path__))
-    modules = (importlib.import_module(f"benchmarks.metrics.{name}") for name in names)
-    return {name: maker for module in modules for name, maker in getattr(module, "METRICS", {}).items()}
+    return {name: maker for module in known.METRICS for name, maker in _module(module).items()}
 
 
 def find_metrics(names: Sequence[str]) -> dict[str, Maker]:
-    """Makers of the metrics named, in that order.
+    """Makers of the metrics named, in that order; modules of others are not imported.
 
     Args:
         names: of this folder's metrics; of models, as `dreamsim_metric.load` takes them; or `.py` files with a
@@ -31,23 +26,22 @@ def find_metrics(names: Sequence[str]) -> dict[str, Maker]:
         FileNotFoundError: no such file.
         ValueError: an unknown name, with the nearest ones, or a file without `METRICS`.
     """
-    known, found = built_in(), {}
+    known.check_metrics(names)
+    home = {name: module for module, inside in known.METRICS.items() for name in inside}
+    found: dict[str, Maker] = {}
     for name in names:
-        if name in known:
-            found[name] = known[name]
+        if name in home:
+            found[name] = _module(home[name])[name]
         elif name.endswith(".py"):
             found.update(import_file(Path(name), "METRICS"))
-        elif name in list_models() or ":" in name or Path(name).is_dir():
-            found[name] = _model(name)
         else:
-            near = difflib.get_close_matches(name, [*known, *list_models()], n=3, cutoff=0.4)
-            raise ValueError(
-                f"unknown metric {name!r}: "
-                + (f"did you mean {' or '.join(near)}? " if near else "")
-                + f"Known: {', '.join([*known, *list_models()])}; timm:NAME, open_clip:ARCH/TAG, hf:OWNER/REPO, a "
-                "model's folder, or a .py file with METRICS"
-            )
+            found[name] = _model(name)
     return found
+
+
+def _module(name: str) -> dict[str, Maker]:
+    makers: dict[str, Maker] = importlib.import_module(f"benchmarks.metrics.{name}").METRICS
+    return makers
 
 
 def _model(name: str) -> Maker:

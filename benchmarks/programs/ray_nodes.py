@@ -3,7 +3,6 @@
 OMP_NUM_THREADS=1 python -m benchmarks.programs.ray_nodes PICTURES --cpus 1 --rounds 5
 """
 
-import argparse
 import json
 import os
 import statistics
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from dreamsim_metric import load
+from dreamsim_metric.commands.options import add_option
+from dreamsim_metric.commands.parser import Parser
 from dreamsim_metric.files.pictures import find_pictures
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.scale.embedding import Options
@@ -23,12 +24,12 @@ from dreamsim_metric.scale.shards import begin
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("pictures", help="a folder of pictures")
-    parser.add_argument("--model", default="mini", help="default: mini")
-    parser.add_argument("--cpus", type=int, default=1, help="of each node (default: 1)")
-    parser.add_argument("--rounds", type=int, default=5, help="of one node and two, in turn (default: 5)")
-    parser.add_argument("--shard-size", type=int, default=64, help="pictures a shard (default: 64)")
+    parser = Parser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("pictures", metavar="DIR", help="folder of pictures")
+    add_option(parser, "--model")
+    parser.add_argument("--cpus", type=int, default=1, metavar="N", help="CPUs of each node")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="rounds of one node and two, in turn")
+    parser.add_argument("--shard-size", type=int, default=64, metavar="N", help="pictures in a file")
     arguments = parser.parse_args()
     files = find_pictures([arguments.pictures], recursive=True)
     metric = load(arguments.model)

@@ -7,7 +7,6 @@ and started again. Prints raters, answers, requests a second, median and 99th pe
 acknowledged answer, and how many answers were lost, stored twice or too many for a question.
 """
 
-import argparse
 import csv
 import json
 import signal
@@ -26,6 +25,7 @@ from data_tools.serving import free_port, start
 from data_tools.simulation import Observer, simulate
 from data_tools.study import Study
 from data_tools.votes import read_responses
+from dreamsim_metric.commands.parser import Parser
 
 
 def pictures(folder: Path, triplets: int) -> None:
@@ -100,8 +100,8 @@ def main(raters: int, triplets: int, votes: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Load the experiment's server, and kill it half way.")
-    parser.add_argument("--raters", type=int, default=50)
-    parser.add_argument("--triplets", type=int, default=200)
-    parser.add_argument("--votes", type=int, default=5)
+    parser = Parser(description="Load the experiment's server, and kill it half way.")
+    parser.add_argument("--raters", type=int, default=50, metavar="N", help="raters who take part")
+    parser.add_argument("--triplets", type=int, default=200, metavar="N", help="triplets that are judged")
+    parser.add_argument("--votes", type=int, default=5, metavar="N", help="votes of each triplet")
     print(json.dumps(main(**vars(parser.parse_args())), indent=2))

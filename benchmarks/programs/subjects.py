@@ -1,19 +1,20 @@
 """How well embeddings tell subjects apart: DreamBench's, or any folder with a subfolder of pictures a subject.
 
-    python -m benchmarks.programs.subjects dreambench/dataset --models mini timm:mobilenetv2_100#pooled \
+    python -m benchmarks.programs.subjects dreambench/dataset --model mini timm:mobilenetv2_100#pooled \
         --weights timm:mobilenetv2_100#pooled=mobilenetv2.safetensors
 
 Prints for each model the share of pictures whose nearest neighbour shows the same subject, and the area under the ROC
 curve of "same subject" against distance, over all pairs of pictures.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from dreamsim_metric import load
+from dreamsim_metric.commands.options import add_option
+from dreamsim_metric.commands.parser import Parser
 from dreamsim_metric.training.inputs import embed_files
 
 PICTURES = {".jpg", ".jpeg", ".png", ".webp"}
@@ -30,18 +31,22 @@ def tell_apart(units: np.ndarray, subjects: np.ndarray) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--models", nargs="+", default=["mini"])
+    parser = Parser(description=__doc__.partition("\n")[0])
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder with a subfolder of pictures a subject")
+    add_option(parser, "--model", nargs="+", default=["mini"], help="models, as `load` takes them")
     parser.add_argument(
-        "--weights", nargs="+", default=[], metavar="MODEL=FILE", help="where the weights of models are"
+        "--weights",
+        action="append",
+        default=[],
+        metavar="MODEL=FILE",
+        help="weights of a model on this disk, in place of a download; repeat for more",
     )
     arguments = parser.parse_args()
     sources = dict(item.split("=", 1) for item in arguments.weights)
     files = sorted(f for f in arguments.folder.glob("*/*") if f.suffix.lower() in PICTURES)
     subjects = np.array([file.parent.name for file in files])
     print(f"{len(files)} pictures of {len(set(subjects))} subjects")
-    for model in arguments.models:
+    for model in arguments.model:
         units, unreadable = embed_files(load(model, source=sources.get(model)), files)
         if unreadable:
             raise SystemExit("\n".join(f"{file}: {why}" for file, why in unreadable.items()))

@@ -4,11 +4,10 @@
 
 Random weights, which take as long as the released ones. "released": each branch embeds the references, the left and
 the right pictures in turn, whole blocks, float32. "ours": each picture of the step once and all together, the last
-block for the class token only, float32 or --precision bf16. Steps are interleaved, and the ratio is taken step by step,
-since absolute times are noisy on shared machines. On a GPU the largest memory allocated is printed too.
+block for the class token only, float32 or --precision bfloat16. Steps are interleaved, and the ratio is taken step by
+step, since absolute times are noisy on shared machines. On a GPU the largest memory allocated is printed too.
 """
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +22,8 @@ from tqdm import tqdm
 
 from benchmarks.speed.contenders import random_metric
 from dreamsim_metric import PerceptualMetric
+from dreamsim_metric.commands.options import add_option, device
+from dreamsim_metric.commands.parser import Parser
 from dreamsim_metric.models import MODELS
 from dreamsim_metric.training.lora import add_lora
 from dreamsim_metric.training.losses import hinge
@@ -38,14 +39,17 @@ def with_lora(name: str, device: str) -> PerceptualMetric:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="ensemble", choices=list(MODELS))
-    parser.add_argument("--triplets", type=int, default=16)
-    parser.add_argument("--shared", action="store_true", help="triplets of a third as many pictures, not all distinct")
-    parser.add_argument("--precision", default="no", choices=("no", "bf16"))
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--steps", type=int, default=3)
+    parser = Parser(description=__doc__)
+    add_option(parser, "--model", default="ensemble", choices=list(MODELS), help="released model that takes the step")
+    parser.add_argument("--triplets", type=int, default=16, metavar="N", help="triplets in a step")
+    parser.add_argument(
+        "--shared", action="store_true", help="take triplets of a third as many pictures, not all distinct"
+    )
+    add_option(parser, "--precision", choices=("float32", "bfloat16"))
+    add_option(parser, "--device")
+    parser.add_argument("--steps", type=int, default=3, metavar="N", help="steps of each that are timed")
     given = parser.parse_args(argv)
+    given.device = device(given)
 
     pictures = given.triplets if given.shared else 3 * given.triplets
     pixels = torch.randint(0, 256, (pictures, 3, 224, 224), dtype=torch.uint8, device=given.device)
@@ -65,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         loss_of(d[0], d[1]).backward()
 
     def our_step() -> None:
-        with torch.autocast(torch.device(given.device).type, torch.bfloat16, enabled=given.precision == "bf16"):
+        with torch.autocast(torch.device(given.device).type, torch.bfloat16, enabled=given.precision == "bfloat16"):
             left, right = ours(pixels, index)
         loss_of(left, right).backward()
 

@@ -68,13 +68,13 @@ def write_personalization_report(run: Path, subjects: Sequence[Subject] | None =
     folder = run / TABLES_FOLDER if (run / TABLES_FOLDER / SETTINGS).is_file() else run
     if not (folder / SETTINGS).is_file() or not (folder / "scores.parquet").is_file():
         raise FileNotFoundError(
-            f"no scores in {run}; expected a folder that `dreamsim-bench personalize` or `score` wrote with --out"
+            f"no scores in {run}; expected a folder that `dreamsim-bench personalize` or `measure` wrote with --out"
         )
     tables = _read_tables(folder)
     settings = _read_json(folder / SETTINGS)
     missing = [name for name in ("methods", "subjects", "pictures") if name not in settings]
     if missing:
-        raise ValueError(f"{folder / SETTINGS} lacks {', '.join(missing)}; score again into that folder")
+        raise ValueError(f"{folder / SETTINGS} lacks {', '.join(missing)}; measure again into that folder")
     home = _home(run, folder, settings)
     shown = _shown(tables, settings, home, _album(home, settings, subjects))
     return write_page("personalization.html", shown, out or run / "report.html")
@@ -87,7 +87,7 @@ def _read_tables(folder: Path) -> Frames:
         if missing:
             raise ValueError(
                 f"{folder / name}.parquet lacks the columns {', '.join(missing)}; expected the table of "
-                "`dreamsim-bench personalize` or `score`: score again into that folder"
+                "`dreamsim-bench personalize` or `measure`: measure again into that folder"
             )
     return tables
 

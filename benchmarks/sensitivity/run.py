@@ -3,7 +3,7 @@
 import itertools
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -134,13 +134,13 @@ def ranking(table: pd.DataFrame) -> pd.DataFrame:
     return means.loc[means.rank().mean(axis=1).sort_values(ascending=False, kind="stable").index]
 
 
-def print_ranking(table: pd.DataFrame) -> None:
-    """The ranking as text, invariances marked."""
+def ranking_lines(table: pd.DataFrame) -> Iterator[str]:
+    """Write the ranking as text, invariances marked."""
     means = ranking(table)
     width = max(len(name) for name in CHANGES) + 2
-    print(f"{'':{width}}" + "".join(f"  {name[-14:]:>14}" for name in means.columns))
+    yield f"{'':{width}}" + "".join(f"  {name[-14:]:>14}" for name in means.columns)
     for change, row in means.iterrows():
         mark = " *" if CHANGES[str(change)].invariance else ""
-        print(f"{str(change) + mark:{width}}" + "".join(f"  {value:>14.3f}" for value in row))
-    print("0: no change, 1: as unlike as the pictures are to one another; means over pictures and levels")
-    print("* people would call it the same picture")
+        yield f"{str(change) + mark:{width}}" + "".join(f"  {value:>14.3f}" for value in row)
+    yield "0: no change, 1: as unlike as the pictures are to one another; means over pictures and levels"
+    yield "* people would call it the same picture"

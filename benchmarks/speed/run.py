@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 import dreamsim_metric
+from benchmarks.names import check_groups
 from benchmarks.speed.groups import GROUPS
 from benchmarks.speed.machine import describe, short_name
 from benchmarks.speed.measure import Row, measure
@@ -48,9 +49,7 @@ def run(
         ValueError: an unknown group, or fewer than one round.
         OSError: the disk is full or not writable.
     """
-    unknown = [name for name in groups if name not in GROUPS]
-    if unknown or not groups:
-        raise ValueError(f"got groups {', '.join(unknown) or 'none'}; expected some of {', '.join(GROUPS)}")
+    check_groups(groups)
     if rounds < 1 or not minutes > 0:
         raise ValueError(f"got {rounds} rounds and {minutes:g} minutes; expected at least one, and more than none")
     out.mkdir(parents=True, exist_ok=True)

@@ -1,118 +1,123 @@
-"""The commands `score`, `embed`, `rank` and `duplicates` of `dreamsim-metric`."""
+"""`dreamsim-metric score`, `embed`, `rank` and `duplicates`: very many pictures."""
 
-import argparse
 import csv
 import io
 import sys
-from collections.abc import Callable
+from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dreamsim_metric.commands.names import check_folder, check_model, check_pictures
+from dreamsim_metric.commands.options import NETWORKS, add_option, add_options, load_metric
+from dreamsim_metric.commands.output import Output, Row
+from dreamsim_metric.commands.parser import Parser
+from dreamsim_metric.commands.pictures import MANY
+from dreamsim_metric.commands.program import Command
+from dreamsim_metric.files.pictures import find_pictures
+from dreamsim_metric.files.store import location
 from dreamsim_metric.files.write import write_file
+from dreamsim_metric.scale.pairs import flat, pair_folders, read_pairs
 
 if TYPE_CHECKING:
-    from dreamsim_metric.metric import PerceptualMetric
     from dreamsim_metric.scale.cache import Cache
     from dreamsim_metric.scale.embedding import Embeddings
 
-Row = dict[str, Any]
-Adder = Callable[..., argparse.ArgumentParser]
 _TABLES = (".csv", ".parquet")
+_WRITTEN = "table to write the rows to, .csv or .parquet"
+_EMBEDDED = f"{MANY}, or one folder that `embed` made"
 
 
-def add_scoring_commands(command: Adder, scoring: argparse.ArgumentParser) -> None:
-    """Add the four to a parser.
-
-    Args:
-        command: name, function, help, parents → the command's parser.
-        scoring: the options of `load_metric`, and `--batch-size`.
-    """
-    reading = argparse.ArgumentParser(add_help=False)
-    reading.add_argument("--recursive", action="store_true", help="folders in folders too")
-    reading.add_argument("--workers", type=int, metavar="N", help="threads that decode (default: one a core)")
-    reading.add_argument("--decoder", choices=("pillow", "torchvision"), default="pillow", help="default: pillow")
-    reading.add_argument(
-        "--resize-on", choices=("host", "device"), default="host", help="where pictures are resized (default: host)"
+def _add_score(to: Parser) -> None:
+    to.add_argument(
+        "pairs",
+        metavar="PAIRS.csv | DIR_A DIR_B",
+        nargs="+",
+        help="table with columns a, b or reference, picture; or two folders, whose files of equal names are pairs",
     )
-    reading.add_argument(
-        "--ray", metavar="ADDRESS", help="embed by a Ray cluster: local, auto or HOST:PORT (docs/cluster.md)"
+    add_option(to, "--out", help=_WRITTEN)
+    _add_reading(to, "raise")
+    _add_shards(to)
+
+
+def _add_embed(to: Parser) -> None:
+    to.add_argument("pictures", metavar="DIR|FILE", nargs="+", help=MANY)
+    add_option(to, "--out", type=str, required=True, help="folder for the shards, or a URL such as s3://…")
+    to.add_argument("--shard-size", type=int, default=4096, metavar="N", help="pictures in a file")
+    _add_reading(to, "skip")
+
+
+def _add_rank(to: Parser) -> None:
+    to.add_argument("query", metavar="QUERY", help="picture that the others are compared to, or a folder of several")
+    to.add_argument("pictures", metavar="DIR|FILE", nargs="+", help=_EMBEDDED)
+    to.add_argument("--top", type=int, default=10, metavar="N", help="pictures listed for a query")
+    _add_search(to)
+    _add_reading(to, "raise")
+    _add_shards(to)
+
+
+def _add_duplicates(to: Parser) -> None:
+    to.add_argument("pictures", metavar="DIR|FILE", nargs="+", help=_EMBEDDED)
+    to.add_argument(
+        "--below", type=float, required=True, metavar="N", help="distance below which pictures are the same"
     )
-    reading.add_argument(
+    _add_search(to)
+    _add_reading(to, "skip")
+    _add_shards(to)
+
+
+def _add_search(to: Parser) -> None:
+    to.add_argument(
+        "--approximate", action="store_true", help="search through faiss: quicker among very many, and misses some"
+    )
+    add_option(to, "--out", help=_WRITTEN)
+
+
+def _add_shards(to: Parser) -> None:
+    to.add_argument(
+        "--shards", metavar="PATH", help="folder that keeps the embeddings, as `embed --out` does; with --ray"
+    )
+
+
+def _add_reading(to: Parser, on_error: str) -> None:
+    to.add_argument("--recursive", action="store_true", help="look in folders inside folders too")
+    to.add_argument(
+        "--on-error",
+        choices=("skip", "raise"),
+        default=on_error,
+        help="pictures that cannot be read: list them and go on, or stop at the first",
+    )
+    add_options(to, *NETWORKS)
+    add_option(to, "--workers", default=None, help="threads that decode pictures (default: one a core)")
+    to.add_argument("--decoder", choices=("pillow", "torchvision"), default="pillow", help="library that decodes")
+    to.add_argument(
+        "--resize-on", choices=("host", "device"), default="host", help="where pictures are resized: CPU or GPU"
+    )
+    kept = to.add_mutually_exclusive_group()
+    add_option(kept, "--cache")
+    kept.add_argument("--no-cache", action="store_true", help="keep nothing for the next run")
+    to.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="address of a Ray cluster that embeds: local, auto or HOST:PORT (docs/cluster.md)",
+    )
+    to.add_argument(
         "--ray-cpus", type=int, metavar="N", help="CPUs of one model on the cluster (default: up to 4, with a GPU 16)"
     )
-    kept = reading.add_mutually_exclusive_group()
-    kept.add_argument("--cache", type=Path, metavar="FILE", help="of embeddings (default: in the user cache)")
-    kept.add_argument("--no-cache", action="store_true", help="keep no embeddings for the next run")
-
-    def add(
-        name: str, run: Any, help_: str, on_error: str, *parents: argparse.ArgumentParser
-    ) -> argparse.ArgumentParser:
-        added = command(name, run, help_, scoring, reading, *parents)
-        added.add_argument(
-            "--on-error",
-            choices=("skip", "raise"),
-            default=on_error,
-            help=f"list pictures that cannot be read, or stop at them (default: {on_error})",
-        )
-        added.set_defaults(extra="scale", interrupted="what was embedded is kept, the same command goes on from there")
-        return added
-
-    search = "through faiss: quicker among very many, and misses some"
-    table = "write the rows to a table, .csv or .parquet"
-    shards = argparse.ArgumentParser(add_help=False)
-    shards.add_argument("--shards", metavar="DIR", help="with --ray, keep the embeddings there, as `embed --out` does")
-    score = add("score", _score, "distances of many pairs, from a table or two folders", "raise", shards)
-    score.add_argument(
-        "pairs", metavar="PAIRS.csv | DIR_A DIR_B", nargs="+", help="columns a, b or reference, picture; or equal names"
-    )
-    score.add_argument("--out", type=Path, metavar="FILE", help=table)
-    embed = add("embed", _embed, "the embeddings of a folder's pictures, as Parquet", "skip")
-    embed.add_argument(
-        "pictures", metavar="DIR|FILE", nargs="+", help="pictures, or folders that stand for those in them"
-    )
-    embed.add_argument("--out", required=True, metavar="DIR", help="folder for the shards, or a URL such as s3://…")
-    embed.add_argument("--shard-size", type=int, default=4096, metavar="N", help="pictures a file (default: 4096)")
-    rank = add("rank", _rank, "the pictures of a folder, nearest first", "raise", shards)
-    rank.add_argument(
-        "query", metavar="QUERY", help="the picture that the others are compared to, or a folder of several"
-    )
-    rank.add_argument(
-        "pictures", metavar="DIR|FILE", nargs="+", help="pictures, folders of them, or one that `embed` made"
-    )
-    rank.add_argument("--top", type=int, default=10, metavar="K", help="how many (default: 10)")
-    rank.add_argument("--approximate", action="store_true", help=search)
-    rank.add_argument("--out", type=Path, metavar="FILE", help=table)
-    duplicates = add("duplicates", _duplicates, "pictures that look nearly the same, in groups", "skip", shards)
-    duplicates.add_argument(
-        "pictures", metavar="DIR|FILE", nargs="+", help="pictures, folders, or one that `embed` made"
-    )
-    duplicates.add_argument("--below", type=float, required=True, metavar="T", help="distance that counts as the same")
-    duplicates.add_argument("--approximate", action="store_true", help=search)
-    duplicates.add_argument("--out", type=Path, metavar="FILE", help=table)
 
 
-def _score(arguments: argparse.Namespace) -> list[Row]:
+def score(arguments: Namespace) -> Output:
+    """Compute the distances of many pairs."""
+    _check_table(arguments.out)
+    check_model(arguments.model, arguments.weights)
+    rows = _pairs(arguments)
+    a, b = ([row[side] for row in rows] for side in ("a", "b"))
+    if arguments.on_error == "raise":
+        check_pictures(dict.fromkeys(flat(rows)))
+
     import numpy as np
 
-    from dreamsim_metric.files.store import location
-    from dreamsim_metric.scale.pairs import pair_folders, read_pairs
     from dreamsim_metric.scale.scoring import distances_of
 
-    _check_table(arguments.out)
-    if len(arguments.pairs) > 2:
-        raise ValueError(f"got {len(arguments.pairs)} names; expected a table of pairs, or two folders")
-    if len(arguments.pairs) == 2:
-        one, other = arguments.pairs
-        rows, alone = pair_folders(one, other, arguments.recursive)
-        if alone and arguments.on_error == "raise":
-            names = ", ".join(alone[:3]) + (f" and {len(alone) - 3} more" if len(alone) > 3 else "")
-            raise ValueError(
-                f"pictures in one folder only ({len(alone)}): {names}; leave them out with --on-error skip"
-            )
-        _list("left out, in one folder only", alone)
-    else:
-        rows = read_pairs(location(arguments.pairs[0]))
-    a, b = ([row[side] for row in rows] for side in ("a", "b"))
     found = _found([*a, *b], arguments, _prepared(arguments))
     _list_unreadable(found.unreadable)
     d = distances_of(found, a, b)
@@ -125,14 +130,33 @@ def _score(arguments: argparse.Namespace) -> list[Row]:
     if arguments.out:
         return _written(arguments.out, rows, summary)
     print(", ".join(f"{name} {value:.4g}" for name, value in summary.items()), file=sys.stderr)
+    return Output(rows)
+
+
+def _pairs(arguments: Namespace) -> list[Row]:
+    """Rows of the table, or of what is in both folders."""
+    if len(arguments.pairs) > 2:
+        raise ValueError(f"got {len(arguments.pairs)} names; expected a table of pairs, or two folders")
+    if len(arguments.pairs) == 1:
+        return read_pairs(location(arguments.pairs[0]))
+    one, other = arguments.pairs
+    for folder in (one, other):
+        check_folder(folder)
+    rows, alone = pair_folders(one, other, arguments.recursive)
+    if alone and arguments.on_error == "raise":
+        names = ", ".join(alone[:3]) + (f" and {len(alone) - 3} more" if len(alone) > 3 else "")
+        raise ValueError(f"pictures in one folder only ({len(alone)}): {names}; leave them out with --on-error skip")
+    _list("left out, in one folder only", alone)
     return rows
 
 
-def _embed(arguments: argparse.Namespace) -> list[Row]:
-    from dreamsim_metric.files.pictures import find_pictures
+def embed(arguments: Namespace) -> Output:
+    """Write the embeddings of pictures, some thousand a file."""
+    check_model(arguments.model, arguments.weights)
+    files = _files(arguments)
+
     from dreamsim_metric.scale.scoring import embed_folder
 
-    files = find_pictures(arguments.pictures, arguments.recursive)
     metric, cache, options = _prepared(arguments)
     options["shard_size"] = arguments.shard_size
     if arguments.ray:
@@ -142,49 +166,53 @@ def _embed(arguments: argparse.Namespace) -> list[Row]:
     else:
         made = embed_folder(files, arguments.out, metric, cache, **options)
     _list_unreadable(made.unreadable)
-    return [
-        {
-            "pictures": made.pictures,
-            "unreadable": len(made.unreadable),
-            "shards": made.shards,
-            "there before": made.there,
-            "embedding": metric.card.embedding_size,
-            "written": arguments.out,
-        }
-    ]
+    row = {
+        "pictures": made.pictures,
+        "unreadable": len(made.unreadable),
+        "shards": made.shards,
+        "there before": made.there,
+        "embedding": metric.card.embedding_size,
+        "written": arguments.out,
+    }
+    return Output([row])
 
 
-def _rank(arguments: argparse.Namespace) -> list[Row]:
-    from dreamsim_metric.files.pictures import find_pictures
-    from dreamsim_metric.scale.scoring import rank
-
+def rank(arguments: Namespace) -> Output:
+    """List the pictures that are nearest to a picture, or to each of several."""
     _check_table(arguments.out)
     if arguments.top < 1:
         raise ValueError(f"got --top {arguments.top}; expected 1 or more")
+    check_model(arguments.model, arguments.weights)
+    check_pictures([arguments.query])
     queries = find_pictures([arguments.query], arguments.recursive)
+    files = _files(arguments)
+
+    from dreamsim_metric.scale.scoring import rank
+
     prepared = _prepared(arguments)
-    pictures = _shards(arguments, prepared)
-    if pictures is None:
-        files = find_pictures(arguments.pictures, arguments.recursive)
+    if files:
         found = _found([*files, *queries], arguments, prepared)
         asked, pictures = found.only(queries), found.only(files)
     else:
-        asked = _found(queries, arguments, prepared)
+        pictures, asked = _shards(arguments, prepared), _found(queries, arguments, prepared)
     _list_unreadable(asked.unreadable | pictures.unreadable)
     rows = list(rank(asked, pictures, arguments.top, approximate=arguments.approximate))
     if queries == [arguments.query]:
         rows = [{name: value for name, value in row.items() if name != "query"} for row in rows]
-    return _written(arguments.out, rows, {"queries": len(asked.files), "rows": len(rows)}) if arguments.out else rows
+    if arguments.out:
+        return _written(arguments.out, rows, {"queries": len(asked.files), "rows": len(rows)})
+    return Output(rows)
 
 
-def _duplicates(arguments: argparse.Namespace) -> list[Row]:
-    from dreamsim_metric.files.pictures import find_pictures
+def duplicates(arguments: Namespace) -> Output:
+    """List pictures that look nearly the same, in groups."""
+    _check_table(arguments.out)
+    check_model(arguments.model, arguments.weights)
+    files = _files(arguments)
+
     from dreamsim_metric.scale.scoring import duplicates
 
-    _check_table(arguments.out)
-    pictures = _shards(arguments)
-    if pictures is None:
-        pictures = _found(find_pictures(arguments.pictures, arguments.recursive), arguments, _prepared(arguments))
+    pictures = _found(files, arguments, _prepared(arguments)) if files else _shards(arguments)
     _list_unreadable(pictures.unreadable)
     rows = duplicates(pictures, arguments.below, approximate=arguments.approximate)
     summary = {
@@ -195,21 +223,26 @@ def _duplicates(arguments: argparse.Namespace) -> list[Row]:
     if arguments.out:
         return _written(arguments.out, rows, summary, columns=("group", "a", "b", "distance"))
     print(", ".join(f"{name} {value}" for name, value in summary.items()), file=sys.stderr)
-    return rows
+    return Output(rows)
 
 
-def load_metric(arguments: argparse.Namespace, device: str | None = None) -> "PerceptualMetric":
-    """The metric that `--model`, `--device` (unless given here), `--precision` and `--compile` say."""
-    import torch
+def _files(arguments: Namespace) -> list[str]:
+    """The pictures named, none where what is named is a folder of shards.
 
-    from dreamsim_metric.loading import load
+    Files that are not there are said at once, but where pictures that cannot be read are left out: they are listed.
+    """
+    if arguments.on_error == "raise":
+        check_pictures(arguments.pictures)
+    first = location(arguments.pictures[0])
+    if "shards" in arguments and len(arguments.pictures) == 1 and next(first.glob("*.parquet"), None) is not None:
+        from dreamsim_metric.scale.shards import is_shards
 
-    device = device or arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    metric = load(arguments.model, device=device, precision=arguments.precision)
-    return metric.compiled() if arguments.compile else metric
+        if is_shards(first):
+            return []
+    return find_pictures(arguments.pictures, arguments.recursive)
 
 
-def _prepared(arguments: argparse.Namespace) -> tuple[Any, "Cache | None", dict[str, Any]]:
+def _prepared(arguments: Namespace) -> tuple[Any, "Cache | None", dict[str, Any]]:
     """Metric, cache and options of `scoring.embed_files`, or with --ray of `cluster.embed_files`."""
     from dreamsim_metric.scale.cache import Cache, cache_file
     from dreamsim_metric.scale.embedding import Options
@@ -232,19 +265,16 @@ def _prepared(arguments: argparse.Namespace) -> tuple[Any, "Cache | None", dict[
     return metric, cache, options
 
 
-def _shards(arguments: argparse.Namespace, prepared: tuple | None = None) -> "Embeddings | None":
-    """The embeddings, where what is named is a folder of shards."""
-    from dreamsim_metric.files.store import location
-    from dreamsim_metric.scale.shards import check_settings, is_shards, read_shards
+def _shards(arguments: Namespace, prepared: tuple | None = None) -> "Embeddings":
+    """The embeddings of a folder of shards, which the metric could have made, if there is one."""
+    from dreamsim_metric.scale.shards import check_settings, read_shards
 
-    if len(arguments.pictures) > 1 or not is_shards(arguments.pictures[0]):
-        return None
     if prepared:
         check_settings(location(arguments.pictures[0]), prepared[0], arguments.decoder)
     return read_shards(arguments.pictures[0])
 
 
-def _found(files: list[str], arguments: argparse.Namespace, prepared: tuple) -> "Embeddings":
+def _found(files: list[str], arguments: Namespace, prepared: tuple) -> "Embeddings":
     metric, cache, options = prepared
     if arguments.ray:
         from dreamsim_metric.scale import ray_cluster as cluster
@@ -271,8 +301,8 @@ def _check_table(out: Path | None) -> None:
         raise ValueError(f"got --out {out}; expected a name that ends in {' or '.join(_TABLES)}")
 
 
-def _written(out: Path, rows: list[Row], summary: Row, columns: tuple[str, ...] = ()) -> list[Row]:
-    """Write a table; returns the summary."""
+def _written(out: Path, rows: list[Row], summary: Row, columns: tuple[str, ...] = ()) -> Output:
+    """Write a table; what is printed is the summary."""
     names = list(rows[0]) if rows else list(columns)
     if out.suffix.lower() == ".parquet":
         import pyarrow as pa
@@ -287,4 +317,16 @@ def _written(out: Path, rows: list[Row], summary: Row, columns: tuple[str, ...] 
         writer.writeheader()
         writer.writerows(rows)
         write_file(out, text.getvalue().encode())
-    return [{**summary, "written": str(out)}]
+    return Output([{**summary, "written": str(out)}])
+
+
+_KEPT = "what was embedded is kept, the same command goes on from there"
+COMMANDS = tuple(
+    Command(name, help, run, options, extra="scale", interrupted=_KEPT)
+    for name, help, run, options in (
+        ("score", "distances of many pairs, from a table or two folders", score, _add_score),
+        ("embed", "the embeddings of a folder's pictures, as Parquet", embed, _add_embed),
+        ("rank", "the pictures of a folder, nearest first", rank, _add_rank),
+        ("duplicates", "pictures that look nearly the same, in groups", duplicates, _add_duplicates),
+    )
+)

@@ -1,45 +1,96 @@
-"""The commands `train`, `evaluate` and `calibrate` of `dreamsim-metric`."""
+"""`dreamsim-metric train`, `evaluate` and `calibrate`: models and what people said."""
 
 import argparse
 import json
 import os
-from collections.abc import Sequence
-from dataclasses import replace
+from argparse import Namespace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dreamsim_metric.evaluation.judging import Judged, Row, calibrate, judge, scores, write_report
+from dreamsim_metric.commands.fields import add_fields, show_defaults
+from dreamsim_metric.commands.names import check_data, check_model
+from dreamsim_metric.commands.options import add_option, add_options, device
+from dreamsim_metric.commands.output import Output, record_lines
+from dreamsim_metric.commands.parser import Parser
+from dreamsim_metric.commands.program import Command
 from dreamsim_metric.files.write import write_file
-from dreamsim_metric.judgements.readers import kinds, read_pairs, read_triplets
-from dreamsim_metric.loading import default_model, load
-from dreamsim_metric.metric import PerceptualMetric
+from dreamsim_metric.judgements.formats import FORMATS
+from dreamsim_metric.models import default_model
 from dreamsim_metric.weights.folder import CARD, read_card
 
+if TYPE_CHECKING:
+    from dreamsim_metric.evaluation.judging import Judged
+    from dreamsim_metric.metric import PerceptualMetric
+    from dreamsim_metric.training.config import Config
 
-def train_command(argv: Sequence[str]) -> list[Row]:
-    """`train PRESET --data … --out …`: tune a metric. Returns the figures of the best model."""
-    import tyro
 
-    from dreamsim_metric.training.config import presets
+def _add_train(to: Parser) -> None:
+    from dreamsim_metric.training.config import Config, presets
 
-    config = tyro.extras.overridable_config_cli(
-        presets(tyro.MISSING, tyro.MISSING),
-        prog="dreamsim-metric train",
-        description="Tune a metric on judged triplets. Several GPUs: accelerate launch -m dreamsim_metric.cli train …",
-        args=list(argv),
+    known = presets(Path(), Path())
+    to.description = (
+        "Tune a metric on judged triplets. The defaults shown are those of the PRESET before --help,\n"
+        "without one those that presets begin with.\n"
+        "Several GPUs: accelerate launch -m dreamsim_metric.cli train …"
     )
-    # After the command line is known to be right: it takes seconds to import.
+    to.epilog = "presets:\n" + "\n".join(f"  {name:15} {about}" for name, (about, _) in known.items())
+
+    class Choose(argparse.Action):
+        """Chooses a preset, whose values are then the defaults that the help says."""
+
+        def __call__(self, parser: Any, namespace: Namespace, values: Any, option_string: str | None = None) -> None:
+            setattr(namespace, self.dest, values)
+            show_defaults(options, Config, {**vars(known[values][1]), "data": None, "out": None})
+
+    to.add_argument(
+        "preset", metavar="PRESET", choices=tuple(known), action=Choose, help="recipe to begin with, see below"
+    )
+    options = add_fields(to, Config)
+
+
+def train(arguments: Namespace) -> Output | None:
+    """Tune a metric; what is printed are the figures of the best model."""
+    config = _config(arguments)
+    check_data(config.data)
+    for name in config.model:
+        check_model(name)
+
     from dreamsim_metric.training.loop import train
 
     folder = train(config)
     if os.environ.get("RANK", "0") != "0":  # one of several processes, of which one speaks
-        return []
+        return None
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    return [{"model": str(folder), **metrics}]
+    return Output([{"model": str(folder), **metrics}], record_lines)
 
 
-def evaluate_command(arguments: argparse.Namespace) -> list[Row]:
-    """`evaluate MODEL --data DIR`: agreement with people, with intervals."""
+def _config(arguments: Namespace) -> "Config":
+    from dreamsim_metric.training.config import presets
+
+    given = vars(arguments)
+    _, preset = presets(arguments.data, arguments.out)[arguments.preset]
+    values = {field.name: given[field.name] for field in fields(preset) if field.name in given}
+    changes: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    return replace(preset, **changes)
+
+
+def _add_judging(to: Parser, split: str) -> None:
+    add_options(to, "--model", "--weights", "--data")
+    to.add_argument("--split", default=split, metavar="NAME", help="part of the data, or all")
+    to.add_argument("--format", choices=FORMATS, help="format of the data (default: by its layout)")
+    add_options(to, "--min-votes", "--device", "--batch-size", "--workers")
+
+
+def _add_evaluate(to: Parser) -> None:
+    _add_judging(to, "test")
+    add_option(to, "--out", help="folder for tables, the hardest triplets and reliability diagrams")
+    to.add_argument("--hardest", type=int, default=12, metavar="N", help="triplets on the sheet of the hardest")
+    to.add_argument("--record", action="store_true", help="keep the agreement on the card of the model's folder")
+
+
+def evaluate(arguments: Namespace) -> Output:
+    """Measure agreement with people, with intervals."""
     if arguments.hardest < 1:
         raise ValueError(f"got --hardest {arguments.hardest}; expected 1 or more")
     model = arguments.model or default_model()
@@ -48,41 +99,58 @@ def evaluate_command(arguments: argparse.Namespace) -> list[Row]:
             f"got --record with {model}; expected the folder of a model, such as a run or save_pretrained's"
         )
     metric, judged, data = _judged(arguments)
+
+    from dreamsim_metric.evaluation.judging import scores, write_report
+
     rows = scores(judged, metric.card)
     if arguments.out:
         about = {"model": model, "data": str(arguments.data), "split": arguments.split, "card": metric.card.name}
-        write_report(Path(arguments.out), judged, metric.card, rows, about, arguments.hardest)
+        write_report(arguments.out, judged, metric.card, rows, about, arguments.hardest)
     if arguments.record:
         found = {row["score"]: row["value"] for row in rows}
         names = {"2AFC": "2AFC agreement with the majority, %", "JND AP": "JND average precision, %"}
         figures = {f"{data} {name}": round(found[score], 2) for name, score in names.items() if score in found}
         card = read_card(Path(model))
         _write_card(Path(model), replace(card, agreement=card.agreement | figures))
-    return rows
+    return Output(rows)
 
 
-def calibrate_command(arguments: argparse.Namespace) -> list[Row]:
-    """`calibrate MODEL --data DIR`: what its distances mean, kept on the card."""
+def _add_calibrate(to: Parser) -> None:
+    _add_judging(to, "val")
+    add_option(to, "--out", help="folder for the model with its curves (default: its own)")
+
+
+def calibrate(arguments: Namespace) -> Output:
+    """Fit what a model's distances mean, and keep it on its card."""
     name = arguments.model or default_model()
     if not arguments.out and not (Path(name) / CARD).is_file():
         raise ValueError(f"got no --out; {name} is not a folder that could keep the curves")
     metric, judged, data = _judged(arguments)
+
+    from dreamsim_metric.evaluation.judging import calibrate
+
     card = calibrate(judged, metric.card, data)
     if arguments.out:
-        metric.card = replace(card, name=Path(arguments.out).name)
+        metric.card = replace(card, name=arguments.out.name)
         metric.save_pretrained(arguments.out)
     else:
         _write_card(Path(name), replace(read_card(Path(name)), left=card.left, same=card.same))
     curves = {"probability_left": card.left, "probability_same": card.same}
-    return [{"curve": kind, **vars(curve)} for kind, curve in curves.items() if curve is not None]
+    return Output([{"curve": kind, **vars(curve)} for kind, curve in curves.items() if curve is not None])
 
 
 def _write_card(folder: Path, card: Any) -> None:
     write_file(folder / CARD, card.to_json().encode())
 
 
-def _judged(arguments: argparse.Namespace) -> tuple[PerceptualMetric, Judged, str]:
-    import torch
+def _judged(arguments: Namespace) -> tuple["PerceptualMetric", "Judged", str]:
+    """The model, its distances of what people judged, and what that is called."""
+    check_model(arguments.model, arguments.weights)
+    check_data(arguments.data)
+
+    from dreamsim_metric.evaluation.judging import judge
+    from dreamsim_metric.judgements.readers import kinds, read_pairs, read_triplets
+    from dreamsim_metric.loading import load
 
     held = kinds(arguments.data)
     triplets = pairs = None
@@ -93,8 +161,7 @@ def _judged(arguments: argparse.Namespace) -> tuple[PerceptualMetric, Judged, st
     table: Any = triplets or pairs
     data = f"{table.name} {arguments.split}"
     triplets, pairs = _split(triplets, arguments.split, pairs), _split(pairs, arguments.split, triplets)
-    device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    metric = load(arguments.model, device=device)
+    metric = load(arguments.model, source=arguments.weights, device=device(arguments))
     judged = judge(metric, triplets, pairs, batch_size=arguments.batch_size, workers=arguments.workers)
     return metric, judged, data
 
@@ -104,3 +171,10 @@ def _split(table: Any, split: str, other: Any) -> Any:
     if table is None or (split not in ("all", *table.splits) and other is not None and split in other.splits):
         return None
     return table.split(split)
+
+
+COMMANDS = (
+    Command("train", "tune a metric on judged triplets: train PRESET --help", train, _add_train, extra="train"),
+    Command("evaluate", "how well a model agrees with people", evaluate, _add_evaluate, extra="train"),
+    Command("calibrate", "what a model's distances mean, kept on its card", calibrate, _add_calibrate, extra="train"),
+)

@@ -11,15 +11,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, get_args
 
 from dreamsim_metric.files.table import Record, RowError, Sheet, as_number
 from dreamsim_metric.judgements import bapps, materials
+from dreamsim_metric.judgements.formats import Format
 from dreamsim_metric.judgements.rows import Row, assemble
 from dreamsim_metric.judgements.tables import Pairs, Triplets
-
-Format = Literal["nights", "table", "bapps", "materials"]
-FORMATS: tuple[Format, ...] = get_args(Format)
 
 _SUM_TOLERANCE = 1e-3  # shares rounded to three decimals
 _NIGHTS_VOTES = 6  # fewer are left out of DreamSim's training and evaluation

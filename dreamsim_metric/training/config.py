@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dreamsim_metric.card import Head
-from dreamsim_metric.judgements.readers import Format
-from dreamsim_metric.training.losses import Loss
+from dreamsim_metric.judgements.formats import Format
 
-_HARMLESS = {"out", "resume", "save_every", "log_every", "log_with", "workers", "cpu"}  # do not touch the numbers
+Loss = Literal["hinge", "bradley-terry"]
+
+_HARMLESS = {"out", "resume", "save_every", "log_every", "log_with", "workers", "device"}  # do not touch the numbers
 
 
 @dataclass(frozen=True)
@@ -17,45 +18,45 @@ class Config:
     """One training run.
 
     Attributes:
-        data: folder (or table) of judged triplets.
-        out: folder of the run; `load` takes it.
-        resume: go on with the run in `out`, if there is one.
-        model: what is tuned, as `load` takes it; several are tuned jointly, their features side by side.
-        image_size: height and width of the pictures; default the model's own.
-        format: of the data: nights, table, bapps or materials; recognised by its layout unless given.
-        min_votes: triplets with fewer votes are left out; default 6 for NIGHTS (as released), else 0.
-        shared_pictures: allow pictures that several splits show; else that is an error, since it flatters the figures.
-        val: the split that is validated on; where the data has none called val, triplets of some of train's references.
+        data: human judgements: a folder or a .csv file, with triplets (2AFC).
+        out: folder of the run, which `load` takes.
+        resume: go on with the run that is in the folder, if there is one.
+        model: models that are tuned, as `load` takes them; several are tuned jointly, their features side by side.
+        image_size: height and width of the pictures in pixels (default: the model's own).
+        format: format of the data (default: by its layout).
+        min_votes: fewest votes of a triplet; others are left out (default: 6 for NIGHTS, else 0).
+        shared_pictures: allow pictures that several splits show, which is otherwise an error: it flatters the figures.
+        val: split that is validated on; where the data has none called val, triplets of some of train's references.
         val_fraction: share of train's reference pictures that is held out for that.
-        rank: of LoRA; 0 for none.
-        alpha: of LoRA: the change to a weight is alpha / rank · B A.
-        dropout: of LoRA.
-        targets: endings of names of modules that get LoRA; default the fused qkv of ViTs, the pointwise convolutions of
-            CNNs.
-        head: what is tuned behind the features.
+        rank: rank of LoRA; 0 for none.
+        alpha: strength of LoRA: the change to a weight is alpha / rank · B A.
+        dropout: probability that LoRA passes over a feature in training.
+        targets: endings of the names of modules that get LoRA (default: the fused qkv of ViTs, the pointwise
+            convolutions of CNNs).
+        head: network behind the features that is tuned.
         hidden: width of the MLP head.
         head_dropout: probability that a feature in front of the head is zeroed in training.
         loss: hinge on the majority, or Bradley-Terry on all votes.
-        margin: of the hinge.
-        temperature: of Bradley-Terry.
-        batch_size: triplets a step, over all processes.
-        micro_batch: triplets at once in each process; gradients are accumulated. 0: the whole batch.
+        margin: margin of the hinge.
+        temperature: difference of distances at which Bradley-Terry makes one side e times as likely as the other.
+        batch_size: triplets in a step, over all processes.
+        micro_batch: triplets that are in memory at once in each process, gradients added up; 0 for the whole batch.
         epochs: passes over the training triplets.
         lr: learning rate of Adam.
-        betas: of Adam.
-        weight_decay: decoupled, as in AdamW.
-        schedule: of the learning rate after warm-up.
+        betas: decay rates of Adam's two averages.
+        weight_decay: decay of the weights in a step, decoupled, as in AdamW.
+        schedule: course of the learning rate after the warm-up.
         warmup: steps of linear warm-up.
         clip: largest norm of the gradient; 0 for any.
-        precision: of the branches: no (float32), bf16 or fp16; distances and losses are always float32.
+        precision: numbers that the networks compute with; distances and losses are always float32.
         monitor: what picks the best checkpoint: the loss or the agreement on the validation triplets.
-        patience: stop after so many epochs without a better one; 0 for never.
-        seed: of everything random.
+        patience: epochs without a better checkpoint until the run stops; 0 for never.
+        seed: seed of everything that is random.
         save_every: steps between checkpoints, beside those after each epoch.
         log_every: steps between lines of metrics.jsonl.
-        log_with: further loggers.
+        log_with: loggers beside metrics.jsonl.
         workers: threads that decode pictures.
-        cpu: use the CPU even where there is a GPU.
+        device: device that computes: cpu or cuda (default: cuda where there is one, else cpu).
     """
 
     data: Path
@@ -87,7 +88,7 @@ class Config:
     schedule: Literal["constant", "cosine", "linear"] = "constant"
     warmup: int = 0
     clip: float = 0.0
-    precision: Literal["no", "bf16", "fp16"] = "no"
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
     monitor: Literal["loss", "agreement"] = "loss"
     patience: int = 0
     seed: int = 1234
@@ -95,7 +96,7 @@ class Config:
     log_every: int = 10
     log_with: tuple[Literal["tensorboard", "wandb"], ...] = ()
     workers: int = 4
-    cpu: bool = False
+    device: str | None = None
 
     def __post_init__(self) -> None:
         for name, least in _LEAST.items():
@@ -109,6 +110,10 @@ class Config:
             raise ValueError(
                 f"got val_fraction {self.val_fraction}, dropout {self.dropout} and head_dropout {self.head_dropout}; "
                 "expected shares below 1"
+            )
+        if self.device not in (None, "cpu", "cuda"):
+            raise ValueError(
+                f"got device {self.device}; expected cpu or cuda: of several, CUDA_VISIBLE_DEVICES chooses"
             )
         if self.rank == 0 and self.head == "none":
             raise ValueError("got rank 0 and no head: nothing to train; set rank for LoRA, head, or both")

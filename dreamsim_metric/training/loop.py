@@ -31,6 +31,7 @@ from dreamsim_metric.training.losses import bradley_terry, hinge
 from dreamsim_metric.training.model import TripletModel, head_state, trained, tuned_card, tuned_metric
 from dreamsim_metric.weights.folder import Tuned, write_tuned
 
+_MIXED = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}  # in accelerate's words
 _EVALUATED = 64  # pictures embedded at once without gradients
 
 
@@ -54,6 +55,8 @@ def train(config: Config) -> Path:
     absent = [name for name in config.log_with if find_spec(name) is None]
     if absent:  # accelerate would only not log
         raise ImportError(f"{' and '.join(absent)} asked for by log_with: pip install {' '.join(absent)}")
+    if config.device == "cuda" and not torch.cuda.is_available():  # accelerate would take the CPU
+        raise ValueError("got device cuda; this machine has none that PyTorch can use: leave the device out")
     trainer = _Trainer(config)
     trainer.fit()
     return trainer.run.folder
@@ -65,8 +68,8 @@ class _Trainer:
     def __init__(self, config: Config):
         self.config = config
         self.accelerator = Accelerator(
-            cpu=config.cpu,
-            mixed_precision=config.precision,
+            cpu=config.device == "cpu",
+            mixed_precision=_MIXED[config.precision],
             log_with=list(config.log_with) or None,
             project_dir=config.out,
         )
@@ -179,7 +182,7 @@ class _Trainer:
         if not math.isfinite(loss) or not (math.isfinite(norm) or self.accelerator.scaler):
             raise FloatingPointError(
                 f"the loss is {loss} and its gradient {norm} at step {progress['step']}: "
-                f"lower --lr (now {config.lr:g}), set --clip or --precision no; "
+                f"lower --lr (now {config.lr:g}), set --clip or --precision float32; "
                 f"the best model so far is in {self.run.folder}"
             )
         self.optimizer.step()

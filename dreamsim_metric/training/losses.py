@@ -1,12 +1,8 @@
 """Losses of 2AFC votes: how far the two distances of a triplet are from what people said."""
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-Loss = Literal["hinge", "bradley-terry"]
 
 
 def hinge(left: Tensor, right: Tensor, share: Tensor, votes: Tensor, margin: float = 0.05) -> tuple[Tensor, Tensor]:

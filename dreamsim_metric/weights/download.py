@@ -104,7 +104,7 @@ def fetch(download: Download, folder: Path) -> Path:
         except ConnectionError as error:
             raise ConnectionError(
                 f"cannot download {download.url} ({error}). Without network: put the file at {target}, "
-                "or name a copy with source=… (command line: download --from …). "
+                "or name a copy with source=… (command line: --weights …). "
                 "A broken download goes on where it stopped when tried again."
             ) from error
         _verify(download, part)

@@ -42,7 +42,7 @@ def main(args: argparse.Namespace) -> None:
     def loss(step: int) -> Tensor:
         random = torch.Generator(args.device).manual_seed(args.seed + step)
         truth = pixels[batch(len(pixels), args.batch_size, step, args.seed)].to(args.device).float() / 255
-        with torch.autocast(args.device, torch.bfloat16, enabled=args.bfloat16):
+        with torch.autocast(args.device, torch.bfloat16, enabled=args.precision == "bfloat16"):
             encoded = vae.encode(2 * truth - 1).latent_dist
             made = vae.decode(encoded.sample(generator=random)).sample.float() / 2 + 0.5
             with torch.no_grad():
@@ -62,8 +62,7 @@ def main(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parser = options("Train the autoencoder of a small text-to-image model.")
-    parser.set_defaults(steps=2800, batch_size=16, lr=2e-3)
-    parser.add_argument("--lpips", type=Path, required=True, help="AlexNet's weights")
-    parser.add_argument("--perceptual", type=float, default=0.5, help="weight of LPIPS")
+    parser = options("Train the autoencoder of a small text-to-image model.", steps=2800, batch_size=16, lr=2e-3)
+    parser.add_argument("--lpips", type=Path, required=True, metavar="PATH", help="file of AlexNet's weights")
+    parser.add_argument("--perceptual", type=float, default=0.5, metavar="N", help="weight of LPIPS in the loss")
     main(parser.parse_args())

@@ -131,7 +131,7 @@ def main(args: argparse.Namespace) -> None:
         told = [choices[row][int(share * len(choices[row]))] for row, share in zip(rows.tolist(), at[0], strict=True)]
         prompt = ids[torch.stack(told) * (at[1] >= UNTOLD)]  # the first text is the empty one
         noisy, noise, times, prompt = (tensor.to(args.device) for tensor in (noisy, noise, times, prompt))
-        with torch.autocast(args.device, torch.bfloat16, enabled=args.bfloat16):
+        with torch.autocast(args.device, torch.bfloat16, enabled=args.precision == "bfloat16"):
             states = parts["text_encoder"](prompt).last_hidden_state
             predicted = parts["unet"](noisy, times, states).sample
         return (weight[times] * F.mse_loss(predicted.float(), noise, reduction="none").mean((1, 2, 3))).mean()
@@ -163,5 +163,5 @@ def save(folder: Path, vae: AutoencoderKL, words: CLIPTokenizer, parts: dict[str
 
 if __name__ == "__main__":
     parser = options("Train a small text-to-image model on an image folder with captions.")
-    parser.add_argument("--vae", type=Path, required=True, help="the autoencoder's folder")
+    parser.add_argument("--vae", type=Path, required=True, metavar="PATH", help="folder of the autoencoder")
     main(parser.parse_args())

@@ -14,27 +14,32 @@ from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from dreamsim_metric.commands.options import add_option
+from dreamsim_metric.commands.parser import Parser
 from dreamsim_metric.files.write import write_file
 
 
-def options(description: str) -> argparse.ArgumentParser:
-    """The options that both have."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("data", type=Path, help="image folder: square pictures of one size and metadata.jsonl")
-    parser.add_argument("out", type=Path, help="the run; one that is there already goes on")
-    parser.add_argument("--steps", type=int, default=7000)
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--lr", type=float, default=1e-3)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument(
-        "--bfloat16",
-        action=argparse.BooleanOptionalAction,
-        default=torch.cuda.is_available(),
-        help="multiply in bfloat16: faster on processors with AMX, up to fifteen times slower on those without",
+def options(description: str, steps: int = 7000, batch_size: int = 32, lr: float = 1e-3) -> Parser:
+    """The options that both have, with defaults for some."""
+    cuda = torch.cuda.is_available()
+    parser = Parser(description=description)
+    parser.add_argument("data", type=Path, help="image folder: square pictures of one size, metadata.jsonl")
+    parser.add_argument("out", type=Path, help="folder of the run; one that is there goes on")
+    parser.add_argument("--steps", type=int, default=steps, metavar="N", help="steps of the optimiser")
+    add_option(parser, "--batch-size", default=batch_size, help="pictures in a step")
+    parser.add_argument("--lr", type=float, default=lr, metavar="N", help="learning rate of AdamW")
+    add_option(parser, "--seed")
+    threads = torch.get_num_threads()
+    parser.add_argument("--threads", type=int, default=threads, metavar="N", help="threads on the CPU")
+    add_option(parser, "--device", default="cuda" if cuda else "cpu", help="device that computes")
+    add_option(
+        parser,
+        "--precision",
+        choices=("float32", "bfloat16"),
+        default="bfloat16" if cuda else "float32",
+        help="numbers that are multiplied; bfloat16 is quick with AMX, and up to fifteen times slower without",
     )
-    parser.add_argument("--save-every", type=int, default=500)
+    parser.add_argument("--save-every", type=int, default=500, metavar="N", help="steps between checkpoints")
     return parser
 
 

@@ -51,7 +51,7 @@ def bench(judged, out, *options, metrics=("mini", "psnr")):
 def test_figures_are_those_of_evaluate(judged, tmp_path, capsys):
     assert bench(judged, tmp_path / "out") == 0
     capsys.readouterr()
-    assert metric_cli.main(["evaluate", "mini", "--data", str(judged), "--split", "test", "--json"]) == 0
+    assert metric_cli.main(["evaluate", "--model", "mini", "--data", str(judged), "--split", "test", "--json"]) == 0
     evaluated = {row["score"]: row["value"] for row in json.loads(capsys.readouterr().out)}
     scores = pd.read_parquet(tmp_path / "out" / "scores.parquet")
     mini = scores[scores.metric == "mini"].set_index("score").value

@@ -48,7 +48,7 @@ def test_distances_are_those_of_the_metric(data, network):
 
 
 def test_the_scores_are_those_of_a_loop(data, network, run):
-    rows = {row["score"]: row for row in run("evaluate", network, "--data", data)}
+    rows = {row["score"]: row for row in run("evaluate", "--model", network, "--data", data)}
     triplets = read_triplets(data).split("test")
     metric = load(network)
     majority, votes = [], []
@@ -70,18 +70,22 @@ def test_the_scores_are_those_of_a_loop(data, network, run):
 
 
 def test_both_kinds_of_judgements_are_scored_where_both_are(data, network, run):
-    names = [row["score"] for row in run("evaluate", network, "--data", data, "--split", "val")]
+    names = [row["score"] for row in run("evaluate", "--model", network, "--data", data, "--split", "val")]
     assert "JND average precision, %" in names
     assert "2AFC agreement with the majority, %" in names
-    only = run("evaluate", network, "--data", data / "jnd.csv", "--split", "val")
+    only = run("evaluate", "--model", network, "--data", data / "jnd.csv", "--split", "val")
     assert [row["score"] for row in only] == ["JND average precision, %"]
     assert only[0]["low"] <= only[0]["value"] <= only[0]["high"]
-    assert {row["n"] for row in run("evaluate", network, "--data", data / "data.csv", "--split", "all")} >= {90}
+    assert {row["n"] for row in run("evaluate", "--model", network, "--data", data / "data.csv", "--split", "all")} >= {
+        90
+    }
 
 
 def test_a_report_holds_scores_distances_and_pictures(data, network, run, tmp_path):
-    run("calibrate", network, "--data", data)
-    rows = run("evaluate", network, "--data", data, "--split", "val", "--out", tmp_path / "out", "--hardest", 3)
+    run("calibrate", "--model", network, "--data", data)
+    rows = run(
+        "evaluate", "--model", network, "--data", data, "--split", "val", "--out", tmp_path / "out", "--hardest", 3
+    )
     made = {file.name for file in (tmp_path / "out").iterdir()}
     pictures = {"hardest.png", "reliability_left.png", "reliability_same.png"}
     assert made == {"evaluation.json", "triplets.csv", "pairs.csv"} | pictures
@@ -93,7 +97,7 @@ def test_a_report_holds_scores_distances_and_pictures(data, network, run, tmp_pa
 
 
 def test_calibration_is_kept_on_the_card_and_answers(data, network, run):
-    curves = run("calibrate", network, "--data", data)
+    curves = run("calibrate", "--model", network, "--data", data)
     assert [row["curve"] for row in curves] == ["probability_left", "probability_same"]
     metric = load(network)
     assert metric.card.left.data == metric.card.same.data == "judged val"
@@ -105,17 +109,19 @@ def test_calibration_is_kept_on_the_card_and_answers(data, network, run):
     assert metric.probability_left(reference, [left, right], [right, left]).shape == (2,)
     assert metric.probability_same(reference, reference) > metric.probability_same(reference, left)
     # distances themselves are what they were
-    assert "calibration error of probability_left" in {row["score"] for row in run("evaluate", network, "--data", data)}
+    assert "calibration error of probability_left" in {
+        row["score"] for row in run("evaluate", "--model", network, "--data", data)
+    }
 
 
 def test_a_named_model_is_calibrated_into_a_folder(data, run, tmp_path, capsys):
-    run("calibrate", "mini", "--data", data, "--out", tmp_path / "calibrated")
+    run("calibrate", "--model", "mini", "--data", data, "--out", tmp_path / "calibrated")
     metric = load(tmp_path / "calibrated")
     assert metric.card.name == "calibrated"
     a, b = torch.rand(2, 1, 3, 32, 32)
     torch.testing.assert_close(metric(a, b), load("mini")(a, b), rtol=0, atol=1e-7)
     assert 0 < metric.probability_same(a, b) < 1
-    assert cli.main(["calibrate", "mini", "--data", str(data)]) == 1
+    assert cli.main(["calibrate", "--model", "mini", "--data", str(data)]) == 1
     assert "got no --out; mini is not a folder" in capsys.readouterr().err
 
 
@@ -124,20 +130,22 @@ def test_a_model_without_curves_says_how_to_get_them():
     metric = load("mini")
     assert metric.card.left.data == "materials train"  # and nothing that says what is the same
     metric.card = replace(metric.card, left=None)
-    with pytest.raises(ValueError, match=r"no calibration for probability_same; .*dreamsim-metric calibrate mini"):
+    with pytest.raises(
+        ValueError, match=r"no calibration for probability_same; .*dreamsim-metric calibrate --model mini"
+    ):
         metric.probability_same(a, b)
     with pytest.raises(ValueError, match="no calibration for probability_left"):
         metric.probability_left(a, b, c)
 
 
 def test_figures_are_recorded_on_the_card_when_asked(data, network, run, capsys):
-    rows = run("evaluate", network, "--data", data, "--split", "val", "--record")
+    rows = run("evaluate", "--model", network, "--data", data, "--split", "val", "--record")
     values = {row["score"]: round(row["value"], 2) for row in rows}
     assert read_card(network).agreement == {
         "judged val 2AFC": values["2AFC agreement with the majority, %"],
         "judged val JND AP": values["JND average precision, %"],
     }
-    assert cli.main(["evaluate", "mini", "--data", str(data), "--record"]) == 1
+    assert cli.main(["evaluate", "--model", "mini", "--data", str(data), "--record"]) == 1
     assert "got --record with mini" in capsys.readouterr().err
 
 
@@ -162,13 +170,13 @@ def test_sides_of_the_data_do_not_change_the_calibration_error(data, network):
 def test_everything_wrong_with_the_data_is_listed(data, network, capsys):
     (data / "1.png").write_bytes(b"nothing")
     (data / "2.png").unlink()
-    assert cli.main(["evaluate", str(network), "--data", str(data)]) == 1
+    assert cli.main(["evaluate", "--model", str(network), "--data", str(data)]) == 1
     lines = capsys.readouterr().err.splitlines()
     assert any("1.png is unreadable" in line for line in lines)
     assert any("2.png is" in line for line in lines)
     assert lines[-1].endswith("problems in the data, listed above; nothing was done")
     with pytest.raises(DataError):
-        cli.main(["evaluate", str(network), "--data", str(data), "--debug"])
+        cli.main(["evaluate", "--model", str(network), "--data", str(data), "--debug"])
 
 
 @pytest.mark.parametrize(
@@ -183,7 +191,7 @@ def test_everything_wrong_with_the_data_is_listed(data, network, capsys):
 )
 def test_wrong_calls_are_one_clear_line(data, network, capsys, monkeypatch, arguments, message):
     monkeypatch.chdir(data.parent)
-    assert cli.main(["evaluate", str(network), *arguments]) == 1
+    assert cli.main(["evaluate", "--model", str(network), *arguments]) == 1
     error = capsys.readouterr().err
     assert message in error
     assert len([line for line in error.splitlines() if line.startswith("dreamsim-metric:")]) == 1

@@ -20,7 +20,7 @@ def test_generated_judged_filtered_exported_trained_and_evaluated(tmp_path, capf
         "dreamsim-data study",
         "dreamsim-data simulate",
         "dreamsim-data stats",
-        "dreamsim-data export",
+        "dreamsim-data collect",
         "dreamsim-data validate",
         "dreamsim-metric train",
         *["dreamsim-metric evaluate"] * 2,

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dreamsim_metric.judgements.readers import FORMATS, read_pairs, read_triplets
+from dreamsim_metric.judgements.formats import FORMATS
+from dreamsim_metric.judgements.readers import read_pairs, read_triplets
 from dreamsim_metric.judgements.tables import check
 from tests.tables import relative, write
 

@@ -43,7 +43,7 @@ def config(tmp_path):
         batch_size=16,
         val_fraction=0.2,
         log_every=1,
-        cpu=True,
+        device="cpu",
     )
 
 
@@ -210,7 +210,7 @@ def test_gradients_have_the_same_bits_each_time_with_several_threads():
     assert all(torch.equal(found[0], other) for other in found)
 
 
-@pytest.mark.parametrize("precision", ["no", "bf16"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_branches_run_in_the_precision_asked_for(config, precision, monkeypatch):
     forward, ran = Backbone.forward, []
     monkeypatch.setattr(
@@ -218,7 +218,7 @@ def test_branches_run_in_the_precision_asked_for(config, precision, monkeypatch)
     )
     train(replace(config, precision=precision))
     assert len(ran) > 5
-    assert set(ran) == {precision != "no"}
+    assert set(ran) == {precision != "float32"}
     assert all(np.isfinite(row["val_loss"]) for row in log_of(config) if "val_loss" in row)
 
 
@@ -404,7 +404,17 @@ def test_preset_networks_exist_and_have_their_features():
 @pytest.mark.slow
 def test_two_processes_train_as_one(config, tmp_path):
     """A whole run: data, validation, log and checkpoint; only the last bits differ."""
-    options = ["--model", config.model[0], "--data", str(config.data), "--shared-pictures", "--cpu", "--rank", "4"]
+    options = [
+        "--model",
+        config.model[0],
+        "--data",
+        str(config.data),
+        "--shared-pictures",
+        "--device",
+        "cpu",
+        "--rank",
+        "4",
+    ]
     options += ["--epochs", "2", "--batch-size", "15", "--dropout", "0", "--val-fraction", "0.2", "--log-every", "1"]
     launch = [str(Path(sys.executable).with_name("torchrun")), "--standalone", "--nproc-per-node"]
     logs = []

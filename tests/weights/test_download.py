@@ -234,7 +234,7 @@ def test_a_cache_that_cannot_be_written_is_named_with_the_way_out(server, tmp_pa
     with pytest.raises(OSError, match=r"cannot write in .*file/cache/downloads .*DREAMSIM_METRIC_CACHE"):
         fetch(server.download, cache_dir() / "downloads")
     assert server.requests == []
-    assert cli.main(["download", "ensemble"]) == 1
+    assert cli.main(["download", "--model", "ensemble"]) == 1
     error = capsys.readouterr().err
     assert error.startswith(f"dreamsim-metric: cannot write in {tmp_path}")
     assert error.count("\n") == 1

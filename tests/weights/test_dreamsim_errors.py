@@ -291,5 +291,5 @@ def test_without_weights_and_network_a_named_model_is_one_clear_error(tmp_path, 
     with pytest.raises(ConnectionError, match=rf"cannot download https://.*put the file at .*downloads/{ARCHIVE}"):
         load(NAME)
     assert not model_dir(NAME).exists()
-    assert cli.main(["download", NAME]) == 1
+    assert cli.main(["download", "--model", NAME]) == 1
     assert capsys.readouterr().err.count("\n") == 1

@@ -27,7 +27,7 @@ def tuned(tmp_path, fresh_accelerate):
             hidden=8,
             epochs=1,
             val_fraction=0.2,
-            cpu=True,
+            device="cpu",
         )
     )
 

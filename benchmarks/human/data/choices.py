@@ -7,7 +7,8 @@ from pathlib import Path
 from benchmarks.human.sources import Source
 from benchmarks.human.tables import Judgements
 from dreamsim_metric.judgements import materials
-from dreamsim_metric.judgements.readers import Format, kinds, read_pairs, read_triplets
+from dreamsim_metric.judgements.formats import Format
+from dreamsim_metric.judgements.readers import kinds, read_pairs, read_triplets
 
 
 def _read(format: Format | None, root: Path) -> Sequence[Judgements]:
@@ -67,6 +68,6 @@ SOURCES = {
         read=partial(_read, None),
         fits=_is_table,
         splits=("test",),
-        get="your own: see docs/training.md; `dreamsim-data export` writes it",
+        get="your own: see docs/training.md; `dreamsim-data collect` writes it",
     ),
 }

@@ -71,7 +71,7 @@ class Personalized(ABC):
             return self._draw(text, seeds[:half], sampling) + self._draw(text, seeds[half:], sampling)
         except torch.OutOfMemoryError as error:
             raise torch.OutOfMemoryError(
-                f"{half} pictures at once do not fit: ask for fewer, or use --dtype float16 ({error})"
+                f"{half} pictures at once do not fit: ask for fewer, or use --precision float16 ({error})"
             ) from error
 
     def _draw(self, text: str, seeds: range, sampling: Sampling) -> list[PIL.Image.Image]:

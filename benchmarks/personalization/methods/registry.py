@@ -1,8 +1,8 @@
 """All methods by name."""
 
-import difflib
 from collections.abc import Sequence
 
+from benchmarks.names import check_methods
 from benchmarks.personalization.methods import (
     custom_diffusion,
     decomposition,
@@ -33,11 +33,5 @@ def find_methods(names: Sequence[str]) -> dict[str, Method]:
     Raises:
         ValueError: an unknown name, with the nearest ones.
     """
-    for name in names:
-        if name not in METHODS:
-            near = difflib.get_close_matches(name, METHODS, n=2, cutoff=0.4)
-            raise ValueError(
-                f"unknown method {name!r}{': did you mean ' + ' or '.join(near) + '?' if near else ''} "
-                f"Known: {', '.join(METHODS)}"
-            )
+    check_methods(names)
     return {name: METHODS[name] for name in names}

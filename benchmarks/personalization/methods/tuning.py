@@ -210,7 +210,7 @@ def tune(
                     if parts > 1 or len(examples) == 1:
                         raise torch.OutOfMemoryError(
                             f"{-(-len(examples) // parts)} pictures at once do not fit into memory: lower batch_size, "
-                            f"use --dtype bfloat16, or train fewer parameters ({error})"
+                            f"use --precision bfloat16, or train fewer parameters ({error})"
                         ) from error
                     parts = 2
                     torch.cuda.empty_cache()

@@ -481,7 +481,7 @@ def test_what_is_missing_or_damaged_is_one_clear_line(made, tmp_path):
             write_personalization_report(tmp_path / "run")
         assert not list(tmp_path.rglob("*.html"))
 
-    fails(FileNotFoundError, "expected a folder that `dreamsim-bench personalize` or `score` wrote with --out")
+    fails(FileNotFoundError, "expected a folder that `dreamsim-bench personalize` or `measure` wrote with --out")
     shutil.copytree(made, tmp_path / "run", ignore=shutil.ignore_patterns("*.html"))
     run, scores = tmp_path / "run", tmp_path / "run" / "scores"
     whole = (run / "costs.jsonl").read_text()

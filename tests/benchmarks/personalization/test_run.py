@@ -327,7 +327,7 @@ def test_one_command_goes_from_subjects_to_a_report_and_another_scores_pictures(
     assert len(pictures) == 2 * 3 * (2 * (2 + 1) + 2 * 2)  # metrics, methods; seeds of three prompts, class of two dogs
 
     again = tmp_path / "scored"
-    elsewhere = ["score", str(out / "pictures"), "--subjects", str(dreambench), "--out", str(again)]
+    elsewhere = ["measure", str(out / "pictures"), "--subjects", str(dreambench), "--out", str(again)]
     assert cli.main([*elsewhere, "--metrics", "mini", "psnr", "--draws", "50", *cache, "--json"]) == 0
     capsys.readouterr()
     pd.testing.assert_frame_equal(pd.read_parquet(again / "scores.parquet"), scores)

@@ -10,7 +10,7 @@ import PIL.Image
 import pytest
 import torch
 
-from benchmarks.commands.personalize import print_scores
+from benchmarks.commands.personalize import score_lines
 from benchmarks.metrics.base import Metric, MetricCard, Options, Unmeasurable
 from benchmarks.metrics.ours import Embedding
 from benchmarks.metrics.registry import find_metrics
@@ -458,7 +458,7 @@ def test_other_wrong_use_is_said(painted, subjects, tmp_path):
 
 def test_definitions_are_printed_with_the_scores(painted, subjects, tmp_path, capsys):
     scores = run(painted, subjects, tmp_path / "out", "psnr")
-    print_scores(scores)
+    print(*score_lines(scores), sep="\n")
     shown = capsys.readouterr().out
     assert "ours, subject, nearest, psnr (higher is better): the most alike of a subject's photographs" in shown
     assert "2 subjects, 6 pictures" in shown

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_tools import export as exporting
+from data_tools import collection
 from data_tools.cli import main
-from data_tools.export import export_study, splits
+from data_tools.collection import collect, splits
 from data_tools.simulation import Observer, evidence, simulate
 from data_tools.validate import validate
 from dreamsim_metric.judgements.readers import read_pairs, read_triplets
@@ -36,7 +36,7 @@ def triplet_study(tmp_path_factory):
 
 def test_triplets_are_exported_as_nights_and_read_as_they_are(triplet_study, tmp_path):
     folder, asked = triplet_study
-    found = export_study(folder / "study", tmp_path / "data")
+    found = collect(folder / "study", tmp_path / "data")
     table = read_triplets(tmp_path / "data")
     assert len(table) == found["questions kept"] == sum(found[split] for split in ("train", "val", "test")) > 0
     assert set(table.right.tolist()) <= {0.0, 1.0}
@@ -64,14 +64,14 @@ def test_triplets_are_exported_as_nights_and_read_as_they_are(triplet_study, tmp
 
 def test_disputed_triplets_and_those_with_fewer_votes_are_kept_when_asked_for(triplet_study, tmp_path):
     folder, _ = triplet_study
-    few = export_study(folder / "study", tmp_path / "few")
-    all_of_them = export_study(folder / "study", tmp_path / "all", min_votes=1, disputed=True)
+    few = collect(folder / "study", tmp_path / "few")
+    all_of_them = collect(folder / "study", tmp_path / "all", min_votes=1, disputed=True)
     assert all_of_them["questions kept"] == all_of_them["questions with votes"] == 12 >= few["questions kept"]
 
 
 def test_pairs_are_exported_as_a_table_and_read_as_they_are(tmp_path):
     judged(tmp_path, pairs, rounds=(3,), trials=12, sentinel_every=0)
-    found = export_study(tmp_path / "study", tmp_path / "data")
+    found = collect(tmp_path / "study", tmp_path / "data")
     table = read_pairs(tmp_path / "data")
     assert len(table) == found["questions kept"] == 12
     assert set(table.votes.tolist()) == {3.0}
@@ -102,7 +102,7 @@ def test_a_folder_that_is_not_empty_is_left_alone(triplet_study, tmp_path):
     folder, _ = triplet_study
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(FileExistsError, match="not empty"):
-        export_study(folder / "study", tmp_path)
+        collect(folder / "study", tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["mine.txt"]
 
 
@@ -115,22 +115,22 @@ def test_a_disk_that_fills_up_leaves_nothing_behind(triplet_study, tmp_path, mon
             raise OSError(28, "No space left on device", str(target))
         copied.append(honest(source, target))
 
-    monkeypatch.setattr(exporting.shutil, "copyfile", full)
+    monkeypatch.setattr(collection.shutil, "copyfile", full)
     with pytest.raises(OSError, match="No space left"):
-        export_study(folder / "study", tmp_path / "data")
+        collect(folder / "study", tmp_path / "data")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_left_is_an_error(triplet_study, tmp_path, capsys):
     folder, _ = triplet_study
-    assert main(["export", str(folder / "study"), "--out", str(tmp_path / "data"), "--quick", "1e9"]) == 1
+    assert main(["collect", str(folder / "study"), "--out", str(tmp_path / "data"), "--min-ms", "1e9"]) == 1
     assert "no question is left after filtering" in capsys.readouterr().err
     assert not (tmp_path / "data").exists()
 
 
 def test_a_study_without_votes_says_what_makes_them(tmp_path, capsys):
     study(tmp_path / "study", triplets(tmp_path / "pictures"))
-    for command in (["export", "--out", str(tmp_path / "data")], ["stats"]):
+    for command in (["collect", "--out", str(tmp_path / "data")], ["stats"]):
         assert main([command[0], str(tmp_path / "study"), *command[1:]]) == 1
         assert "dreamsim-data serve makes it" in capsys.readouterr().err
 
@@ -170,7 +170,7 @@ DAMAGE = {"missing": "missing", "unreadable": "unreadable", "leak": "is in .* an
 @pytest.mark.parametrize(("how", "message"), DAMAGE.items(), ids=DAMAGE)
 def test_what_is_wrong_with_a_data_set_is_found(triplet_study, tmp_path, how, message):
     folder, _ = triplet_study
-    export_study(folder / "study", tmp_path / "data")
+    collect(folder / "study", tmp_path / "data")
     _damage(tmp_path / "data", how)
     with pytest.raises(DataError, match=message):
         validate(tmp_path / "data")
@@ -189,7 +189,7 @@ def test_simulated_raters_follow_the_stated_model(tmp_path):
     observer = Observer(noise=0.3, lapse=0.1, seed=3)
     with serving(tmp_path / "study") as url:
         simulate(url, asked, 60, observer, at_once=1)
-    export_study(tmp_path / "study", tmp_path / "data", disputed=True)
+    collect(tmp_path / "study", tmp_path / "data", disputed=True)
     table = read_triplets(tmp_path / "data")
     known = evidence(asked, observer)
     order = [item.id for item in asked.items()]

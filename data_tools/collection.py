@@ -48,7 +48,7 @@ def splits(categories: Sequence[str], shares: Mapping[str, float], seed: int = 0
     return found
 
 
-def export(
+def write_data_set(
     study: Study, counts: pd.DataFrame, out: Path, about: Mapping[str, Any], shares: Mapping[str, float] = SHARES
 ) -> dict[str, int]:
     """Write a data set: whole or not at all.
@@ -101,7 +101,7 @@ def export(
     return sizes
 
 
-def export_study(
+def collect(
     folder: Path,
     out: Path,
     *,
@@ -124,7 +124,7 @@ def export_study(
         What was there, what was left out and why, what was written.
 
     Raises:
-        As `export`, `Study.read` and `votes.read_responses`.
+        As `write_data_set`, `Study.read` and `votes.read_responses`.
     """
     study = Study.read(folder)
     everything = frame(read_responses(folder, study))
@@ -144,7 +144,7 @@ def export_study(
         "min votes": least,
         "simulated responses": simulated,
     }
-    sizes = export(study, counts, out, about)
+    sizes = write_data_set(study, counts, out, about)
     return {**about, **sizes}
 
 

@@ -1,0 +1,206 @@
+"""`dreamsim-data study`, `serve`, `simulate`, `stats`, `collect` and `validate`: from pictures to people's answers."""
+
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from dreamsim_metric.commands.names import check_folder
+from dreamsim_metric.commands.options import add_option
+from dreamsim_metric.commands.output import Output
+from dreamsim_metric.commands.parser import Parser
+from dreamsim_metric.commands.program import Command
+
+
+def _add_study(to: Parser) -> None:
+    to.add_argument("pictures", type=Path, metavar="DIR", help="folder that `generate` wrote to")
+    add_option(to, "--out", required=True, help="new folder for the study")
+    to.add_argument(
+        "--rounds",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="votes that each round adds; only what is unanimous goes on (default: 3)",
+    )
+    to.add_argument("--trials", type=int, metavar="N", help="questions that a rater is asked (default: 50)")
+    to.add_argument("--practice", type=int, metavar="N", help="screens with feedback at the beginning (default: 2)")
+    to.add_argument(
+        "--sentinel-every",
+        type=int,
+        metavar="N",
+        help="questions among which one is obvious; 0 for none (default: 10)",
+    )
+    to.add_argument(
+        "--min-sentinels",
+        type=float,
+        metavar="N",
+        help="share of the obvious questions to be right on; a rater below it does not count (default: 0.75)",
+    )
+    to.add_argument(
+        "--lease-minutes",
+        type=float,
+        metavar="N",
+        help="minutes after which an open question is given to another rater (default: 20)",
+    )
+    add_option(to, "--seed")
+
+
+def study(arguments: Namespace) -> Output:
+    """Write down what people are to judge."""
+    check_folder(arguments.pictures)
+
+    from data_tools.study import STUDY, Study
+
+    names = ("trials", "practice", "sentinel_every", "min_sentinels", "lease_minutes", "seed")
+    options: dict[str, Any] = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    if arguments.rounds:
+        options["rounds"] = tuple(arguments.rounds)
+    made = Study.of(arguments.pictures, **options)
+    count = sum(item.kind == "main" for item in made.items())
+    made.write(arguments.out)
+    file, kind = arguments.out / STUDY, "triplets" if made.task == "2afc" else "pairs"
+    said = [f"{file}: {count} {kind}; its texts are yours to edit", f"dreamsim-data serve {arguments.out}"]
+    return Output([{"written": str(file), "task": made.task, "questions": count}], lambda rows: said)
+
+
+def _add_folder(to: Parser) -> None:
+    to.add_argument("folder", type=Path, metavar="STUDY", help="folder of the study, which `study` wrote")
+
+
+def _add_serve(to: Parser) -> None:
+    _add_folder(to)
+    to.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="address to listen at; 0.0.0.0 for all")
+    to.add_argument("--port", type=int, default=8000, metavar="N", help="port to listen at")
+
+
+def serve(arguments: Namespace) -> None:
+    """Serve the page until interrupted."""
+    _read(arguments.folder)
+
+    import uvicorn
+
+    from data_tools.server import create_app, link
+
+    app = create_app(arguments.folder)
+    print(f"people:  http://{arguments.host}:{arguments.port}/")
+    print(f"for you: http://{arguments.host}:{arguments.port}{link(arguments.folder)}", flush=True)
+    # No access log: it would hold raters' addresses.
+    uvicorn.run(app, host=arguments.host, port=arguments.port, log_level="warning", access_log=False)
+
+
+def _add_simulate(to: Parser) -> None:
+    _add_folder(to)
+    to.add_argument("--url", default="http://127.0.0.1:8000", metavar="URL", help="address at which it is served")
+    to.add_argument("--raters", type=int, default=10, metavar="N", help="raters who take part")
+    to.add_argument("--noise", type=float, default=0.05, metavar="N", help="noise of a decision, in units of distance")
+    to.add_argument("--careless", type=float, default=0.0, metavar="N", help="share of raters who never look")
+    add_option(to, "--seed")
+
+
+def simulate(arguments: Namespace) -> Output:
+    """Let a model of noisy raters answer."""
+    held = _read(arguments.folder)
+
+    from data_tools.simulation import Observer, simulate
+
+    observer = Observer(noise=arguments.noise, careless=arguments.careless, seed=arguments.seed)
+    answered = simulate(arguments.url, held, arguments.raters, observer)
+    said = f"{arguments.raters} simulated raters answered {answered} screens"
+    return Output([{"raters": arguments.raters, "screens": answered}], lambda rows: [said])
+
+
+def _add_votes(to: Parser) -> None:
+    _add_folder(to)
+    to.add_argument(
+        "--min-ms", type=float, default=0.0, metavar="N", help="milliseconds below which an answer does not count"
+    )
+    to.add_argument(
+        "--max-quick",
+        type=float,
+        default=1.0,
+        metavar="N",
+        help="largest share of such answers of a rater; one with more does not count",
+    )
+
+
+def _add_stats(to: Parser) -> None:
+    _add_votes(to)
+    add_option(to, "--out", help="picture of the figures to write, .png or .svg")
+
+
+def stats(arguments: Namespace) -> Output:
+    """Measure how much people agree."""
+    _read(arguments.folder, votes=True)
+
+    from data_tools.stats import lines, measure, plot
+
+    found = measure(arguments.folder, arguments.min_ms, arguments.max_quick)
+    if arguments.out:
+        plot(found, arguments.out)
+    return Output([found], lambda rows: lines(found), single=True)
+
+
+def _add_collect(to: Parser) -> None:
+    _add_votes(to)
+    add_option(to, "--out", required=True, help="new folder for the data set")
+    add_option(
+        to,
+        "--min-votes",
+        type=int,
+        help="fewest votes of a triplet or pair; others are left out (default: those of all rounds; pairs: 1)",
+    )
+    to.add_argument("--disputed", action="store_true", help="keep triplets that people disagree on")
+
+
+def collect(arguments: Namespace) -> Output:
+    """Write what people agree on as a data set."""
+    _read(arguments.folder, votes=True)
+
+    from data_tools.collection import collect
+
+    found = collect(
+        arguments.folder,
+        arguments.out,
+        quick_ms=arguments.min_ms,
+        max_quick=arguments.max_quick,
+        min_votes=arguments.min_votes,
+        disputed=arguments.disputed,
+    )
+    return Output([found], lambda rows: (f"{name:10} {value}" for name, value in found.items()), single=True)
+
+
+def _add_validate(to: Parser) -> None:
+    to.add_argument("folder", type=Path, metavar="DIR", help="folder with data.csv, jnd.csv or both")
+
+
+def validate(arguments: Namespace) -> Output:
+    """Look for everything that is wrong with a data set."""
+    check_folder(arguments.folder)
+
+    from data_tools.validate import validate
+
+    found = validate(arguments.folder)
+    return Output([{"table": line} for line in found], lambda rows: found)
+
+
+def _read(folder: Path, votes: bool = False) -> Any:
+    """The study of a folder, which holds votes where they are asked for: known before pandas is imported."""
+    from data_tools.study import Study
+
+    held = Study.read(folder)
+    if votes:
+        from data_tools.votes import check_votes
+
+        check_votes(folder)
+    return held
+
+
+COMMANDS = (
+    Command("study", "what people are to judge of the pictures", study, _add_study),
+    Command(
+        "serve", "the page where people judge, and the server that keeps their votes", serve, _add_serve, prints=False
+    ),
+    Command("simulate", "answers of a model of noisy raters, to try a study; no people's", simulate, _add_simulate),
+    Command("stats", "how much people agree", stats, _add_stats),
+    Command("collect", "what people agree on, as a data set to train on", collect, _add_collect),
+    Command("validate", "everything that is wrong with a data set", validate, _add_validate),
+)

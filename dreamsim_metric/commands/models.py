@@ -1,0 +1,110 @@
+"""`dreamsim-metric models`, `info`, `download` and `export`: what models there are, and where they lie."""
+
+from argparse import Namespace
+from dataclasses import asdict
+from pathlib import Path
+
+from dreamsim_metric.card import ModelCard
+from dreamsim_metric.commands.names import check_model
+from dreamsim_metric.commands.options import add_option, add_options
+from dreamsim_metric.commands.output import Output, record_lines
+from dreamsim_metric.commands.parser import Parser
+from dreamsim_metric.commands.program import Command
+from dreamsim_metric.models import MODELS, list_models
+from dreamsim_metric.weights.download import model_dir
+from dreamsim_metric.weights.folder import MINI, read_card
+
+
+def models(arguments: Namespace) -> Output:
+    """List the named models."""
+    return Output(
+        [
+            {
+                "model": card.name,
+                "embedding": card.embedding_size,
+                "ready": card.name == "mini" or model_dir(card.name).is_dir(),
+                "agreement": card.agreement,
+                "description": card.description,
+            }
+            for card in map(find_card, list_models())
+        ]
+    )
+
+
+def _add_source(to: Parser) -> None:
+    add_options(to, "--model", "--weights")
+
+
+def info(arguments: Namespace) -> Output:
+    """Show the card of a model."""
+    return Output([asdict(find_card(arguments.model, arguments.weights))], record_lines, single=True)
+
+
+def download(arguments: Namespace) -> Output:
+    """Keep a released model in the cache, or be sure that another can be loaded."""
+    name, weights = check_model(arguments.model, arguments.weights), arguments.weights
+    if weights is not None and name not in MODELS:
+        raise ValueError(f"got --weights with {name}; expected one of the released models: {', '.join(MODELS)}")
+
+    from dreamsim_metric.loading import install, load
+
+    if name in MODELS:
+        folder: Path | None = install(MODELS[name], weights)
+    else:
+        load(name)
+        folder = MINI if name == "mini" else Path(name) if Path(name).is_dir() else None
+    return Output([{"model": name, "ready": True, "folder": folder and str(folder)}], record_lines)
+
+
+def _add_export(to: Parser) -> None:
+    _add_source(to)
+    to.add_argument(
+        "--to",
+        choices=("onnx", "torch-export", "safetensors"),
+        required=True,
+        help="format of the file: docs/export.md",
+    )
+    add_option(to, "--out", required=True, help="file to write: .onnx, .pt2 or .safetensors")
+
+
+def export(arguments: Namespace) -> Output:
+    """Write a model for programs without this package."""
+    check_model(arguments.model, arguments.weights)
+
+    from dreamsim_metric.export import export
+    from dreamsim_metric.loading import load
+
+    metric = load(arguments.model, source=arguments.weights)
+    largest = export(metric, arguments.to, arguments.out)
+    row = {
+        "model": metric.card.name,
+        "format": arguments.to,
+        "written": str(arguments.out),
+        "MB": arguments.out.stat().st_size / 1e6,
+        "largest difference": largest,
+    }
+    return Output([row], record_lines)
+
+
+def find_card(name: str | None, weights: Path | None = None) -> ModelCard:
+    """Find the card of a model; of a network that timm, open_clip or the hub has, it takes the network itself.
+
+    Raises:
+        As `check_model` and `load`.
+    """
+    name = check_model(name, weights)
+    if name in MODELS:
+        return MODELS[name]
+    if ":" not in name or Path(name).is_dir():
+        return read_card(MINI if name == "mini" else Path(name))
+    from dreamsim_metric.loading import load
+
+    return load(name, source=weights).card
+
+
+COMMANDS = (
+    Command("models", "the named models", models),
+    Command("info", "what a model is", info, _add_source),
+    Command("download", "get a released model ready for use without network", download, _add_source),
+    Command("export", "write a model as a file that loads without this package", export, _add_export, extra="export"),
+)

@@ -1,0 +1,125 @@
+"""What commands print: rows, which a command says how to show to people, and which are JSON or CSV for programs."""
+
+import csv
+import json
+import math
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Row = dict[str, Any]
+Form = Literal["text", "json", "csv"]
+
+
+def table_lines(rows: Sequence[Row]) -> Iterator[str]:
+    """Write rows below the names of their columns, numbers to the right."""
+    if not rows:
+        return
+    shown = ({name: "" if value is None else _shown(value) for name, value in row.items()} for row in rows)
+    cells = [{name: name for name in rows[0]}, *shown]
+    widths = {name: max(len(row[name]) for row in cells) for name in rows[0]}
+    right = {name for name, value in rows[0].items() if isinstance(value, int | float) and not isinstance(value, bool)}
+    for row in cells:
+        line = (f"{value:{'>' if name in right else '<'}{widths[name]}}" for name, value in row.items())
+        yield "  ".join(line).rstrip()
+
+
+def record_lines(rows: Sequence[Row]) -> Iterator[str]:
+    """Write a line a value, the name before it."""
+    for row in rows:
+        width = max(map(len, row))
+        for name, value in row.items():
+            for i, item in enumerate(_items(value)):
+                yield f"{name if i == 0 else '':{width}}  {item}"
+
+
+def matrix_lines(rows: Sequence[Row]) -> Iterator[str]:
+    """Write a square table whose columns have the rows' numbers: the paths would be too wide."""
+    names = ["picture", *map(str, range(1, len(rows) + 1))]
+    yield from table_lines(
+        [{"": i, **dict(zip(names, row.values(), strict=True))} for i, row in enumerate(rows, start=1)]
+    )
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a command found.
+
+    Attributes:
+        rows: all of it, for programs.
+        lines: how it is shown to people.
+        single: whether it is one thing: JSON is then the row itself, not a list of it.
+        failure: what went wrong in spite of the rows, if anything did: the error that the command ends with.
+    """
+
+    rows: Sequence[Row]
+    lines: Callable[[Sequence[Row]], Iterable[str]] = table_lines
+    single: bool = False
+    failure: str = ""
+
+
+def show(output: Output | None, form: Form) -> None:
+    """Print what a command found, if it has anything to say.
+
+    Raises:
+        RuntimeError: something failed in spite of it.
+    """
+    if output is None:
+        return
+    if form == "text":
+        for line in output.lines(output.rows):
+            print(line)
+    elif form == "json":
+        rows = [_plain(row) for row in output.rows]
+        print(json.dumps(rows[0] if output.single else rows, indent=2))
+    elif output.rows:
+        rows = [_plain(row) for row in output.rows]
+        writer = csv.DictWriter(sys.stdout, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+    if output.failure:
+        raise RuntimeError(output.failure)
+
+
+def frame_rows(frame: Any) -> list[Row]:
+    """Take the rows of a pandas table, nothing where it has no value."""
+    rows: list[Row] = json.loads(frame.to_json(orient="records"))
+    return rows
+
+
+def _plain(value: Any) -> Any:
+    """Without numbers that JSON does not know."""
+    if isinstance(value, dict):
+        return {str(name): _plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, dict | list | bool) else value
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return "none"
+    if isinstance(value, dict):  # agreement by data set: the last is the test
+        return next((f"{percent:.1f} % {on}" for on, percent in reversed(value.items())), "")
+    if isinstance(value, float):  # what is next to nothing is not shown as nothing
+        return f"{value:.0e}" if 0 < abs(value) < 5e-5 else f"{value:.4f}"
+    return str(value)
+
+
+def _items(value: Any) -> list[str]:
+    """What stands below one another for a value."""
+    if isinstance(value, dict):
+        return [f"{key}: {held}" for key, held in value.items()]
+    if isinstance(value, tuple):
+        return [
+            ", ".join(f"{key} {held}" for key, held in item.items() if held) if isinstance(item, dict) else str(item)
+            for item in value
+        ]
+    return [_shown(value)]

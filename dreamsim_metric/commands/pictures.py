@@ -1,0 +1,111 @@
+"""`dreamsim-metric distance`, `matrix` and `difference`: a few pictures, compared at once."""
+
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dreamsim_metric.commands.names import check_model, check_pictures
+from dreamsim_metric.commands.options import NETWORKS, add_option, add_options, load_metric
+from dreamsim_metric.commands.output import Output, matrix_lines
+from dreamsim_metric.commands.parser import Parser
+from dreamsim_metric.commands.program import Command
+from dreamsim_metric.files.pictures import find_pictures
+
+MANY = "pictures, or folders that stand for the pictures in them"
+"""Help of arguments that name pictures."""
+
+
+def _add_distance(to: Parser) -> None:
+    to.add_argument("a", metavar="A", help="picture that the others are compared to")
+    to.add_argument("b", metavar="B", nargs="+", help=MANY)
+    add_options(to, *NETWORKS)
+
+
+def distance(arguments: Namespace) -> Output:
+    """Compare one picture to others."""
+    check_pictures([arguments.a])
+    files = _named(arguments, arguments.b)
+
+    from dreamsim_metric.distances import all_distances
+    from dreamsim_metric.functional import embed
+
+    options = _embedding(arguments)
+    d = all_distances(embed(arguments.a, **options), embed(files, progress=True, **options))[0].tolist()
+    return Output([{"a": arguments.a, "b": b, "distance": value} for b, value in zip(files, d, strict=True)])
+
+
+def _add_matrix(to: Parser) -> None:
+    to.add_argument("pictures", metavar="DIR|FILE", nargs="+", help=MANY)
+    add_options(to, *NETWORKS)
+
+
+def matrix(arguments: Namespace) -> Output:
+    """Compare all pictures to one another."""
+    files = _named(arguments, arguments.pictures)
+
+    from dreamsim_metric.distances import all_distances
+    from dreamsim_metric.functional import embed
+
+    u = embed(files, progress=True, **_embedding(arguments))
+    rows = zip(files, all_distances(u, u).tolist(), strict=True)
+    return Output([{"picture": file, **dict(zip(files, values, strict=True))} for file, values in rows], matrix_lines)
+
+
+def _add_difference(to: Parser) -> None:
+    to.add_argument("a", metavar="A", help="picture that the other is compared to")
+    to.add_argument("b", metavar="B", help="picture that the map is laid over")
+    add_option(to, "--out", required=True, help="picture to write, PNG")
+    add_options(to, *(flag for flag in NETWORKS if flag != "--batch-size"))
+
+
+def difference(arguments: Namespace) -> Output:
+    """Draw where two pictures differ."""
+    check_pictures([arguments.a, arguments.b])
+    check_model(arguments.model, arguments.weights)
+
+    import io
+
+    import PIL.Image
+    import PIL.ImageOps
+
+    from dreamsim_metric.difference import overlay
+    from dreamsim_metric.files.write import write_file
+
+    metric = load_metric(arguments)
+    found = metric.difference_map(arguments.a, arguments.b)[0]
+    with PIL.Image.open(arguments.b) as opened:
+        drawn = overlay(PIL.ImageOps.exif_transpose(opened).convert("RGB"), found)
+    data = io.BytesIO()
+    drawn.save(data, "PNG")
+    write_file(Path(arguments.out), data.getvalue())
+    y, x = divmod(int(found.argmax()), found.shape[1])
+    row = {
+        "a": arguments.a,
+        "b": arguments.b,
+        "distance": metric(arguments.a, arguments.b).item(),
+        "most different": found.max().item(),
+        "at x": x / found.shape[1],
+        "at y": y / found.shape[0],
+        "written": str(arguments.out),
+    }
+    return Output([row])
+
+
+def _named(arguments: Namespace, pictures: Sequence[str]) -> list[str]:
+    """The pictures, which are there, for a model that can be."""
+    check_pictures(pictures)
+    check_model(arguments.model, arguments.weights)
+    return find_pictures(pictures)
+
+
+def _embedding(arguments: Namespace) -> dict[str, Any]:
+    """Options of `embed`; the metric is made once for all calls."""
+    return {"model": load_metric(arguments), "batch_size": arguments.batch_size}
+
+
+COMMANDS = (
+    Command("distance", "distances between one picture and others", distance, _add_distance),
+    Command("matrix", "distances between all pictures", matrix, _add_matrix),
+    Command("difference", "a picture of where two pictures differ", difference, _add_difference),
+)

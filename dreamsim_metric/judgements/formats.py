@@ -1,0 +1,6 @@
+"""Names of the formats that human judgements come in; `readers` says what each is."""
+
+from typing import Literal, get_args
+
+Format = Literal["nights", "table", "bapps", "materials"]
+FORMATS: tuple[Format, ...] = get_args(Format)
