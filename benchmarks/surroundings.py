@@ -25,8 +25,3 @@ def version(library: str) -> str:
         return importlib.metadata.version(library)
     except importlib.metadata.PackageNotFoundError:
         return ""
-
-
-def one_line(error: BaseException) -> str:
-    """What an error says, or else its kind."""
-    return " ".join(str(error).split()) or type(error).__name__

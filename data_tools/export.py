@@ -19,6 +19,7 @@ from data_tools.simulation import BUILD
 from data_tools.study import Item, Study
 from data_tools.votes import read_responses
 from dreamsim_metric.files.write import write_file
+from dreamsim_metric.messages import list_briefly
 
 SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}  # of the pictures' prompts; NIGHTS has 80 : 10 : 10 of its triplets
 
@@ -76,7 +77,7 @@ def export(
     items = {item.id: item for item in study.items() if item.kind == "main"}
     unknown = [name for name in counts.index if name not in items]
     if unknown:
-        raise ValueError(f"{len(unknown)} questions are not of this study: {', '.join(unknown[:3])}")
+        raise ValueError(f"{len(unknown)} questions are not of this study: {list_briefly(unknown)}")
     kept = [items[name] for name in counts.index]
     if not kept:
         raise ValueError("no question is left after filtering: ask more people, or ask for fewer votes")

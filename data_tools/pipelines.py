@@ -1,6 +1,5 @@
 """Any text-to-image pipeline of diffusers: mini-diffusion in the wheel, a folder, a repository of the hub."""
 
-import difflib
 import hashlib
 import json
 import warnings
@@ -11,6 +10,8 @@ from typing import Any
 import diffusers
 import torch
 from diffusers import AutoPipelineForText2Image, DiffusionPipeline
+
+from dreamsim_metric.messages import say_error, say_known
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 MINI_DIFFUSION = Path(__file__).parent / "assets" / "mini-diffusion"  # docs/mini-diffusion.md
@@ -92,7 +93,7 @@ def _folder(name: str, revision: str | None, variant: str | None) -> Path:
         return Path(DiffusionPipeline.download(name, revision=revision, variant=variant))
     except Exception as error:  # the hub's client has a dozen kinds of them
         raise OSError(
-            f"cannot get {name!r} from the hub ({' '.join(str(error).split())[:200]}); expected mini-diffusion, a "
+            f"cannot get {name!r} from the hub ({say_error(error)[:200]}); expected mini-diffusion, a "
             "folder with a pipeline, or OWNER/NAME and a network"
         ) from error
 
@@ -120,11 +121,7 @@ def _check_parts(folder: Path) -> None:
 def _scheduler(name: str, pipeline: Any) -> Any:
     known = {kind.__name__: kind for kind in pipeline.scheduler.compatibles}
     if name not in known:
-        near = " or ".join(difflib.get_close_matches(name, known, n=2, cutoff=0.4))
-        raise ValueError(
-            f"{type(pipeline).__name__} takes no scheduler {name!r}{near and f': did you mean {near}?'}; "
-            f"it takes {', '.join(sorted(known))}"
-        )
+        raise ValueError(f"{type(pipeline).__name__} takes no scheduler {name!r}: {say_known(name, sorted(known))}")
     return known[name].from_config(pipeline.scheduler.config)
 
 

@@ -19,8 +19,9 @@ from benchmarks.human.tables import COMPARED
 from benchmarks.metrics.base import Maker, Metric, Options, Unmeasurable
 from benchmarks.metrics.table import MEASURED, measured_row, unavailable_row
 from benchmarks.resampling import holm, interval, paired_p
-from benchmarks.surroundings import one_line, surroundings, version
+from benchmarks.surroundings import surroundings, version
 from dreamsim_metric.files.write import write_files
+from dreamsim_metric.messages import say_error
 from dreamsim_metric.scale.cache import Cache
 
 SETTINGS = "settings.json"
@@ -75,7 +76,7 @@ def run(
         try:
             metric = make(options(name))
         except (OSError, ImportError) as error:
-            metrics.append(unavailable_row(name, f"weights not available: {one_line(error)}"))
+            metrics.append(unavailable_row(name, f"weights not available: {say_error(error)}"))
             print(f"{name}: {metrics[-1]['status']}", file=sys.stderr)
             continue
         failures = []
@@ -84,7 +85,7 @@ def run(
                 d = measure(metric, part.table, cache, batch_size=batch_size, workers=workers)
                 found = score(part.table, d, draws, seed)
             except Unmeasurable as error:
-                failures.append(f"{part.data} {part.split}: {one_line(error)}")
+                failures.append(f"{part.data} {part.split}: {say_error(error)}")
                 print(f"{name}: {failures[-1]}", file=sys.stderr)
                 continue
             distances[i][name] = d

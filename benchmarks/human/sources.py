@@ -1,6 +1,5 @@
 """From names on the command line to data sets, what is known of each, and whether what is on disk is whole."""
 
-import difflib
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +11,7 @@ import benchmarks.human.data
 from benchmarks.files import import_file
 from benchmarks.human.tables import KINDS, Judgements
 from dreamsim_metric.judgements.tables import check
+from dreamsim_metric.messages import say_known
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,7 @@ def find_source(name: str) -> tuple[str, Source]:
         if len(found) != 1:
             raise ValueError(f"{name} has {len(found)} entries in SOURCES; expected one")
         return next(iter(found.items()))
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-    hint = f"did you mean {' or '.join(near)}? " if near else ""
-    raise ValueError(f"unknown data set {name!r}: {hint}Known: {', '.join(known)}, or a .py file with SOURCES")
+    raise ValueError(f"unknown data set {name!r}: {say_known(name, list(known))}, or a .py file with SOURCES")
 
 
 def read_parts(given: str, splits: Sequence[str] = ()) -> list[Part]:

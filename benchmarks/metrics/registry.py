@@ -1,6 +1,5 @@
 """From names on the command line to metrics."""
 
-import difflib
 import importlib
 import pkgutil
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from benchmarks.files import import_file
 from benchmarks.metrics.base import Maker
 from benchmarks.metrics.ours import Embedding
 from dreamsim_metric import list_models
+from dreamsim_metric.messages import say_known
 
 
 def built_in() -> dict[str, Maker]:
@@ -40,12 +40,9 @@ def find_metrics(names: Sequence[str]) -> dict[str, Maker]:
         elif name in list_models() or ":" in name or Path(name).is_dir():
             found[name] = _model(name)
         else:
-            near = difflib.get_close_matches(name, [*known, *list_models()], n=3, cutoff=0.4)
             raise ValueError(
-                f"unknown metric {name!r}: "
-                + (f"did you mean {' or '.join(near)}? " if near else "")
-                + f"Known: {', '.join([*known, *list_models()])}; timm:NAME, open_clip:ARCH/TAG, hf:OWNER/REPO, a "
-                "model's folder, or a .py file with METRICS"
+                f"unknown metric {name!r}: {say_known(name, [*known, *list_models()])}; timm:NAME, "
+                "open_clip:ARCH/TAG, hf:OWNER/REPO, a model's folder, or a .py file with METRICS"
             )
     return found
 

@@ -40,6 +40,7 @@ from benchmarks.personalization.subjects import Subject
 from data_tools.manifest import Row, append_rows, open_run, read_rows
 from data_tools.pipelines import Model, load_model, versions
 from dreamsim_metric.files.write import write_file
+from dreamsim_metric.messages import say_error
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -255,8 +256,7 @@ def _cost(out: Path, job: _Job, stage: str, count: int) -> Iterator[None]:
 
 
 def _failure(job: _Job, stage: str, error: BaseException) -> Row:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return {"method": job.name, "subject": job.subject.name, "stage": stage, "error": text}
+    return {"method": job.name, "subject": job.subject.name, "stage": stage, "error": say_error(error)}
 
 
 def _plain(value: Any) -> dict[str, Any]:

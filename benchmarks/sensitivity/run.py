@@ -15,6 +15,7 @@ from benchmarks.metrics.base import Features, Maker, Metric, Options, Unmeasurab
 from benchmarks.sensitivity.changes import CHANGES, Image, Scene, changed
 from benchmarks.thumbnails import thumbnail
 from dreamsim_metric.files.write import write_files
+from dreamsim_metric.messages import say_error
 
 TABLE, PICTURES, SETTINGS = "sensitivity.parquet", "sensitivity-pictures.parquet", "sensitivity.json"
 
@@ -59,7 +60,7 @@ def run(
         except Unmeasurable as error:
             left_out[name] = str(error)
         except (OSError, ImportError) as error:
-            left_out[name] = f"weights not available: {' '.join(str(error).split())}"
+            left_out[name] = f"weights not available: {say_error(error)}"
     for name, why in left_out.items():
         print(f"{name}: {why}", file=sys.stderr)
     table = pd.DataFrame(rows)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dreamsim_metric.files.write import write_file
+from dreamsim_metric.messages import list_briefly
 
 if TYPE_CHECKING:
     from dreamsim_metric.metric import PerceptualMetric
@@ -105,9 +106,9 @@ def _score(arguments: argparse.Namespace) -> list[Row]:
         one, other = arguments.pairs
         rows, alone = pair_folders(one, other, arguments.recursive)
         if alone and arguments.on_error == "raise":
-            names = ", ".join(alone[:3]) + (f" and {len(alone) - 3} more" if len(alone) > 3 else "")
             raise ValueError(
-                f"pictures in one folder only ({len(alone)}): {names}; leave them out with --on-error skip"
+                f"pictures in one folder only ({len(alone)}): {list_briefly(alone)}; "
+                "leave them out with --on-error skip"
             )
         _list("left out, in one folder only", alone)
     else:

@@ -14,6 +14,7 @@ from dreamsim_metric.files.store import Content, read, read_content
 from dreamsim_metric.images.ahead import in_order, worker_count
 from dreamsim_metric.images.decoding import check_decoder, decode, decoder_version, on_host
 from dreamsim_metric.images.device import NotOnDeviceError, ToDevice
+from dreamsim_metric.messages import say_error
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.scale.cache import Cache, key
 
@@ -174,7 +175,7 @@ class _Run:
     def _fail(self, content: Content, error: Exception) -> None:
         if self._options.on_error == "raise":
             raise error
-        self._unreadable[content.file] = " ".join(str(error).split()) or type(error).__name__
+        self._unreadable[content.file] = say_error(error)
         self._broken.setdefault(content.sha256, content.file)
         self._bar.update()
 

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dreamsim_metric.messages import say_error
+
 _CPUS, _CPUS_BY_GPU = 4, 16  # at most, of an actor: more threads hardly help one model
 _REACHED = 5.0  # seconds
 _GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"  # answered by a frame of the same kind, 4
@@ -65,7 +67,7 @@ def connected(address: str) -> Iterator[None]:
                 ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, **own)
         except Exception as error:
             ray.shutdown()
-            raise ConnectionError(f"no Ray cluster for --ray {address}: {said(error)}") from error
+            raise ConnectionError(f"no Ray cluster for --ray {address}: {say_error(error)}") from error
         try:
             yield
         finally:
@@ -103,7 +105,9 @@ def reach(address: str) -> None:
                 if probe.recv(9)[3:4] != _GREETING[-6:-5]:
                     raise ConnectionError("something else answers there")
     except (OSError, OverflowError) as error:
-        raise ConnectionError(f"no Ray cluster at {address} ({said(error)}); is `ray start --head` running?") from error
+        raise ConnectionError(
+            f"no Ray cluster at {address} ({say_error(error)}); is `ray start --head` running?"
+        ) from error
 
 
 class Attempts:
@@ -153,9 +157,3 @@ def fitting_pool(nodes: Sequence[Mapping[str, float]], device: str | None, cpus:
             f"the Ray cluster has no place for an actor of {cpus} CPUs: its nodes have {', '.join(map(str, cores))}"
         )
     return Pool(size, cpus, int(device != "cpu" and any(gpus)))
-
-
-def said(error: BaseException) -> str:
-    """What an error says, in one line."""
-    text = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-    return " ".join(str(text).split()) or type(error).__name__

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from dreamsim_metric.card import Download
 from dreamsim_metric.files.write import check_space
+from dreamsim_metric.messages import say_error
 
 _CHUNK = 1 << 20
 _TIMEOUT = 60  # seconds without a byte
@@ -130,7 +131,8 @@ def _transfer(download: Download, part: Path) -> None:
         part.unlink()  # longer than the file on the server: not the beginning of it
         return _transfer(download, part)
     except (OSError, http.client.HTTPException) as error:
-        raise ConnectionError(str(getattr(error, "reason", error)) or type(error).__name__) from error
+        reason = getattr(error, "reason", error)  # urllib wraps it
+        raise ConnectionError(say_error(reason if isinstance(reason, Exception) else error)) from error
     with response:
         if have and response.status != 206:  # the server does not resume: from the start
             have = 0
@@ -158,7 +160,7 @@ def _chunks(response: Any) -> Iterator[bytes]:
         while chunk := response.read(_CHUNK):
             yield chunk
     except (OSError, http.client.HTTPException) as error:
-        raise ConnectionError(f"the transfer broke off: {error or type(error).__name__}") from error
+        raise ConnectionError(f"the transfer broke off: {say_error(error)}") from error
 
 
 def _verify(download: Download, part: Path) -> None:

@@ -1,6 +1,5 @@
 """All methods by name."""
 
-import difflib
 from collections.abc import Sequence
 
 from benchmarks.personalization.methods import (
@@ -13,6 +12,7 @@ from benchmarks.personalization.methods import (
     textual_inversion,
 )
 from benchmarks.personalization.methods.base import Method
+from dreamsim_metric.messages import say_known
 
 METHODS: dict[str, Method] = {
     "plain": plain.METHOD,
@@ -35,9 +35,5 @@ def find_methods(names: Sequence[str]) -> dict[str, Method]:
     """
     for name in names:
         if name not in METHODS:
-            near = difflib.get_close_matches(name, METHODS, n=2, cutoff=0.4)
-            raise ValueError(
-                f"unknown method {name!r}{': did you mean ' + ' or '.join(near) + '?' if near else ''} "
-                f"Known: {', '.join(METHODS)}"
-            )
+            raise ValueError(f"unknown method {name!r}: {say_known(name, list(METHODS))}")
     return {name: METHODS[name] for name in names}
