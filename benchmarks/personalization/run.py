@@ -13,7 +13,6 @@ Under `accelerate launch` each process, on one machine or on several that share 
 subjects. A run that was stopped goes on.
 """
 
-import errno
 import hashlib
 import io
 import json
@@ -39,10 +38,8 @@ from benchmarks.personalization.methods.base import Method, Personalized, Sampli
 from benchmarks.personalization.subjects import Subject
 from data_tools.manifest import Row, append_rows, open_run, read_rows
 from data_tools.pipelines import Model, load_model, versions
-from dreamsim_metric.files.write import write_file
+from dreamsim_metric.files.write import FULL_DISK, new_folder, write_file
 from dreamsim_metric.messages import say_error
-
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 @dataclass(frozen=True)
@@ -145,7 +142,7 @@ def run(
         try:
             doing.do(job)
         except (ValueError, ArithmeticError, RuntimeError, OSError) as error:
-            if isinstance(error, OSError) and error.errno in _FULL:  # the others would fail too
+            if isinstance(error, OSError) and error.errno in FULL_DISK:  # the others would fail too
                 raise
             failures.append(_failure(job, doing.stage, error))
             append_rows(out, failures[-1:], FAILURES)
@@ -190,11 +187,8 @@ class _Jobs:
         work = folder.with_name(f"{folder.name}.work")
         with _cost(self.out, job, "fit", 1):
             fitted = job.method.fit(job.subject, self.model.pipeline, job.config, work)
-        beside = folder.with_name(f"{folder.name}.part")
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
-        fitted.save(beside)
-        beside.rename(folder)
+        with new_folder(folder) as beside:
+            fitted.save(beside)
         shutil.rmtree(work, ignore_errors=True)
         return job.method.load(folder, self.model.pipeline)  # so that resumed or not it is the same
 

@@ -9,14 +9,12 @@
 import errno
 import hashlib
 import json
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dreamsim_metric.card import ModelCard
-from dreamsim_metric.files.write import check_space, write_file
+from dreamsim_metric.files.write import check_space, new_folder, write_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -120,11 +118,8 @@ def write_folder(folder: Path, card: ModelCard, state: dict[str, "Tensor"], read
 
     if folder.exists():
         raise FileExistsError(f"{folder} exists already; remove it or choose another name")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    check_space(folder, sum(tensor.nbytes for tensor in state.values()))
-    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        beside.chmod(0o755)  # mkdtemp's 0700 would shut other users out of a shared cache
+    with new_folder(folder) as beside:
+        check_space(folder, sum(tensor.nbytes for tensor in state.values()))
         (beside / CARD).write_text(card.to_json(), encoding="utf-8")
         if readme:
             (beside / README).write_text(readme, encoding="utf-8")
@@ -133,9 +128,6 @@ def write_folder(folder: Path, card: ModelCard, state: dict[str, "Tensor"], read
         except Exception as error:  # safetensors reports a full disk as its own error
             raise OSError(errno.EIO, f"cannot write {folder} ({error})") from error
         (beside / WEIGHTS).chmod(0o644)  # safetensors makes it 0600
-        beside.replace(folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def write_tuned(folder: Path, card: ModelCard, tuned: Tuned) -> None:
