@@ -1,7 +1,6 @@
 """The command `dreamsim-metric`: results on stdout as a table, JSON or CSV; progress and errors on stderr."""
 
 import argparse
-import csv
 import json
 import sys
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from dreamsim_metric.card import PRECISIONS, ModelCard
 from dreamsim_metric.commands.run import run_command
 from dreamsim_metric.commands.scale import add_scoring_commands, load_metric
 from dreamsim_metric.files.pictures import find_pictures
+from dreamsim_metric.files.table import format_csv
 from dreamsim_metric.models import MODELS, list_models, unknown_model
 from dreamsim_metric.version import __version__
 from dreamsim_metric.weights.download import model_dir
@@ -278,9 +278,7 @@ def _print(rows: list[Row], arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps(rows[0] if arguments.run is _info else rows, indent=2))
     elif arguments.csv:
-        writer = csv.DictWriter(sys.stdout, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+        print(format_csv([{name: _cell(value) for name, value in row.items()} for row in rows]), end="")
     elif arguments.run in (_info, _download, _train, _export):
         _print_record(rows[0])
     elif arguments.run is _matrix:  # paths are too wide to head columns

@@ -1,13 +1,12 @@
 """The commands `score`, `embed`, `rank` and `duplicates` of `dreamsim-metric`."""
 
 import argparse
-import csv
-import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dreamsim_metric.files.table import write_csv
 from dreamsim_metric.files.write import write_file
 from dreamsim_metric.messages import list_briefly
 
@@ -283,9 +282,5 @@ def _written(out: Path, rows: list[Row], summary: Row, columns: tuple[str, ...] 
         pq.write_table(pa.table({name: [row[name] for row in rows] for name in names}), buffer)
         write_file(out, buffer.getvalue().to_pybytes())
     else:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, fieldnames=names, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_file(out, text.getvalue().encode())
+        write_csv(out, rows, names)
     return [{**summary, "written": str(out)}]

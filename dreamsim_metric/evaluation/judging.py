@@ -1,7 +1,5 @@
 """How well a metric agrees with people, on triplets (2AFC) and pairs (JND), with what it needs to be believed."""
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +10,7 @@ import numpy as np
 
 from dreamsim_metric.card import Curve, ModelCard
 from dreamsim_metric.distances import pair_distances, triplet_distances
+from dreamsim_metric.files.table import write_csv
 from dreamsim_metric.files.write import write_file
 from dreamsim_metric.judgements.agreement import (
     average_precision,
@@ -191,7 +190,7 @@ def write_report(folder: Path, judged: Judged, card: ModelCard, rows: list[Row],
                 strict=True,
             )
         ]
-        write_file(folder / "triplets.csv", _csv(table))
+        write_csv(folder / "triplets.csv", table)
         worst = hardest(judged.left, judged.right, triplets.right, triplets.votes, hardest_n)
         if len(worst):
             sheet = [
@@ -215,16 +214,8 @@ def write_report(folder: Path, judged: Judged, card: ModelCard, rows: list[Row],
     if (pairs := judged.pairs) is not None:
         columns = zip(pairs.ids, judged.distances.tolist(), pairs.same.tolist(), pairs.votes.tolist(), strict=True)
         table = [{"id": name, "distance": d, "same": same, "votes": votes} for name, d, same, votes in columns]
-        write_file(folder / "pairs.csv", _csv(table))
+        write_csv(folder / "pairs.csv", table)
         if card.same is not None:
             judgements = _predict(card.same, judged.distances), pairs.same, pairs.votes
             bins, error = reliability(*judgements), calibration_error(*judgements)
             draw_reliability(bins, error, folder / "reliability_same.png", "judged the same")
-
-
-def _csv(rows: list[Row]) -> bytes:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()
