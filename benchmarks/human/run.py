@@ -18,9 +18,10 @@ from benchmarks.human.sources import Part
 from benchmarks.human.tables import COMPARED
 from benchmarks.metrics.base import Maker, Metric, Options, Unmeasurable
 from benchmarks.metrics.table import MEASURED, measured_row, unavailable_row
-from benchmarks.resampling import holm, interval, paired_p
+from benchmarks.significance import holm, paired_p
 from benchmarks.surroundings import surroundings, version
 from dreamsim_metric.files.write import write_files
+from dreamsim_metric.judgements.resampling import interval
 from dreamsim_metric.messages import say_error
 from dreamsim_metric.scale.cache import Cache
 

@@ -14,8 +14,6 @@ from dreamsim_metric.files.table import write_csv
 from dreamsim_metric.files.write import write_file
 from dreamsim_metric.judgements.agreement import (
     average_precision,
-    bootstrap_interval,
-    bootstrap_statistic,
     by_margin,
     hardest,
     majority_agreement,
@@ -23,6 +21,7 @@ from dreamsim_metric.judgements.agreement import (
     vote_ceiling,
 )
 from dreamsim_metric.judgements.calibration import calibration_error, fit_left, fit_same, mirrored, reliability
+from dreamsim_metric.judgements.resampling import Resamples, interval
 from dreamsim_metric.judgements.tables import Pairs, Triplets, check, on_common_pictures
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.training.inputs import embed_files
@@ -106,9 +105,14 @@ def scores(judged: Judged, card: ModelCard) -> list[Row]:
         ):
             if np.isnan(values).all():
                 continue
-            intervals = [*bootstrap_interval(values), *bootstrap_interval(values, references)]
-            n = int(np.count_nonzero(~np.isnan(values)))
-            rows.append(_row(name, 100 * np.nanmean(values), [100 * bound for bound in intervals], n))
+            kept = ~np.isnan(values)
+            n = int(np.count_nonzero(kept))
+            intervals = [
+                100 * bound
+                for groups in (np.arange(n), references[kept])
+                for bound in interval(Resamples(groups, draws=2000).means(values[kept]))
+            ]
+            rows.append(_row(name, 100 * np.nanmean(values), intervals, n))
         for part in by_margin(*sides, share):
             rows.append(_row(f"2AFC majority, margin {part['margin']}, %", part["agreement"], n=part["triplets"]))
         if card.left is not None:
@@ -117,8 +121,8 @@ def scores(judged: Judged, card: ModelCard) -> list[Row]:
     if judged.pairs is not None:
         same = judged.pairs.same
         d = judged.distances
-        interval = bootstrap_statistic(lambda some: average_precision(d[some], same[some]), len(d))
-        bounds = [100 * bound for bound in interval]
+        draws = Resamples(np.arange(len(d)), draws=500).statistics(lambda some: average_precision(d[some], same[some]))
+        bounds = [100 * bound for bound in interval(draws)]
         rows.append(_row("JND average precision, %", 100 * average_precision(d, same), bounds, len(d)))
         if card.same is not None:
             error = calibration_error(_predict(card.same, d), same, judged.pairs.votes)
