@@ -1,7 +1,6 @@
 """Votes become a data set: the NIGHTS layout for triplets, a table for pairs, which training and evaluation read."""
 
 import hashlib
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,8 +14,9 @@ from data_tools.filtering import counted, frame, keep, tally
 from data_tools.simulation import BUILD
 from data_tools.study import Item, Study
 from data_tools.votes import read_responses
+from dreamsim_metric.files.json_file import write_json
 from dreamsim_metric.files.table import write_csv
-from dreamsim_metric.files.write import new_folder, write_file
+from dreamsim_metric.files.write import new_folder
 from dreamsim_metric.messages import list_briefly
 
 SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}  # of the pictures' prompts; NIGHTS has 80 : 10 : 10 of its triplets
@@ -86,7 +86,7 @@ def export(
         write_csv(beside / ("data.csv" if study.task == "2afc" else "jnd.csv"), rows)
         sizes = {split: sum(row["split"] == split for row in rows) for split in shares}
         facts = {**about, "study": study.id, "task": study.task, "shares": dict(shares), "rows": sizes}
-        write_file(beside / "export.json", (json.dumps(facts, indent=2) + "\n").encode())
+        write_json(beside / "export.json", facts)
     return sizes
 
 

@@ -1,7 +1,6 @@
 """Any text-to-image pipeline of diffusers: mini-diffusion in the wheel, a folder, a repository of the hub."""
 
 import hashlib
-import json
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import diffusers
 import torch
 from diffusers import AutoPipelineForText2Image, DiffusionPipeline
 
+from dreamsim_metric.files.json_file import read_json
 from dreamsim_metric.messages import say_error, say_known
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -101,10 +101,7 @@ def _folder(name: str, revision: str | None, variant: str | None) -> Path:
 def _check_parts(folder: Path) -> None:
     if not (folder / _INDEX).is_file():
         raise FileNotFoundError(f"{folder} has no {_INDEX}; expected a folder that diffusers' save_pretrained wrote")
-    try:
-        parts = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{folder / _INDEX} is damaged ({error}); copy it again") from error
+    parts = read_json(folder / _INDEX, "copy it again")
     missing = []
     for part, kind in parts.items():
         if not isinstance(kind, list) or kind[0] is None:

@@ -11,8 +11,8 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from data_tools.tables import PAIRS, TRIPLETS
+from dreamsim_metric.files.json_file import write_json
 from dreamsim_metric.files.table import Sheet
-from dreamsim_metric.files.write import write_file
 
 STUDY = "study.json"
 Task = Literal["2afc", "jnd"]
@@ -149,7 +149,7 @@ class Study:
         if (folder / STUDY).exists():
             raise FileExistsError(f"{folder / STUDY} exists already: serve it, or choose another folder")
         folder.mkdir(parents=True, exist_ok=True)
-        write_file(folder / STUDY, (json.dumps({**asdict(self), "texts": self.shown}, indent=2) + "\n").encode())
+        write_json(folder / STUDY, {**asdict(self), "texts": self.shown})
 
     @classmethod
     def of(cls, pictures: Path, **options: Any) -> Self:

@@ -1,7 +1,6 @@
 """Metrics × human data sets → tables in a folder, of which `report` makes a page."""
 
 import itertools
-import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +19,7 @@ from benchmarks.metrics.base import Maker, Metric, Options, Unmeasurable
 from benchmarks.metrics.table import MEASURED, measured_row, unavailable_row
 from benchmarks.significance import holm, paired_p
 from benchmarks.surroundings import surroundings, version
+from dreamsim_metric.files.json_file import format_json
 from dreamsim_metric.files.write import write_files
 from dreamsim_metric.judgements.resampling import interval
 from dreamsim_metric.messages import say_error
@@ -108,8 +108,7 @@ def run(
         "examples": examples(parts, distances, mapper),
     }
     files = {out / f"{name}.parquet": frame.to_parquet(index=False) for name, frame in frames.items()}
-    settings = json.dumps(_settings(parts, command, draws, seed), indent=2) + "\n"
-    write_files(files | {out / SETTINGS: settings.encode()})
+    write_files(files | {out / SETTINGS: format_json(_settings(parts, command, draws, seed))})
     return frames["scores"]
 
 

@@ -1,6 +1,5 @@
 """Pictures of methods × metrics → tables in a folder: every protocol's scores, compared, and what they are made of."""
 
-import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +29,7 @@ from benchmarks.personalization.pairing import Cell, Pairing
 from benchmarks.personalization.protocols import SCORES
 from benchmarks.personalization.subjects import Subject
 from benchmarks.surroundings import surroundings, version
+from dreamsim_metric.files.json_file import format_json
 from dreamsim_metric.files.write import write_files
 from dreamsim_metric.messages import say_error
 from dreamsim_metric.scale.cache import Cache
@@ -105,7 +105,7 @@ def score(
     out.mkdir(parents=True, exist_ok=True)
     files = {out / f"{name}.parquet": frame.to_parquet(index=False) for name, frame in frames.items()}
     settings = _settings(pictures, galleries, results, command, draws, seed)
-    write_files(files | {out / SETTINGS: (json.dumps(settings, indent=2) + "\n").encode()})
+    write_files(files | {out / SETTINGS: format_json(settings)})
     return frames["scores"]
 
 

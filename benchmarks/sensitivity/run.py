@@ -1,7 +1,6 @@
 """What a metric does and does not notice: its distance against the strength of known changes."""
 
 import itertools
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from benchmarks.metrics.base import Features, Maker, Metric, Options, Unmeasurable
 from benchmarks.sensitivity.changes import CHANGES, Image, Scene, changed
 from benchmarks.thumbnails import thumbnail
+from dreamsim_metric.files.json_file import format_json
 from dreamsim_metric.files.write import write_files
 from dreamsim_metric.messages import say_error
 
@@ -67,7 +67,7 @@ def run(
     settings = {"command": list(command), "scenes": [scene.name for scene in scenes], "left out": left_out}
     tables = {TABLE: table, PICTURES: _thumbnails(scenes)}
     files = {out / name: frame.to_parquet(index=False) for name, frame in tables.items()}
-    write_files(files | {out / SETTINGS: (json.dumps(settings, indent=2) + "\n").encode()})
+    write_files(files | {out / SETTINGS: format_json(settings)})
     return table
 
 

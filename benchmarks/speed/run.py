@@ -1,7 +1,6 @@
 """Groups of contests → a table in a folder, of which `report` makes a section."""
 
 import importlib.metadata
-import json
 import math
 import sys
 import time
@@ -16,6 +15,7 @@ from benchmarks.speed.groups import GROUPS
 from benchmarks.speed.machine import describe, short_name
 from benchmarks.speed.measure import Row, measure
 from benchmarks.speed.plan import Plan
+from dreamsim_metric.files.json_file import format_json, read_json
 from dreamsim_metric.files.write import write_files
 
 TABLE, SETTINGS = "speed.parquet", "speed.json"
@@ -91,7 +91,7 @@ def _version(package: str) -> str:
 def _write(out: Path, table: pd.DataFrame, machine: dict[str, Any], command: Sequence[str]) -> None:
     settings: dict[str, Any] = {"machines": {}, "commands": []}
     if (out / SETTINGS).is_file() and (out / TABLE).is_file():
-        settings = json.loads((out / SETTINGS).read_text(encoding="utf-8"))
+        settings = read_json(out / SETTINGS, "choose another folder, or remove it")
         same = ["group", "device", "threads", "batch", "machine"]
         before = pd.read_parquet(out / TABLE)
         mine = set(map(tuple, table[same].to_numpy()))
@@ -101,6 +101,6 @@ def _write(out: Path, table: pd.DataFrame, machine: dict[str, Any], command: Seq
     settings["commands"] = list(dict.fromkeys([*settings["commands"], " ".join(command)]))
     data = {
         out / TABLE: table.to_parquet(index=False),
-        out / SETTINGS: (json.dumps(settings, indent=2) + "\n").encode(),
+        out / SETTINGS: format_json(settings),
     }
     write_files(data)

@@ -1,7 +1,6 @@
 """The commands `train`, `evaluate` and `calibrate` of `dreamsim-metric`."""
 
 import argparse
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dreamsim_metric.evaluation.judging import Judged, Row, calibrate, judge, scores, write_report
+from dreamsim_metric.files.json_file import read_json
 from dreamsim_metric.files.write import write_file
 from dreamsim_metric.judgements.readers import kinds, read_pairs, read_triplets
 from dreamsim_metric.loading import default_model, load
@@ -34,7 +34,7 @@ def train_command(argv: Sequence[str]) -> list[Row]:
     folder = train(config)
     if os.environ.get("RANK", "0") != "0":  # one of several processes, of which one speaks
         return []
-    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    metrics = read_json(folder / "metrics.json", "train again into another folder")
     return [{"model": str(folder), **metrics}]
 
 

@@ -1,6 +1,5 @@
 """How well a metric agrees with people, on triplets (2AFC) and pairs (JND), with what it needs to be believed."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,8 +9,8 @@ import numpy as np
 
 from dreamsim_metric.card import Curve, ModelCard
 from dreamsim_metric.distances import pair_distances, triplet_distances
+from dreamsim_metric.files.json_file import write_json
 from dreamsim_metric.files.table import write_csv
-from dreamsim_metric.files.write import write_file
 from dreamsim_metric.judgements.agreement import (
     average_precision,
     by_margin,
@@ -181,7 +180,7 @@ def write_report(folder: Path, judged: Judged, card: ModelCard, rows: list[Row],
     from dreamsim_metric.evaluation.sheet import SheetRow, triplet_sheet
 
     folder.mkdir(parents=True, exist_ok=True)
-    write_file(folder / "evaluation.json", (json.dumps({**about, "scores": rows}, indent=2) + "\n").encode())
+    write_json(folder / "evaluation.json", {**about, "scores": rows})
     if (triplets := judged.triplets) is not None:
         table = [
             {"id": name, "left_distance": left, "right_distance": right, "right_share": share, "votes": votes}

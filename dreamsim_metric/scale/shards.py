@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from dreamsim_metric.files.json_file import format_json, read_json
 from dreamsim_metric.files.store import is_file, location, write
 from dreamsim_metric.images.decoding import decoder_version
 from dreamsim_metric.metric import PerceptualMetric
@@ -72,7 +73,7 @@ def begin(folder: Path, files: Sequence[str], metric: PerceptualMetric, decoder:
         if next(folder.glob(_PATTERN), None) is not None:
             raise ValueError(f"{folder} holds shards without {SETTINGS}; choose another folder, or remove them")
         folder.mkdir(parents=True, exist_ok=True)
-        write(folder / SETTINGS, (json.dumps(settings, indent=2) + "\n").encode())
+        write(folder / SETTINGS, format_json(settings))
         return
     _compare(folder, _read_settings(folder), settings)
 
@@ -157,10 +158,7 @@ def read_shards(folder: str | Path) -> Embeddings:
 
 
 def _read_settings(folder: Path) -> dict[str, Any]:
-    try:
-        return json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{folder / SETTINGS} is not JSON ({error}); remove the folder and embed again") from error
+    return read_json(folder / SETTINGS, "remove the folder and embed again")
 
 
 def _compare(folder: Path, there: dict[str, Any], now: dict[str, Any]) -> None:

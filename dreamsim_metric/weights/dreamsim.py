@@ -6,7 +6,6 @@ through torch.hub); the archive's `dino_vitb16_pretrain.pth` only holds a head t
 """
 
 import io
-import json
 import pickle
 import zipfile
 from pathlib import Path, PurePosixPath
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from dreamsim_metric.card import ModelCard
+from dreamsim_metric.files.json_file import parse_json
 from dreamsim_metric.messages import list_briefly
 from dreamsim_metric.models import OFFICIAL_TYPES
 from dreamsim_metric.weights.download import downloads_dir, fetch
@@ -175,10 +175,7 @@ def _to_timm(branch: str, base: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _read_config(file: Path | zipfile.Path) -> dict[str, Any]:
-    try:
-        return json.loads(_read(file))
-    except ValueError as error:  # of the syntax or of the encoding
-        raise ValueError(f"{file} is not JSON ({error}); download the release again") from error
+    return parse_json(_read(file), file, "download the release again")
 
 
 def _read_adapter(file: Path | zipfile.Path) -> dict[str, Tensor]:
