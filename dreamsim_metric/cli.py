@@ -159,21 +159,18 @@ def _from_one(reference: str, files: list[str], arguments: argparse.Namespace) -
 
 
 def _difference(arguments: argparse.Namespace) -> list[Row]:
-    import io
-
     import PIL.Image
     import PIL.ImageOps
 
     from dreamsim_metric.difference import overlay
     from dreamsim_metric.files.write import write_file
+    from dreamsim_metric.images.encoding import encode
 
     metric = _scoring(arguments)["model"]
     found = metric.difference_map(arguments.a, arguments.b)[0]
     with PIL.Image.open(arguments.b) as opened:
         drawn = overlay(PIL.ImageOps.exif_transpose(opened).convert("RGB"), found)
-    data = io.BytesIO()
-    drawn.save(data, "PNG")
-    write_file(Path(arguments.out), data.getvalue())
+    write_file(Path(arguments.out), encode(drawn))
     y, x = divmod(int(found.argmax()), found.shape[1])
     return [
         {

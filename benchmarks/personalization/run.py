@@ -14,7 +14,6 @@ subjects. A run that was stopped goes on.
 """
 
 import hashlib
-import io
 import json
 import resource
 import shutil
@@ -39,6 +38,7 @@ from benchmarks.personalization.subjects import Subject
 from data_tools.manifest import Row, append_rows, open_run, read_rows
 from data_tools.pipelines import Model, load_model, versions
 from dreamsim_metric.files.write import FULL_DISK, new_folder, write_file
+from dreamsim_metric.images.encoding import encode
 from dreamsim_metric.messages import say_error
 
 
@@ -198,10 +198,9 @@ class _Jobs:
         folder.mkdir(parents=True, exist_ok=True)
         rows = []
         for seed, picture in enumerate(made):
-            data = io.BytesIO()
-            picture.save(data, "PNG")
+            data = encode(picture)
             file = folder / f"{seed}.png"
-            write_file(file, data.getvalue())
+            write_file(file, data)
             rows.append(
                 {
                     "path": file.relative_to(self.out).as_posix(),
@@ -217,7 +216,7 @@ class _Jobs:
                     "scheduler": self.model.scheduler,
                     "dtype": self.plan.dtype,
                     **asdict(self.plan.sampling),
-                    "sha256": hashlib.sha256(data.getvalue()).hexdigest(),
+                    "sha256": hashlib.sha256(data).hexdigest(),
                 }
             )
         append_rows(self.out, rows)

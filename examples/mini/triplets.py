@@ -15,7 +15,6 @@ The split `val`, which picks the best epoch, compares the objects of a tenth of 
 """
 
 import csv
-import io
 import os
 import sys
 from collections.abc import Iterator
@@ -31,6 +30,7 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 from benchmarks.metrics.trunks import read_trunk
 from dreamsim_metric.files.table import write_csv
 from dreamsim_metric.files.write import write_file
+from dreamsim_metric.images.encoding import encode
 from dreamsim_metric.judgements.readers import read_triplets
 from dreamsim_metric.models import IMAGENET
 from dreamsim_metric.training.inputs import decode
@@ -79,9 +79,7 @@ def write_views(pictures: list[Path], folder: Path) -> list[list[Path]]:
             picture.thumbnail((640, 640))
             random = np.random.default_rng((7, i))
             for path in views:
-                data = io.BytesIO()
-                view(picture, random).save(data, "JPEG", quality=92)
-                write_file(path, data.getvalue())
+                write_file(path, encode(view(picture, random), "JPEG", quality=92))
         found.append([file, *views])
     return found
 
