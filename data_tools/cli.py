@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from data_tools.categories import list_categories, read_categories
+from dreamsim_metric.bounds import check_least
 from dreamsim_metric.commands.run import run_command
 
 # Heavy imports (torch, diffusers) are in the functions that need them: `--help` and errors come at once.
@@ -139,12 +140,11 @@ def _generate(arguments: argparse.Namespace) -> None:
     size = arguments.size
     if size is not None and len(size) > 2:
         raise ValueError(f"got --size {' '.join(map(str, size))}; expected a side, or width and height")
-    import torch
-
     from data_tools.generation import Config, generate
+    from dreamsim_metric.images.device import default_device
 
     _quiet()
-    cuda = torch.cuda.is_available() if arguments.device is None else arguments.device.startswith("cuda")
+    cuda = (arguments.device or default_device()).startswith("cuda")
     config = Config(
         model=arguments.model,
         categories=names,
@@ -184,8 +184,7 @@ def _sheet(arguments: argparse.Namespace) -> None:
     from data_tools.sheet import sheet
 
     for option, value in (("--side", arguments.side), ("--columns", arguments.columns)):
-        if value < 1:
-            raise ValueError(f"got {option} {value}; expected 1 or more")
+        check_least(option, value)
     path = arguments.out or arguments.folder / "sheet.png"
     shown = sheet(arguments.folder, path, arguments.side, arguments.columns)
     print(f"{path}: {shown} lines")

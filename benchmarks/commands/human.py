@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.commands.options import _print_json, asked_for, quick_without_network
+from dreamsim_metric.bounds import check_least
 
 
 def _human(arguments: argparse.Namespace) -> None:
@@ -19,8 +20,7 @@ def _measure(arguments: argparse.Namespace) -> None:
     from dreamsim_metric.weights.download import cache_dir
 
     for option, value in (("--draws", arguments.draws), ("--batch-size", arguments.batch_size)):
-        if value < 1:
-            raise ValueError(f"got {option} {value}; expected 1 or more")
+        check_least(option, value)
     makers, options = asked_for(arguments)
     parts = [part for given in arguments.data for part in read_parts(given, arguments.split)]
     scores = run(

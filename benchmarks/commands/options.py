@@ -42,10 +42,11 @@ def asked_for(arguments: argparse.Namespace) -> tuple[dict[str, Any], Any]:
 
     from benchmarks.metrics.base import Options
     from benchmarks.metrics.registry import find_metrics
+    from dreamsim_metric.images.device import default_device
 
     makers = find_metrics(arguments.metrics)
     weights = _weights(arguments.weights, list(makers))
-    device = torch.device(arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = torch.device(arguments.device or default_device())
     return makers, lambda name: Options(weights.get(name, ()), device)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.personalization.layout import SCORES
+from dreamsim_metric.bounds import check_least
 
 # Heavy imports (torch, diffusers, pandas) are in the functions that need them: `--help` and errors come at once.
 
@@ -101,8 +102,8 @@ def _personalize(arguments: argparse.Namespace) -> None:
     from benchmarks.personalization.run import Plan, run
     from benchmarks.personalization.subjects import read_subjects
 
-    if arguments.prompts is not None and arguments.prompts < 1:
-        raise ValueError(f"got --prompts {arguments.prompts}; expected 1 or more")
+    if arguments.prompts is not None:
+        check_least("--prompts", arguments.prompts)
     preset = arguments.preset or ("mini" if arguments.model == MINI else "sd15")
     methods = configured(arguments.methods, preset, arguments.set)
     subjects = [

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from benchmarks.speed.contenders import random_metric
 from dreamsim_metric import PerceptualMetric
+from dreamsim_metric.images.device import default_device
 from dreamsim_metric.models import MODELS
 from dreamsim_metric.training.lora import add_lora
 from dreamsim_metric.training.losses import hinge
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--triplets", type=int, default=16)
     parser.add_argument("--shared", action="store_true", help="triplets of a third as many pictures, not all distinct")
     parser.add_argument("--precision", default="no", choices=("no", "bf16"))
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--device", default=default_device())
     parser.add_argument("--steps", type=int, default=3)
     given = parser.parse_args(argv)
 

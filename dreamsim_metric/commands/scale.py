@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dreamsim_metric.bounds import check_least
 from dreamsim_metric.files.table import write_csv
 from dreamsim_metric.files.write import write_file
 from dreamsim_metric.messages import list_briefly
@@ -159,8 +160,7 @@ def _rank(arguments: argparse.Namespace) -> list[Row]:
     from dreamsim_metric.scale.scoring import rank
 
     _check_table(arguments.out)
-    if arguments.top < 1:
-        raise ValueError(f"got --top {arguments.top}; expected 1 or more")
+    check_least("--top", arguments.top)
     queries = find_pictures([arguments.query], arguments.recursive)
     prepared = _prepared(arguments)
     pictures = _shards(arguments, prepared)
@@ -200,11 +200,10 @@ def _duplicates(arguments: argparse.Namespace) -> list[Row]:
 
 def load_metric(arguments: argparse.Namespace, device: str | None = None) -> "PerceptualMetric":
     """The metric that `--model`, `--device` (unless given here), `--precision` and `--compile` say."""
-    import torch
-
+    from dreamsim_metric.images.device import default_device
     from dreamsim_metric.loading import load
 
-    device = device or arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = device or arguments.device or default_device()
     metric = load(arguments.model, device=device, precision=arguments.precision)
     return metric.compiled() if arguments.compile else metric
 

@@ -7,9 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from dreamsim_metric.bounds import check_least
 from dreamsim_metric.evaluation.judging import Judged, Row, calibrate, judge, scores, write_report
 from dreamsim_metric.files.json_file import read_json
 from dreamsim_metric.files.write import write_file
+from dreamsim_metric.images.device import default_device
 from dreamsim_metric.judgements.readers import kinds, read_pairs, read_triplets
 from dreamsim_metric.loading import default_model, load
 from dreamsim_metric.metric import PerceptualMetric
@@ -40,8 +42,7 @@ def train_command(argv: Sequence[str]) -> list[Row]:
 
 def evaluate_command(arguments: argparse.Namespace) -> list[Row]:
     """`evaluate MODEL --data DIR`: agreement with people, with intervals."""
-    if arguments.hardest < 1:
-        raise ValueError(f"got --hardest {arguments.hardest}; expected 1 or more")
+    check_least("--hardest", arguments.hardest)
     model = arguments.model or default_model()
     if arguments.record and not (Path(model) / CARD).is_file():
         raise ValueError(
@@ -82,7 +83,6 @@ def _write_card(folder: Path, card: Any) -> None:
 
 
 def _judged(arguments: argparse.Namespace) -> tuple[PerceptualMetric, Judged, str]:
-    import torch
 
     held = kinds(arguments.data)
     triplets = pairs = None
@@ -93,8 +93,7 @@ def _judged(arguments: argparse.Namespace) -> tuple[PerceptualMetric, Judged, st
     table: Any = triplets or pairs
     data = f"{table.name} {arguments.split}"
     triplets, pairs = _split(triplets, arguments.split, pairs), _split(pairs, arguments.split, triplets)
-    device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    metric = load(arguments.model, device=device)
+    metric = load(arguments.model, device=arguments.device or default_device())
     judged = judge(metric, triplets, pairs, batch_size=arguments.batch_size, workers=arguments.workers)
     return metric, judged, data
 

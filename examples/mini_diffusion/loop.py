@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from dreamsim_metric.files.write import write_file
+from dreamsim_metric.images.device import default_device
 
 
 def options(description: str) -> argparse.ArgumentParser:
@@ -27,7 +28,7 @@ def options(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--device", default=default_device())
     parser.add_argument(
         "--bfloat16",
         action=argparse.BooleanOptionalAction,
