@@ -12,6 +12,7 @@ import PIL.ImageOps
 import torch
 from torch import Tensor
 
+from dreamsim_metric.bounds import check_least
 from dreamsim_metric.images.resizing import resize, resize_image
 from dreamsim_metric.messages import say_error_with_kind
 
@@ -48,8 +49,7 @@ def count(pictures: Pictures) -> int:
 
 def batches(pictures: Pictures, batch_size: int) -> Iterator[Pictures]:
     """The same pictures, at most `batch_size` at a time."""
-    if batch_size < 1:
-        raise ValueError(f"got batch_size={batch_size}; expected 1 or more")
+    check_least("batch_size", batch_size)
     n = count(pictures)
     if is_single(pictures):
         yield pictures

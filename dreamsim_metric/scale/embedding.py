@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from dreamsim_metric.bounds import check_least
 from dreamsim_metric.files.store import Content, read, read_content
 from dreamsim_metric.images.ahead import in_order, worker_count
 from dreamsim_metric.images.decoding import check_decoder, decode, decoder_version, on_host
@@ -46,8 +47,7 @@ class Options:
     def __post_init__(self) -> None:
         check_decoder(self.decoder)
         worker_count(self.workers)
-        if self.batch_size < 1:
-            raise ValueError(f"got batch_size={self.batch_size}; expected 1 or more")
+        check_least("batch_size", self.batch_size)
         if self.resize_on not in ("host", "device"):
             raise ValueError(f"got resize_on={self.resize_on!r}; expected 'host' or 'device'")
         if self.on_error not in ("skip", "raise"):

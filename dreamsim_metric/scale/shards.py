@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from dreamsim_metric.bounds import check_least
 from dreamsim_metric.files.json_file import format_json, read_json
 from dreamsim_metric.files.store import is_file, location, write
 from dreamsim_metric.images.decoding import decoder_version
@@ -65,8 +66,7 @@ def begin(folder: Path, files: Sequence[str], metric: PerceptualMetric, decoder:
         ValueError: it holds embeddings of other files, or with other settings; the message names what differs.
         OSError: it cannot be written.
     """
-    if shard_size < 1:
-        raise ValueError(f"got shard_size={shard_size}; expected 1 or more")
+    check_least("shard_size", shard_size)
     names = hashlib.sha256("\0".join(files).encode(errors="surrogateescape")).hexdigest()
     settings = settings_of(metric, decoder) | {"shard_size": shard_size, "pictures": len(files), "files": names}
     if not is_file(folder / SETTINGS):
