@@ -1,6 +1,5 @@
 """Votes become a data set: the NIGHTS layout for triplets, a table for pairs, which training and evaluation read."""
 
-import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from data_tools.filtering import counted, frame, keep, tally
 from data_tools.simulation import BUILD
 from data_tools.study import Item, Study
 from data_tools.votes import read_responses
+from dreamsim_metric.files.digest import digest_file
 from dreamsim_metric.files.json_file import write_json
 from dreamsim_metric.files.table import write_csv
 from dreamsim_metric.files.write import new_folder
@@ -165,7 +165,8 @@ def _pairs(
 ) -> list[dict[str, Any]]:
     rows = []
     for index, item in enumerate(kept):
-        names = [_digest(Path(study.pictures) / path) for path in item.pictures]  # a picture has several variations
+        files = [Path(study.pictures) / path for path in item.pictures]
+        names = [digest_file(file)[:24] for file in files]  # a picture has several variations
         paths = [f"pairs/{name[:2]}/{name}.png" for name in names]
         _copy(study, item, paths, out)
         same, votes = (int(counts.at[item.id, column]) for column in ("same", "votes"))
@@ -188,7 +189,3 @@ def _copy(study: Study, item: Item, paths: Sequence[str], out: Path) -> None:
         (out / path).parent.mkdir(parents=True, exist_ok=True)
         if not (out / path).exists():
             shutil.copyfile(Path(study.pictures) / source, out / path)
-
-
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:24]

@@ -10,6 +10,7 @@ import diffusers
 import torch
 from diffusers import AutoPipelineForText2Image, DiffusionPipeline
 
+from dreamsim_metric.files.digest import digest_file
 from dreamsim_metric.files.json_file import read_json
 from dreamsim_metric.messages import say_error, say_known
 
@@ -126,8 +127,7 @@ def _digest(folder: Path) -> str:
     found = hashlib.sha256()
     for file in sorted(file for file in folder.rglob("*") if file.is_file() and not file.name.startswith(".")):
         found.update(f"{file.relative_to(folder).as_posix()} {file.stat().st_size} ".encode())
-        with open(file, "rb") as opened:
-            found.update(hashlib.file_digest(opened, "sha256").digest())
+        found.update(bytes.fromhex(digest_file(file)))
     return found.hexdigest()
 
 

@@ -1,6 +1,5 @@
 """Groups of contests → a table in a folder, of which `report` makes a section."""
 
-import importlib.metadata
 import math
 import sys
 import time
@@ -10,11 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-import dreamsim_metric
 from benchmarks.speed.groups import GROUPS
 from benchmarks.speed.machine import describe, short_name
 from benchmarks.speed.measure import Row, measure
 from benchmarks.speed.plan import Plan
+from benchmarks.surroundings import version
 from dreamsim_metric.files.json_file import format_json, read_json
 from dreamsim_metric.files.write import write_files
 
@@ -75,17 +74,8 @@ def _group(name: str, plan: Plan, rounds: int, seconds: float) -> list[Row]:
         for row in found:
             if row["error"]:
                 print(f"{row['subject']}: {row['error']}", file=sys.stderr)
-        rows += [{**row, "version": _version(row["package"])} for row in found]
+        rows += [{**row, "version": version(row["package"]) or "unknown"} for row in found]
     return rows
-
-
-def _version(package: str) -> str:
-    if package == "dreamsim_metric":  # also from a folder where it is not installed
-        return dreamsim_metric.__version__
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def _write(out: Path, table: pd.DataFrame, machine: dict[str, Any], command: Sequence[str]) -> None:

@@ -1,6 +1,5 @@
 """Find, fetch, verify and keep files of weights. Nothing here knows what is inside them."""
 
-import hashlib
 import http.client
 import os
 import urllib.error
@@ -15,6 +14,7 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from dreamsim_metric.card import Download
+from dreamsim_metric.files.digest import digest_file
 from dreamsim_metric.files.write import check_space
 from dreamsim_metric.messages import say_error
 
@@ -167,8 +167,7 @@ def _verify(download: Download, part: Path) -> None:
     size = part.stat().st_size
     problem = f"{size:,} bytes, not {download.size:,}" if download.size not in (None, size) else ""
     if not problem and download.sha256:
-        with open(part, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = digest_file(part)
         if not digest.startswith(download.sha256):
             problem = f"sha256 {digest}, not {download.sha256}"
     if problem:
