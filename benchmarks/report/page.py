@@ -16,7 +16,7 @@ from benchmarks.report.rendering import write_page
 from benchmarks.report.sensitivity import read_sensitivity
 from benchmarks.report.speed import read_speed
 from benchmarks.report.tables import read_settings, read_table
-from benchmarks.sensitivity.run import SETTINGS as NOTICED
+from benchmarks.sensitivity import run as sensitivity
 from benchmarks.speed.run import SETTINGS as TIMED
 from dreamsim_metric.judgements.agreement import by_margin
 
@@ -55,7 +55,7 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
         OSError: the disk is full or not writable.
     """
     measured = (folder / run.SETTINGS).is_file()
-    if not measured and not any((folder / name).is_file() for name in (NOTICED, TIMED)):
+    if not measured and not any((folder / name).is_file() for name in (sensitivity.SETTINGS, TIMED)):
         raise FileNotFoundError(
             f"no results in {folder}; expected a folder that `dreamsim-bench human`, `sensitivity` or `speed` wrote "
             "with --out"

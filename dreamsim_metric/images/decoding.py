@@ -36,7 +36,7 @@ def decode(data: bytes, file: str, size: int | None, decoder: str = "pillow", de
         encoded = torch.frombuffer(bytearray(data), dtype=torch.uint8)
         if device.startswith("cuda"):
             return encoded
-        pixels = _by_torchvision(encoded, "cpu")
+        pixels = decode_by_torchvision(encoded, "cpu")
     else:
         pixels = None
     sides = None if size is None else (size, size)
@@ -54,7 +54,7 @@ def _is_plain_jpeg(data: bytes) -> bool:
     return plain and data.rstrip(b"\0").endswith(_END_OF_IMAGE)
 
 
-def _by_torchvision(encoded: Any, device: str) -> Any:
+def decode_by_torchvision(encoded: Any, device: str) -> Any:
     """One picture or a list of them; None where it fails."""
     from torchvision.io import ImageReadMode, decode_jpeg
 

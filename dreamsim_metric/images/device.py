@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from dreamsim_metric.images.decoding import _by_torchvision
+from dreamsim_metric.images.decoding import decode_by_torchvision
 from dreamsim_metric.images.resizing import resize, unit_range
 
 
@@ -51,7 +51,7 @@ class ToDevice:
     def _floats(self, pictures: list[Tensor]) -> Tensor:
         encoded = [i for i, picture in enumerate(pictures) if picture.ndim == 1]
         if encoded:
-            decoded = _by_torchvision([pictures[i] for i in encoded], str(self._device))
+            decoded = decode_by_torchvision([pictures[i] for i in encoded], str(self._device))
             if decoded is None:
                 raise NotOnDeviceError("one of these JPEGs will not decode on the device")
             for i, picture in zip(encoded, decoded, strict=True):

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from benchmarks import cli
-from benchmarks.human import measure as measuring
 from benchmarks.human.measure import measure
 from benchmarks.human.sources import read_parts
+from benchmarks.metrics import compare as measuring
 from benchmarks.metrics.base import Metric, MetricCard, Options, Unmeasurable
 from benchmarks.metrics.ours import Embedding
 from benchmarks.metrics.registry import find_metrics
@@ -255,7 +255,7 @@ def test_a_disk_that_is_full_leaves_what_was_there(judged, tmp_path, capsys, mon
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("dreamsim_metric.weights.folder.os.fsync", full)
+    monkeypatch.setattr("dreamsim_metric.files.write.os.fsync", full)
     assert bench(judged, tmp_path / "out", metrics=("psnr",)) == 1
     assert "make room" in capsys.readouterr().err
     assert (tmp_path / "out" / "scores.parquet").read_bytes() == before

@@ -252,7 +252,7 @@ def test_a_disk_that_is_full_leaves_the_page_before(results, tmp_path, capsys, m
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("dreamsim_metric.weights.folder.os.fsync", full)
+    monkeypatch.setattr("dreamsim_metric.files.write.os.fsync", full)
     assert cli.main(["report", str(results), "--out", str(page)]) == 1
     assert "make room" in capsys.readouterr().err
     assert page.read_text() == "before"

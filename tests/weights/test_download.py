@@ -19,6 +19,7 @@ import torch
 from dreamsim_metric import cli
 from dreamsim_metric.card import Download
 from dreamsim_metric.models import MODELS
+from dreamsim_metric.weights import download as weights
 from dreamsim_metric.weights.download import cache_dir, fetch, locked, model_dir
 from dreamsim_metric.weights.folder import write_folder
 
@@ -217,7 +218,7 @@ def test_a_disk_that_fills_up_during_the_transfer(server, tmp_path, monkeypatch)
 
     full = pytest.raises(OSError, match=r"cannot write in .* \(No space left on device\).*DREAMSIM_METRIC_CACHE")
     with monkeypatch.context() as patch, full as caught:
-        patch.setattr("dreamsim_metric.weights.download.open", Full, raising=False)
+        patch.setattr(weights, "open", Full, raising=False)
         fetch(server.download, tmp_path)
     assert caught.value.errno == errno.ENOSPC
     assert names(tmp_path) == ["model.bin.part"]
