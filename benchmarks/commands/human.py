@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from benchmarks.commands.options import _print_json, asked_for, quick_without_network
+from benchmarks.commands.options import asked_for, open_cache, print_table_json, quick_without_network
 from dreamsim_metric.bounds import check_least
 
 
@@ -16,8 +16,6 @@ def _human(arguments: argparse.Namespace) -> None:
 def _measure(arguments: argparse.Namespace) -> None:
     from benchmarks.human.run import run
     from benchmarks.human.sources import read_parts
-    from dreamsim_metric.scale.cache import Cache
-    from dreamsim_metric.weights.download import cache_dir
 
     for option, value in (("--draws", arguments.draws), ("--batch-size", arguments.batch_size)):
         check_least(option, value)
@@ -27,7 +25,7 @@ def _measure(arguments: argparse.Namespace) -> None:
         makers,
         parts,
         arguments.out,
-        Cache(arguments.cache or cache_dir() / "benchmarks.sqlite"),
+        open_cache(arguments.cache),
         options=options,
         draws=arguments.draws,
         seed=arguments.seed,
@@ -35,7 +33,7 @@ def _measure(arguments: argparse.Namespace) -> None:
         command=["dreamsim-bench", *arguments.command],
     )
     if arguments.json:
-        _print_json(scores)
+        print_table_json(scores)
     else:
         print_scores(scores)
         print_metrics(arguments.out)

@@ -9,7 +9,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dreamsim_metric.scale.cache import Cache
 
 DEFAULT_METRICS = (
     *("mini", "ensemble", "lpips-alex", "lpips-vgg", "lpips-squeeze", "dists", "psnr", "ssim", "ms-ssim"),
@@ -50,7 +53,16 @@ def asked_for(arguments: argparse.Namespace) -> tuple[dict[str, Any], Any]:
     return makers, lambda name: Options(weights.get(name, ()), device)
 
 
-def _print_json(table: Any) -> None:
+def open_cache(file: Path | None) -> "Cache":
+    """The cache of what metrics computed: in the file that was named, else in the benchmarks' own."""
+    from dreamsim_metric.scale.cache import Cache
+    from dreamsim_metric.weights.download import cache_dir
+
+    return Cache(file or cache_dir() / "benchmarks.sqlite")
+
+
+def print_table_json(table: Any) -> None:
+    """Print a table (pandas) as JSON, a record a row."""
     print(json.dumps(json.loads(table.to_json(orient="records")), indent=2))
 
 

@@ -143,12 +143,8 @@ def _score(arguments: argparse.Namespace) -> None:
 
 def _rate(arguments: argparse.Namespace, pictures: Path, subjects: Sequence[Any], out: Path) -> None:
     """Score what is there and print the tables."""
-    import json
-
-    from benchmarks.commands.options import asked_for, quick_without_network
+    from benchmarks.commands.options import asked_for, open_cache, print_table_json, quick_without_network
     from benchmarks.personalization.scoring import score
-    from dreamsim_metric.scale.cache import Cache
-    from dreamsim_metric.weights.download import cache_dir
 
     with quick_without_network():
         makers, options = asked_for(arguments)
@@ -157,7 +153,7 @@ def _rate(arguments: argparse.Namespace, pictures: Path, subjects: Sequence[Any]
             subjects,
             makers,
             out,
-            Cache(arguments.cache or cache_dir() / "benchmarks.sqlite"),
+            open_cache(arguments.cache),
             options=options,
             copy_below=_thresholds(arguments.copy_below),
             draws=arguments.draws,
@@ -166,7 +162,7 @@ def _rate(arguments: argparse.Namespace, pictures: Path, subjects: Sequence[Any]
             command=["dreamsim-bench", *arguments.command],
         )
     if arguments.json:
-        print(json.dumps(json.loads(scores.to_json(orient="records")), indent=2))
+        print_table_json(scores)
     else:
         print_scores(scores)
 

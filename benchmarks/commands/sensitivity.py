@@ -2,7 +2,7 @@
 
 import argparse
 
-from benchmarks.commands.options import _print_json, asked_for, quick_without_network
+from benchmarks.commands.options import asked_for, print_table_json, quick_without_network
 
 
 def _sensitivity(arguments: argparse.Namespace) -> None:
@@ -14,6 +14,6 @@ def _sensitivity(arguments: argparse.Namespace) -> None:
         command = ["dreamsim-bench", *arguments.command]
         table = run(makers, read_scenes(arguments.pictures), arguments.out, options=options, command=command)
     if arguments.json:
-        _print_json(table)
+        print_table_json(table)
     elif len(table):
         print_ranking(table)

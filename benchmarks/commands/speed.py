@@ -1,10 +1,11 @@
 """`dreamsim-bench speed`."""
 
 import argparse
-import json
 import math
 from pathlib import Path
 from typing import Any
+
+from benchmarks.commands.options import print_table_json
 
 # Heavy imports (torch, pandas) are in the functions that need them: `--help` and errors come at once.
 
@@ -78,6 +79,6 @@ def _speed(arguments: argparse.Namespace) -> None:
         command=["dreamsim-bench", *arguments.command],
     )
     if arguments.json:
-        print(json.dumps(json.loads(table.to_json(orient="records")), indent=2))
+        print_table_json(table)
     else:
         print(markdown(table, read_targets(table)))

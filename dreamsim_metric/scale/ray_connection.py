@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dreamsim_metric.bounds import check_least
 from dreamsim_metric.messages import say_error
 
 _CPUS, _CPUS_BY_GPU = 4, 16  # at most, of an actor: more threads hardly help one model
@@ -141,8 +142,8 @@ def fitting_pool(nodes: Sequence[Mapping[str, float]], device: str | None, cpus:
     """
     gpus = [int(node.get("GPU", 0)) for node in nodes]
     cores = [int(node.get("CPU", 0)) for node in nodes]
-    if cpus is not None and cpus < 1:
-        raise ValueError(f"got {cpus} CPUs an actor; expected 1 or more")
+    if cpus is not None:
+        check_least("CPUs of an actor", cpus)
     if device != "cpu" and any(gpus):
         share = min(c // g for c, g in zip(cores, gpus, strict=True) if g)
         cpus = cpus or max(1, min(_CPUS_BY_GPU, share))
