@@ -71,7 +71,7 @@ def append_rows(folder: Path, rows: Iterable[Row], name: str = MANIFEST) -> None
     Raises:
         OSError: the disk is full; the lines before are intact.
     """
-    data = "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows).encode()
+    data = _lines(rows)
     with FileLock(folder / f".{name}.lock"), open(folder / name, "a+b") as file:
         file.seek(0, os.SEEK_END)
         if file.tell():
@@ -97,7 +97,11 @@ def replace_rows(folder: Path, rows: Sequence[Row]) -> None:
     Raises:
         OSError: the disk is full; the lines before are intact.
     """
-    write_file(folder / MANIFEST, "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows).encode())
+    write_file(folder / MANIFEST, _lines(rows))
+
+
+def _lines(rows: Iterable[Row]) -> bytes:
+    return "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows).encode()
 
 
 def _whole(file: Path) -> int:
