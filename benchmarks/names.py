@@ -1,9 +1,9 @@
 """Names that the command line takes, known before what they stand for is imported: a slip is answered at once."""
 
-import difflib
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
+from dreamsim_metric.messages import say_known
 from dreamsim_metric.models import list_models
 
 METRICS: dict[str, tuple[str, ...]] = {
@@ -95,6 +95,4 @@ def _check_file(name: str) -> None:
 
 
 def _unknown(what: str, name: str, known: Collection[str], others: str = "") -> ValueError:
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-    hint = f"did you mean {' or '.join(near)}? " if near else ""
-    return ValueError(f"unknown {what} {name!r}: {hint}Known: {', '.join(known)}{others and f'; {others}'}")
+    return ValueError(f"unknown {what} {name!r}: {say_known(name, list(known))}{others and f'; {others}'}")

@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from dreamsim_metric.version import __version__
+
 _LIBRARIES = ("dreamsim_metric", "torch", "torchvision", "timm", "open_clip_torch", "piq", "lpips", "pillow", "numpy")
 
 
@@ -20,13 +22,10 @@ def surroundings() -> dict[str, Any]:
 
 
 def version(library: str) -> str:
-    """Of a library; empty where it is not installed."""
+    """Of a library, by its name on PyPI; empty where it is not installed."""
+    if library == "dreamsim_metric":  # also from a folder where it is not installed
+        return __version__
     try:
         return importlib.metadata.version(library)
     except importlib.metadata.PackageNotFoundError:
         return ""
-
-
-def one_line(error: BaseException) -> str:
-    """What an error says, or else its kind."""
-    return " ".join(str(error).split()) or type(error).__name__

@@ -1,14 +1,12 @@
 """Small pictures for reports."""
 
-import io
-
 import PIL.Image
+
+from dreamsim_metric.images.encoding import encode
 
 
 def thumbnail(picture: PIL.Image.Image, side: int) -> bytes:
     """A JPEG of a picture, its longer side shrunk to `side` pixels if it is larger."""
     small = picture.copy()
     small.thumbnail((side, side), PIL.Image.Resampling.LANCZOS)
-    data = io.BytesIO()
-    small.save(data, "JPEG", quality=82)
-    return data.getvalue()
+    return encode(small, "JPEG", quality=82)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from data_tools.filtering import sentinels, tally
 from data_tools.study import ANSWERS
+from dreamsim_metric.judgements.resampling import Resamples, interval
 
 Interval = tuple[float, float, float]  # estimate, lower and upper end; NaN where there are too few votes
 
@@ -63,17 +64,14 @@ def split_half(counts: np.ndarray, splits: int = 100, seed: int = 0) -> float:
     return float(np.mean(found)) if found else float("nan")
 
 
-def interval(
+def estimate(
     counts: np.ndarray, measure: Callable[[np.ndarray], float], seed: int = 0, resamples: int = 1000
 ) -> Interval:
     """A measure of the votes, with its bootstrap interval."""
-    random = np.random.default_rng(seed)
-    drawn = [
-        measure(counts[random.integers(0, len(counts), len(counts))]) for _ in range(resamples if len(counts) else 0)
-    ]
-    kept = [value for value in drawn if np.isfinite(value)]
-    low, high = np.percentile(kept, [2.5, 97.5]) if kept else (np.nan, np.nan)
-    return measure(counts), float(low), float(high)
+    if not len(counts):
+        return measure(counts), float("nan"), float("nan")
+    drawn = Resamples(np.arange(len(counts)), resamples, seed).statistics(lambda rows: measure(counts[rows]))
+    return measure(counts), *interval(drawn)
 
 
 def statistics(votes: pd.DataFrame, task: str, resamples: int = 1000) -> dict[str, Any]:
@@ -101,9 +99,9 @@ def statistics(votes: pd.DataFrame, task: str, resamples: int = 1000) -> dict[st
         "questions": len(table),
         "votes": len(main),
         "unanimous": float((several.max(1) == several.sum(1)).mean()) if len(several) else float("nan"),
-        "alpha": interval(counts, alpha, resamples=resamples),
-        "pairwise": interval(counts, pairwise, resamples=resamples),
-        "split_half": interval(counts, lambda some: split_half(some, splits=5), resamples=resamples),
+        "alpha": estimate(counts, alpha, resamples=resamples),
+        "pairwise": estimate(counts, pairwise, resamples=resamples),
+        "split_half": estimate(counts, lambda some: split_half(some, splits=5), resamples=resamples),
         "histogram": dict(sorted(histogram.items())),
         "median_ms": float(main.response_ms.median()) if len(main) else float("nan"),
     }

@@ -1,11 +1,6 @@
 """Votes become a data set: the NIGHTS layout for triplets, a table for pairs, which training and evaluation read."""
 
-import csv
-import hashlib
-import io
-import json
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +13,11 @@ from data_tools.filtering import counted, frame, keep, tally
 from data_tools.simulation import BUILD
 from data_tools.study import Item, Study
 from data_tools.votes import read_responses
-from dreamsim_metric.files.write import write_file
+from dreamsim_metric.files.digest import digest_file
+from dreamsim_metric.files.json_file import write_json
+from dreamsim_metric.files.table import write_csv
+from dreamsim_metric.files.write import new_folder
+from dreamsim_metric.messages import list_briefly
 
 SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}  # of the pictures' prompts; NIGHTS has 80 : 10 : 10 of its triplets
 
@@ -76,28 +75,18 @@ def write_data_set(
     items = {item.id: item for item in study.items() if item.kind == "main"}
     unknown = [name for name in counts.index if name not in items]
     if unknown:
-        raise ValueError(f"{len(unknown)} questions are not of this study: {', '.join(unknown[:3])}")
+        raise ValueError(f"{len(unknown)} questions are not of this study: {list_briefly(unknown)}")
     kept = [items[name] for name in counts.index]
     if not kept:
         raise ValueError("no question is left after filtering: ask more people, or ask for fewer votes")
     by_category = splits([item.category for item in kept], shares, study.seed)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
-        beside.chmod(0o755)
+    with new_folder(out) as beside:
         write = _triplets if study.task == "2afc" else _pairs
         rows = write(study, kept, counts, by_category, beside)
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_file(beside / ("data.csv" if study.task == "2afc" else "jnd.csv"), text.getvalue().encode())
+        write_csv(beside / ("data.csv" if study.task == "2afc" else "jnd.csv"), rows)
         sizes = {split: sum(row["split"] == split for row in rows) for split in shares}
         facts = {**about, "study": study.id, "task": study.task, "shares": dict(shares), "rows": sizes}
-        write_file(beside / "export.json", (json.dumps(facts, indent=2) + "\n").encode())
-        beside.replace(out)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        write_json(beside / "export.json", facts)
     return sizes
 
 
@@ -176,7 +165,8 @@ def _pairs(
 ) -> list[dict[str, Any]]:
     rows = []
     for index, item in enumerate(kept):
-        names = [_digest(Path(study.pictures) / path) for path in item.pictures]  # a picture has several variations
+        files = [Path(study.pictures) / path for path in item.pictures]
+        names = [digest_file(file)[:24] for file in files]  # a picture has several variations
         paths = [f"pairs/{name[:2]}/{name}.png" for name in names]
         _copy(study, item, paths, out)
         same, votes = (int(counts.at[item.id, column]) for column in ("same", "votes"))
@@ -199,7 +189,3 @@ def _copy(study: Study, item: Item, paths: Sequence[str], out: Path) -> None:
         (out / path).parent.mkdir(parents=True, exist_ok=True)
         if not (out / path).exists():
             shutil.copyfile(Path(study.pictures) / source, out / path)
-
-
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:24]

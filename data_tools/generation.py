@@ -7,7 +7,6 @@ which it began with.
 
 import hashlib
 import inspect
-import io
 import math
 import re
 from collections import Counter
@@ -27,7 +26,9 @@ from tqdm import tqdm
 from data_tools.manifest import Row, append_rows, open_run, read_rows, replace_rows
 from data_tools.pipelines import DTYPES, Model, load_model, versions
 from data_tools.tables import ROLES, groups, outcomes, write_table
+from dreamsim_metric.bounds import check_least
 from dreamsim_metric.files.write import write_file
+from dreamsim_metric.images.encoding import encode
 
 ATTEMPTS = 3  # seeds tried for a picture that comes out blank or like another
 BLANK = 1.0  # standard deviation, of 255, below which a picture shows nothing
@@ -78,8 +79,7 @@ class Config:
         if self.dtype not in DTYPES:
             raise ValueError(f"got dtype {self.dtype!r}; expected one of {', '.join(DTYPES)}")
         for name in ("steps", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"got {name} {getattr(self, name)}; expected 1 or more")
+            check_least(name, getattr(self, name))
         lowest = 1 / self.steps if self.vary == "image" else 0
         wrong = [value for value in self.strengths if not (0 < value <= 1 and value >= lowest)]
         if self.pairs and (wrong or not self.strengths or len(set(self.strengths)) < len(self.strengths)):
@@ -251,14 +251,13 @@ class _Run:
         rows = []
         for i, work in enumerate(works):
             picture = made.images[i].convert("RGB")
-            data = io.BytesIO()
-            picture.save(data, "PNG")
+            data = encode(picture)
             blank = np.asarray(picture).std((0, 1)).max() < BLANK
             dropped = "safety checker" if unsafe[i] else "blank" if blank else None
             path = work.path(attempt)
             if not dropped:
                 (self.out / path).parent.mkdir(parents=True, exist_ok=True)
-                write_file(self.out / path, data.getvalue())
+                write_file(self.out / path, data)
             rows.append(
                 {
                     "path": path,
@@ -278,7 +277,7 @@ class _Run:
                     "height": picture.height,
                     "strength": work.strength,
                     "of": bases[i]["path"] if bases else None,
-                    "sha256": hashlib.sha256(data.getvalue()).hexdigest(),
+                    "sha256": hashlib.sha256(data).hexdigest(),
                     "dropped": dropped,
                 }
             )

@@ -12,6 +12,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from dreamsim_metric.files.json_file import read_json, write_json
 from dreamsim_metric.files.write import write_file
 
 SETTINGS, MANIFEST = "settings.json", "manifest.jsonl"
@@ -28,7 +29,7 @@ def open_run(folder: Path, settings: Mapping[str, Any]) -> None:
     """
     file = folder / SETTINGS
     if file.is_file():
-        before = json.loads(file.read_text(encoding="utf-8"))
+        before = read_settings(folder)
         differ = [
             f"{name} was {_short(before.get(name))}, now {_short(settings.get(name))}"
             for name in sorted({*before, *settings})
@@ -43,7 +44,7 @@ def open_run(folder: Path, settings: Mapping[str, Any]) -> None:
     if folder.is_dir() and any(folder.iterdir()):
         raise FileExistsError(f"{folder} is not empty and no generation of ours; choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
-    write_file(file, (json.dumps(settings, indent=2, sort_keys=True) + "\n").encode())
+    write_json(file, settings, sort_keys=True)
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
@@ -51,11 +52,12 @@ def read_settings(folder: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: the folder is no generation.
+        ValueError: the file is damaged.
     """
     file = folder / SETTINGS
     if not file.is_file():
         raise FileNotFoundError(f"{folder} has no {SETTINGS}; expected a folder that `dreamsim-data generate` made")
-    return dict(json.loads(file.read_text(encoding="utf-8")))
+    return read_json(file, "remove the folder and generate again")
 
 
 def append_rows(folder: Path, rows: Iterable[Row], name: str = MANIFEST) -> None:
@@ -69,7 +71,7 @@ def append_rows(folder: Path, rows: Iterable[Row], name: str = MANIFEST) -> None
     Raises:
         OSError: the disk is full; the lines before are intact.
     """
-    data = "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows).encode()
+    data = _lines(rows)
     with FileLock(folder / f".{name}.lock"), open(folder / name, "a+b") as file:
         file.seek(0, os.SEEK_END)
         if file.tell():
@@ -95,7 +97,11 @@ def replace_rows(folder: Path, rows: Sequence[Row]) -> None:
     Raises:
         OSError: the disk is full; the lines before are intact.
     """
-    write_file(folder / MANIFEST, "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows).encode())
+    write_file(folder / MANIFEST, _lines(rows))
+
+
+def _lines(rows: Iterable[Row]) -> bytes:
+    return "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows).encode()
 
 
 def _whole(file: Path) -> int:

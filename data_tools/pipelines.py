@@ -1,8 +1,6 @@
 """Any text-to-image pipeline of diffusers: mini-diffusion in the wheel, a folder, a repository of the hub."""
 
-import difflib
 import hashlib
-import json
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +9,10 @@ from typing import Any
 import diffusers
 import torch
 from diffusers import AutoPipelineForText2Image, DiffusionPipeline
+
+from dreamsim_metric.files.digest import digest_file
+from dreamsim_metric.files.json_file import read_json
+from dreamsim_metric.messages import say_error, say_known
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 MINI_DIFFUSION = Path(__file__).parent / "assets" / "mini-diffusion"  # docs/mini-diffusion.md
@@ -92,7 +94,7 @@ def _folder(name: str, revision: str | None, variant: str | None) -> Path:
         return Path(DiffusionPipeline.download(name, revision=revision, variant=variant))
     except Exception as error:  # the hub's client has a dozen kinds of them
         raise OSError(
-            f"cannot get {name!r} from the hub ({' '.join(str(error).split())[:200]}); expected mini-diffusion, a "
+            f"cannot get {name!r} from the hub ({say_error(error)[:200]}); expected mini-diffusion, a "
             "folder with a pipeline, or OWNER/NAME and a network"
         ) from error
 
@@ -100,10 +102,7 @@ def _folder(name: str, revision: str | None, variant: str | None) -> Path:
 def _check_parts(folder: Path) -> None:
     if not (folder / _INDEX).is_file():
         raise FileNotFoundError(f"{folder} has no {_INDEX}; expected a folder that diffusers' save_pretrained wrote")
-    try:
-        parts = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{folder / _INDEX} is damaged ({error}); copy it again") from error
+    parts = read_json(folder / _INDEX, "copy it again")
     missing = []
     for part, kind in parts.items():
         if not isinstance(kind, list) or kind[0] is None:
@@ -120,11 +119,7 @@ def _check_parts(folder: Path) -> None:
 def _scheduler(name: str, pipeline: Any) -> Any:
     known = {kind.__name__: kind for kind in pipeline.scheduler.compatibles}
     if name not in known:
-        near = " or ".join(difflib.get_close_matches(name, known, n=2, cutoff=0.4))
-        raise ValueError(
-            f"{type(pipeline).__name__} takes no scheduler {name!r}{near and f': did you mean {near}?'}; "
-            f"it takes {', '.join(sorted(known))}"
-        )
+        raise ValueError(f"{type(pipeline).__name__} takes no scheduler {name!r}: {say_known(name, sorted(known))}")
     return known[name].from_config(pipeline.scheduler.config)
 
 
@@ -132,8 +127,7 @@ def _digest(folder: Path) -> str:
     found = hashlib.sha256()
     for file in sorted(file for file in folder.rglob("*") if file.is_file() and not file.name.startswith(".")):
         found.update(f"{file.relative_to(folder).as_posix()} {file.stat().st_size} ".encode())
-        with open(file, "rb") as opened:
-            found.update(hashlib.file_digest(opened, "sha256").digest())
+        found.update(bytes.fromhex(digest_file(file)))
     return found.hexdigest()
 
 

@@ -20,6 +20,7 @@ from data_tools.admin import admin_token, router
 from data_tools.assignment import Asked
 from data_tools.study import Study
 from data_tools.votes import RefusedError, UnknownRaterError, Votes
+from dreamsim_metric.messages import list_briefly
 
 LARGEST = 64 * 1024  # bytes of a request
 PAGE = Path(str(files("data_tools") / "web" / "dist"))
@@ -104,7 +105,7 @@ def create_app(folder: Path) -> FastAPI:
     missing = [str(path) for path in names.values() if not path.is_file()]
     if missing:
         votes.close()
-        raise FileNotFoundError(f"{len(missing)} pictures of the study are missing: {', '.join(missing[:3])}")
+        raise FileNotFoundError(f"{len(missing)} pictures of the study are missing: {list_briefly(missing)}")
     app = FastAPI(title="dreamsim_metric study", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(Limit)
     app.state.votes = votes

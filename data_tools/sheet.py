@@ -1,6 +1,5 @@
 """All that was generated on one picture, to look at."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import PIL.ImageFont
 from data_tools.manifest import read_rows, read_settings
 from data_tools.tables import groups, outcomes
 from dreamsim_metric.files.write import write_file
+from dreamsim_metric.images.encoding import encode
 
 _GAP, _TEXT, _INK, _PAPER = 8, 13, "#222222", "#ffffff"
 
@@ -53,9 +53,7 @@ def sheet(folder: Path, path: Path, side: int = 128, columns: int = 2, most: int
                 page.paste(
                     picture.convert("RGB").resize((side, side), smooth), (left + j * (side + 2), top + _TEXT + 5)
                 )
-    data = io.BytesIO()
-    page.save(data, "PNG")
-    write_file(path, data.getvalue())
+    write_file(path, encode(page))
     return len(shown)
 
 

@@ -11,8 +11,10 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from data_tools.tables import PAIRS, TRIPLETS
+from dreamsim_metric.bounds import check_least
+from dreamsim_metric.files.digest import digest_file
+from dreamsim_metric.files.json_file import write_json
 from dreamsim_metric.files.table import Sheet
-from dreamsim_metric.files.write import write_file
 
 STUDY = "study.json"
 Task = Literal["2afc", "jnd"]
@@ -96,8 +98,7 @@ class Study:
             raise ValueError(f"got task {self.task!r}; expected one of {', '.join(ANSWERS)}")
         least = {"trials": 1, "practice": 0, "sentinel_every": 0, "min_sentinels": 0, "lease_minutes": 0.01}
         for name, lowest in least.items():
-            if getattr(self, name) < lowest:
-                raise ValueError(f"got {name} {getattr(self, name)}; expected {lowest} or more")
+            check_least(name, getattr(self, name), lowest)
         if self.min_sentinels > 1:
             raise ValueError(f"got min_sentinels {self.min_sentinels}; expected a share, 0 to 1")
         if not self.rounds or min(self.rounds) < 1:
@@ -149,7 +150,7 @@ class Study:
         if (folder / STUDY).exists():
             raise FileExistsError(f"{folder / STUDY} exists already: serve it, or choose another folder")
         folder.mkdir(parents=True, exist_ok=True)
-        write_file(folder / STUDY, (json.dumps({**asdict(self), "texts": self.shown}, indent=2) + "\n").encode())
+        write_json(folder / STUDY, {**asdict(self), "texts": self.shown})
 
     @classmethod
     def of(cls, pictures: Path, **options: Any) -> Self:
@@ -162,7 +163,7 @@ class Study:
         tables: tuple[tuple[str, Task], ...] = ((TRIPLETS, "2afc"), (PAIRS, "jnd"))
         for name, task in tables:
             if (pictures / name).is_file():
-                digest = hashlib.sha256((pictures / name).read_bytes()).hexdigest()
+                digest = digest_file(pictures / name)
                 return cls(task, str(pictures.resolve()), digest, **options)
         raise FileNotFoundError(f"{pictures} has no {TRIPLETS} or {PAIRS}; expected what dreamsim-data generate made")
 

@@ -1,13 +1,11 @@
 """From rows of the manifest to what people are to judge."""
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from data_tools.manifest import Row
-from dreamsim_metric.files.write import write_file
+from dreamsim_metric.files.table import write_csv
 
 ROLES = ("ref", "left", "right")
 TRIPLETS, PAIRS = "triplets.csv", "pairs.csv"
@@ -60,10 +58,5 @@ def write_table(out: Path, rows: Sequence[Row]) -> None:
             lines.append(
                 {"id": index, "a_path": base["path"], "b_path": varied["path"], "strength": varied["strength"], **about}
             )
-    text = io.StringIO()
-    if lines:
-        writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
     pairs = any(row["part"] == "base" for row in rows)
-    write_file(out / (PAIRS if pairs else TRIPLETS), text.getvalue().encode())
+    write_csv(out / (PAIRS if pairs else TRIPLETS), lines)

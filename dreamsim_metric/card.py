@@ -4,6 +4,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from dreamsim_metric.messages import say_error_with_kind
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -188,9 +190,7 @@ class ModelCard:
                     raise TypeError(f"{name} is {fields[name]!r}, not {kind.__name__}")
             return cls(branches=branches, **fields)
         except (TypeError, KeyError, AttributeError, json.JSONDecodeError) as error:
-            raise ValueError(
-                f"not a model card ({type(error).__name__}: {error}); expected card.json as saved"
-            ) from error
+            raise ValueError(f"not a model card ({say_error_with_kind(error)}); expected card.json as saved") from error
 
 
 _KINDS = {

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from dreamsim_metric.distances import all_distances
 from dreamsim_metric.images.ahead import read_ahead
 from dreamsim_metric.images.convert import Pictures, count, is_single
+from dreamsim_metric.images.device import default_device
 from dreamsim_metric.loading import load
 from dreamsim_metric.metric import PerceptualMetric, check_pairs
 from dreamsim_metric.models import default_model
@@ -136,7 +137,7 @@ def _metric(model: Model, device: str | torch.device | None, *pictures: Pictures
             )
         return model
     if device is None:
-        device = _device_of(*pictures) or ("cuda" if torch.cuda.is_available() else "cpu")
+        device = _device_of(*pictures) or default_device()
     with _lock:
         return _load(str(model or default_model()), str(torch.device(device)))
 

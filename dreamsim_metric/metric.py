@@ -13,6 +13,7 @@ from dreamsim_metric.card import PRECISIONS, ModelCard
 from dreamsim_metric.difference import local_distances
 from dreamsim_metric.distances import pair_distances
 from dreamsim_metric.images.convert import Pictures, to_pixels
+from dreamsim_metric.messages import list_briefly
 from dreamsim_metric.networks.backbone import Backbone, resample_positions
 from dreamsim_metric.networks.heads import create_head
 from dreamsim_metric.networks.inference import full_precision
@@ -77,11 +78,7 @@ class PerceptualMetric(nn.Module):
                 if wanted[name].shape != state[name].shape
             ],
         }
-        said = "; ".join(
-            f"{kind}: {', '.join(names[:5])}" + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-            for kind, names in problems.items()
-            if names
-        )
+        said = "; ".join(f"{kind}: {list_briefly(names, 5)}" for kind, names in problems.items() if names)
         if said:
             raise ValueError(f"these weights are not those of {self.card.name!r}: {said}")
         return state

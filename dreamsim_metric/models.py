@@ -1,10 +1,10 @@
 """Model cards: all that a score depends on, as data, and the table of named models."""
 
-import difflib
 import os
 from typing import Any
 
 from dreamsim_metric.card import Branch, Download, ModelCard
+from dreamsim_metric.messages import suggest
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 OPENAI_CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -115,8 +115,7 @@ def default_model() -> str:
 
 def unknown_model(name: str) -> ValueError:
     """The error for a name that is none of ours, with the nearest ones."""
-    near = difflib.get_close_matches(name, list_models(), n=3, cutoff=0.4)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"the named models are {', '.join(list_models())}."
+    hint = suggest(name, list_models()) or f"the named models are {', '.join(list_models())}."
     return ValueError(
         f"unknown model {name!r}: {hint} Also accepted: timm:NAME, open_clip:ARCH/TAG, hf:OWNER/REPO, "
         "or the path of a folder with card.json"

@@ -12,6 +12,7 @@ import PIL.ImageEnhance
 import PIL.ImageFilter
 
 from dreamsim_metric import distance, load
+from dreamsim_metric.images.encoding import encode
 
 HERE = Path(__file__).parent
 
@@ -19,12 +20,10 @@ HERE = Path(__file__).parent
 def edits(picture: PIL.Image.Image) -> dict[str, PIL.Image.Image]:
     """The picture as people meddle with it, mild to strong."""
     width, height = picture.size
-    jpeg = io.BytesIO()
-    picture.save(jpeg, "JPEG", quality=30)
     noise = np.random.default_rng(0).normal(0, 12, (height, width, 3))
     noisy = np.clip(np.asarray(picture) + noise, 0, 255).astype(np.uint8)
     return {
-        "JPEG, quality 30": PIL.Image.open(jpeg),
+        "JPEG, quality 30": PIL.Image.open(io.BytesIO(encode(picture, "JPEG", quality=30))),
         "half the size": picture.resize((width // 2, height // 2)),
         "brighter by 20 %": PIL.ImageEnhance.Brightness(picture).enhance(1.2),
         "5 % cropped away": picture.crop((width // 40, height // 40, width - width // 40, height - height // 40)),

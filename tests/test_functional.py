@@ -124,7 +124,7 @@ BAD = {
     "unequal lists": (lambda: distance(PHOTOGRAPHS[:2], PHOTOGRAPHS[:3]), "got 2 and 3 pictures"),
     "empty list": (lambda: distance([], PHOTOGRAPHS), "got no pictures"),
     "empty matrix": (lambda: distance_matrix([]), "got no pictures"),
-    "batch size": (lambda: embed(PHOTOGRAPHS, batch_size=0), "got batch_size=0; expected 1 or more"),
+    "batch size": (lambda: embed(PHOTOGRAPHS, batch_size=0), "got batch_size 0; expected 1 or more"),
     "misspelt model": (lambda: distance(*PHOTOGRAPHS[:2], model="ensembel"), "did you mean ensemble"),
     "mixed devices": (
         lambda: distance(torch.rand(3, 8, 8), torch.rand(3, 8, 8, device="meta")),

@@ -14,6 +14,7 @@ from benchmarks.commands.options import (
     quick_without_network,
 )
 from benchmarks.names import check_source, known_metrics
+from dreamsim_metric.bounds import check_least
 from dreamsim_metric.commands.names import check_folder
 from dreamsim_metric.commands.options import add_option
 from dreamsim_metric.commands.output import Output, frame_rows
@@ -48,8 +49,7 @@ def _add_human(to: Parser) -> None:
 def human(arguments: Namespace) -> Output:
     """Measure agreement of metrics with people."""
     for option, value in (("--draws", arguments.draws), ("--batch-size", arguments.batch_size)):
-        if value < 1:
-            raise ValueError(f"got {option} {value}; expected 1 or more")
+        check_least(option, value)
     for given in arguments.data:
         name, _, path = given.rpartition("=")
         if name:

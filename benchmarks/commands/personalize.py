@@ -17,6 +17,7 @@ from benchmarks.commands.options import (
 )
 from benchmarks.names import check_methods
 from data_tools.commands.pipeline import MINI, add_pipeline, check_pipeline
+from dreamsim_metric.bounds import check_least
 from dreamsim_metric.commands.names import check_folder
 from dreamsim_metric.commands.options import add_option
 from dreamsim_metric.commands.output import Output, frame_rows
@@ -84,8 +85,8 @@ def personalize(arguments: Namespace) -> Output | None:
     """Fit methods to subjects, paint, score and report."""
     from benchmarks.personalization.subjects import read_subjects
 
-    if arguments.prompts is not None and arguments.prompts < 1:
-        raise ValueError(f"got --prompts {arguments.prompts}; expected 1 or more")
+    if arguments.prompts is not None:
+        check_least("--prompts", arguments.prompts)
     check_methods(arguments.methods)
     check_pipeline(arguments.model)
     _check_scoring(arguments)

@@ -1,7 +1,6 @@
 """Metrics × human data sets → tables in a folder, of which `report` makes a page."""
 
 import itertools
-import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,9 +17,12 @@ from benchmarks.human.sources import Part
 from benchmarks.human.tables import COMPARED
 from benchmarks.metrics.base import Maker, Metric, Options, Unmeasurable
 from benchmarks.metrics.table import MEASURED, measured_row, unavailable_row
-from benchmarks.resampling import holm, interval, paired_p
-from benchmarks.surroundings import one_line, surroundings, version
+from benchmarks.significance import holm, paired_p
+from benchmarks.surroundings import surroundings, version
+from dreamsim_metric.files.json_file import format_json
 from dreamsim_metric.files.write import write_files
+from dreamsim_metric.judgements.resampling import interval
+from dreamsim_metric.messages import say_error
 from dreamsim_metric.scale.cache import Cache
 
 SETTINGS = "settings.json"
@@ -75,7 +77,7 @@ def run(
         try:
             metric = make(options(name))
         except (OSError, ImportError) as error:
-            metrics.append(unavailable_row(name, f"weights not available: {one_line(error)}"))
+            metrics.append(unavailable_row(name, f"weights not available: {say_error(error)}"))
             print(f"{name}: {metrics[-1]['status']}", file=sys.stderr)
             continue
         failures = []
@@ -84,7 +86,7 @@ def run(
                 d = measure(metric, part.table, cache, batch_size=batch_size, workers=workers)
                 found = score(part.table, d, draws, seed)
             except Unmeasurable as error:
-                failures.append(f"{part.data} {part.split}: {one_line(error)}")
+                failures.append(f"{part.data} {part.split}: {say_error(error)}")
                 print(f"{name}: {failures[-1]}", file=sys.stderr)
                 continue
             distances[i][name] = d
@@ -106,8 +108,7 @@ def run(
         "examples": examples(parts, distances, mapper),
     }
     files = {out / f"{name}.parquet": frame.to_parquet(index=False) for name, frame in frames.items()}
-    settings = json.dumps(_settings(parts, command, draws, seed), indent=2) + "\n"
-    write_files(files | {out / SETTINGS: settings.encode()})
+    write_files(files | {out / SETTINGS: format_json(_settings(parts, command, draws, seed))})
     return frames["scores"]
 
 

@@ -10,8 +10,8 @@ from scipy.optimize import least_squares
 from scipy.stats import kendalltau, pearsonr, rankdata, spearmanr
 
 from benchmarks.human.tables import Dissimilarities, Judgements, OddOneOut, Ratings
-from benchmarks.resampling import Resamples
 from dreamsim_metric.judgements.agreement import average_precision, majority_agreement, vote_agreement, vote_ceiling
+from dreamsim_metric.judgements.resampling import Resamples
 from dreamsim_metric.judgements.tables import Pairs, Triplets
 
 MAJORITY, VOTES = "2AFC, majority, %", "2AFC, votes, %"
@@ -181,17 +181,14 @@ def _rdm(table: Dissimilarities, d: np.ndarray, rows: Resamples, draws: int, see
     def some(rows: np.ndarray) -> float:
         return float(np.mean([_rank_correlation(d[rows], rating) for rating in table.ratings[rows].T]))
 
-    random = np.random.default_rng(seed)
-    by_picture = []
-    for _ in range(draws):
-        drawn = random.integers(0, n, n)
-        i, j = np.triu_indices(n, 1)
+    i, j = np.triu_indices(n, 1)
+
+    def among(drawn: np.ndarray) -> float:
         pairs = position[drawn[i], drawn[j]]
-        try:
-            by_picture.append(some(pairs[(pairs >= 0) & (drawn[i] != drawn[j])]))
-        except ValueError:
-            by_picture.append(np.nan)
-    return Score(RDM, some(np.arange(len(table))), len(table), rows.statistics(some), np.array(by_picture), n)
+        return some(pairs[(pairs >= 0) & (drawn[i] != drawn[j])])
+
+    by_picture = Resamples(np.arange(n), draws, seed).statistics(among)
+    return Score(RDM, some(np.arange(len(table))), len(table), rows.statistics(some), by_picture, n)
 
 
 def _rank_correlation(x: np.ndarray, y: np.ndarray) -> float:

@@ -7,6 +7,7 @@ from torchvision.transforms.functional import InterpolationMode
 
 from benchmarks.metrics.base import Features, Maker, Metric, MetricCard, Options, Picture
 from dreamsim_metric.images.convert import to_pixels
+from dreamsim_metric.messages import say_error_with_kind
 
 _NAMES = {"clip-t-b32": "ViT-B-32-quickgelu", "clip-t-l14": "ViT-L-14-quickgelu"}
 
@@ -32,7 +33,7 @@ class CLIPText(Metric):
         try:
             self.module = open_clip.create_model(architecture, pretrained=source, require_pretrained=True)
         except Exception as error:  # the libraries raise many kinds
-            raise ConnectionError(f"cannot get {architecture}/{source} ({type(error).__name__}: {error})") from error
+            raise ConnectionError(f"cannot get {architecture}/{source} ({say_error_with_kind(error)})") from error
         self.module = self.module.to(options.device).eval().requires_grad_(False)
         self._tokenizer = open_clip.get_tokenizer(architecture)
         self._device = options.device

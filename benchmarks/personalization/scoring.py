@@ -1,6 +1,5 @@
 """Pictures of methods × metrics → tables in a folder: every protocol's scores, compared, and what they are made of."""
 
-import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -29,8 +28,10 @@ from benchmarks.personalization.layout import CLASS, Gallery, Picture, picture_f
 from benchmarks.personalization.pairing import Cell, Pairing
 from benchmarks.personalization.protocols import SCORES
 from benchmarks.personalization.subjects import Subject
-from benchmarks.surroundings import one_line, surroundings, version
+from benchmarks.surroundings import surroundings, version
+from dreamsim_metric.files.json_file import format_json
 from dreamsim_metric.files.write import write_files
+from dreamsim_metric.messages import say_error
 from dreamsim_metric.scale.cache import Cache
 
 TABLES = ("metrics", "scores", "by_subject", "by_prompt", "pictures", "comparisons", "agreement")
@@ -104,7 +105,7 @@ def score(
     out.mkdir(parents=True, exist_ok=True)
     files = {out / f"{name}.parquet": frame.to_parquet(index=False) for name, frame in frames.items()}
     settings = _settings(pictures, galleries, results, command, draws, seed)
-    write_files(files | {out / SETTINGS: (json.dumps(settings, indent=2) + "\n").encode()})
+    write_files(files | {out / SETTINGS: format_json(settings)})
     return frames["scores"]
 
 
@@ -124,7 +125,7 @@ def _measure(
         try:
             metric = make(options(name))
         except (OSError, ImportError) as error:
-            rows.append(unavailable_row(name, f"weights not available: {one_line(error)}"))
+            rows.append(unavailable_row(name, f"weights not available: {say_error(error)}"))
             print(f"{name}: {rows[-1]['status']}", file=sys.stderr)
             continue
         threshold, said = _threshold(name, metric, copy_below)
@@ -133,7 +134,7 @@ def _measure(
             measured = pairing.measure(metric, cache, threshold, batch_size, workers)
             results.append(Result(name, metric.card.direction, metric.text is not None, measured, said))
         except Unmeasurable as error:
-            status = one_line(error)
+            status = say_error(error)
             print(f"{name}: {status}", file=sys.stderr)
         rows.append(measured_row(name, metric, status, pairing.cells[0].subject.pictures))
     return rows, results

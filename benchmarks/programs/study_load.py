@@ -7,7 +7,6 @@ and started again. Prints raters, answers, requests a second, median and 99th pe
 acknowledged answer, and how many answers were lost, stored twice or too many for a question.
 """
 
-import csv
 import json
 import signal
 import subprocess
@@ -26,6 +25,7 @@ from data_tools.simulation import Observer, simulate
 from data_tools.study import Study
 from data_tools.votes import read_responses
 from dreamsim_metric.commands.parser import Parser
+from dreamsim_metric.files.table import write_csv
 
 
 def pictures(folder: Path, triplets: int) -> None:
@@ -37,9 +37,9 @@ def pictures(folder: Path, triplets: int) -> None:
         paths = [f"pictures/{group}_{part}.png" for part in ("ref", "left", "right")]
         for path in paths:
             PIL.Image.fromarray(random.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(folder / path)
-        rows.append([group, *paths, "noise", f"category {group % 10}"])
-    with open(folder / "triplets.csv", "w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([["id", "ref_path", "left_path", "right_path", "prompt", "category"], *rows])
+        named = dict(zip(("ref_path", "left_path", "right_path"), paths, strict=True))
+        rows.append({"id": group, **named, "prompt": "noise", "category": f"category {group % 10}"})
+    write_csv(folder / "triplets.csv", rows)
 
 
 def main(raters: int, triplets: int, votes: int) -> dict[str, Any]:

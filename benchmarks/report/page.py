@@ -1,6 +1,5 @@
 """One HTML file from the tables of `dreamsim-bench human`, `sensitivity` and `speed`, and from nothing else."""
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from benchmarks.report.examples import Example, read_examples
 from benchmarks.report.rendering import write_page
 from benchmarks.report.sensitivity import read_sensitivity
 from benchmarks.report.speed import read_speed
-from benchmarks.report.tables import read_table
+from benchmarks.report.tables import read_settings, read_table
 from benchmarks.sensitivity.run import SETTINGS as CHANGED
 from benchmarks.speed.run import SETTINGS as TIMED
 from dreamsim_metric.judgements.agreement import by_margin
@@ -69,7 +68,7 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
 
 def _human(folder: Path) -> dict[str, Any]:
     tables = {name: read_table(folder, f"{name}.parquet") for name in run.TABLES}
-    settings = json.loads((folder / run.SETTINGS).read_text(encoding="utf-8"))
+    settings = read_settings(folder / run.SETTINGS)
     metrics, scores = tables["metrics"], tables["scores"]
     found = {"settings": settings, "metrics": metrics.to_dict("records"), "lines": []}
     if not len(scores):  # no metric could be had

@@ -4,7 +4,6 @@ Pictures and photographs are read when the page is made, and only if they are st
 there is a page too.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from benchmarks.report.figures import Column, breakdowns, column, comparisons, n
 from benchmarks.report.painted import Album, cases, grids, rounds, trees
 from benchmarks.report.published import PUBLISHED, Published
 from benchmarks.report.rendering import write_page
-from benchmarks.report.tables import read_table
+from benchmarks.report.tables import read_settings, read_table
 from benchmarks.report.tradeoff import Axis, tradeoff
 
 _DIVERSITY = "diversity"  # of ours: what fidelity is shown against where nothing measures prompts
@@ -71,7 +70,7 @@ def write_personalization_report(run: Path, subjects: Sequence[Subject] | None =
             f"no scores in {run}; expected a folder that `dreamsim-bench personalize` or `measure` wrote with --out"
         )
     tables = _read_tables(folder)
-    settings = _read_json(folder / SETTINGS)
+    settings = read_settings(folder / SETTINGS)
     missing = [name for name in ("methods", "subjects", "pictures") if name not in settings]
     if missing:
         raise ValueError(f"{folder / SETTINGS} lacks {', '.join(missing)}; measure again into that folder")
@@ -90,13 +89,6 @@ def _read_tables(folder: Path) -> Frames:
                 "`dreamsim-bench personalize` or `measure`: measure again into that folder"
             )
     return tables
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise ValueError(f"{file} is damaged ({error}); run again into that folder") from error
 
 
 def _home(run: Path, folder: Path, settings: Mapping[str, Any]) -> Path | None:
@@ -127,7 +119,7 @@ def _shown(tables: Frames, settings: dict[str, Any], home: Path | None, album: A
     costs = read_costs(home, methods)
     found: dict[str, Any] = {
         "settings": settings,
-        "plan": _read_json(home / SETTINGS) if home and (home / SETTINGS).is_file() else {},
+        "plan": read_settings(home / SETTINGS) if home and (home / SETTINGS).is_file() else {},
         "fits": _fit_settings(home, methods),
         "metrics": metrics.to_dict("records"),
         "methods": methods,
@@ -165,7 +157,7 @@ def _ordered(methods: Sequence[str], fidelity: pd.DataFrame) -> list[str]:
 
 def _fit_settings(home: Path | None, methods: Sequence[str]) -> dict[str, dict[str, Any]]:
     files = {name: home / FITS / name / SETTINGS for name in methods} if home else {}
-    return {name: _read_json(file) for name, file in files.items() if file.is_file()}
+    return {name: read_settings(file) for name, file in files.items() if file.is_file()}
 
 
 def _tradeoffs(

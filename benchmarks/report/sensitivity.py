@@ -1,6 +1,5 @@
 """What metrics notice, on the page: curves by level of each known change, beside the pictures."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ import numpy as np
 
 from benchmarks.report.charts import Line, curves
 from benchmarks.report.examples import jpeg_uri
-from benchmarks.report.tables import read_table
+from benchmarks.report.tables import read_settings, read_table
 from benchmarks.sensitivity.changes import CHANGES
 from benchmarks.sensitivity.run import PICTURES, SETTINGS, TABLE, ranking
 
@@ -63,7 +62,7 @@ def read_sensitivity(folder: Path, lines: Sequence[Line]) -> Sensitivity | None:
     """
     if not (folder / SETTINGS).is_file():
         return None
-    settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+    settings = read_settings(folder / SETTINGS)
     table, pictures = read_table(folder, TABLE), read_table(folder, PICTURES)
     if not len(table):
         return None

@@ -1,6 +1,5 @@
 """How fast, on the page: what was to be reached, ratios as bars, growth as curves, the machine named."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ import pandas as pd
 from matplotlib.ticker import NullFormatter, NullLocator
 
 from benchmarks.report.charts import INK, MUTED, Line, drawing
-from benchmarks.report.tables import read_table
+from benchmarks.report.tables import read_settings, read_table
 from benchmarks.speed.printing import contests, memory, ratio, seconds, title
 from benchmarks.speed.run import SETTINGS, TABLE
 from benchmarks.speed.targets import Reached, read_targets
@@ -85,7 +84,7 @@ def read_speed(folder: Path) -> Speed | None:
     """
     if not (folder / SETTINGS).is_file():
         return None
-    settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+    settings = read_settings(folder / SETTINGS)
     table = read_table(folder, TABLE)
     lines = [Line(name, i) for i, name in enumerate(dict.fromkeys(["dreamsim_metric", "dreamsim", *table["package"]]))]
     drawn = [line for line in lines if line.name in set(table["package"])]

@@ -1,8 +1,11 @@
 """Tables that the benchmarks wrote."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+
+from dreamsim_metric.files.json_file import read_json
 
 
 def read_table(folder: Path, name: str) -> pd.DataFrame:
@@ -23,3 +26,12 @@ def read_table(folder: Path, name: str) -> pd.DataFrame:
         return pd.read_parquet(file)
     except Exception as error:  # pyarrow's many kinds
         raise ValueError(f"{file} is damaged ({error}); measure again into that folder") from error
+
+
+def read_settings(file: Path) -> dict[str, Any]:
+    """What a run wrote down of itself, as JSON.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    return read_json(file, "run again into that folder")

@@ -13,6 +13,8 @@ import PIL.ImageEnhance
 import PIL.ImageFilter
 import PIL.ImageOps
 
+from dreamsim_metric.images.encoding import encode
+
 Image = PIL.Image.Image
 _LONGEST = 512  # pixels: larger pictures are shrunk, for speed
 _BICUBIC = PIL.Image.Resampling.BICUBIC
@@ -150,9 +152,7 @@ def _noise(scene: Scene, levels: float) -> Image:
 
 
 def _encoded(picture: Image, format: str, **options: int | bool) -> Image:
-    data = io.BytesIO()
-    picture.save(data, format, **options)
-    return PIL.Image.open(data).convert("RGB")
+    return PIL.Image.open(io.BytesIO(encode(picture, format, **options))).convert("RGB")
 
 
 def _jpeg(scene: Scene, loss: float) -> Image:

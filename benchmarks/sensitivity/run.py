@@ -1,7 +1,6 @@
 """What a metric does and does not notice: its distance against the strength of known changes."""
 
 import itertools
-import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,9 @@ import torch
 from benchmarks.metrics.base import Features, Maker, Metric, Options, Unmeasurable
 from benchmarks.sensitivity.changes import CHANGES, Image, Scene, changed
 from benchmarks.thumbnails import thumbnail
+from dreamsim_metric.files.json_file import format_json
 from dreamsim_metric.files.write import write_files
+from dreamsim_metric.messages import say_error
 
 TABLE, PICTURES, SETTINGS = "sensitivity.parquet", "sensitivity-pictures.parquet", "sensitivity.json"
 
@@ -59,14 +60,14 @@ def run(
         except Unmeasurable as error:
             left_out[name] = str(error)
         except (OSError, ImportError) as error:
-            left_out[name] = f"weights not available: {' '.join(str(error).split())}"
+            left_out[name] = f"weights not available: {say_error(error)}"
     for name, why in left_out.items():
         print(f"{name}: {why}", file=sys.stderr)
     table = pd.DataFrame(rows)
     settings = {"command": list(command), "scenes": [scene.name for scene in scenes], "left out": left_out}
     tables = {TABLE: table, PICTURES: _thumbnails(scenes)}
     files = {out / name: frame.to_parquet(index=False) for name, frame in tables.items()}
-    write_files(files | {out / SETTINGS: (json.dumps(settings, indent=2) + "\n").encode()})
+    write_files(files | {out / SETTINGS: format_json(settings)})
     return table
 
 

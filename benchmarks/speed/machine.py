@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from dreamsim_metric.images.ahead import core_count
+
 _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8", "bf16", "asimd")
 
 
@@ -19,7 +21,7 @@ def describe() -> dict[str, Any]:
         "processor": info.get("model name") or platform.processor() or platform.machine(),
         "family, model": f"{info.get('cpu family', '?')}, {info.get('model', '?')}",
         "instructions": [flag for flag in _FLAGS if flag in info.get("flags", info.get("Features", "")).split()],
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": core_count(),
         "memory GB": round(_memory() / 1e9),
         "system": platform.platform(),
         "python": platform.python_version(),

@@ -17,6 +17,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from dreamsim_metric.messages import say_error_with_kind
+
 Row = dict[str, Any]
 
 _LEAST = 0.05  # seconds of a timing
@@ -145,7 +147,7 @@ def _enter(subject: Subject, device: str) -> _Entrant:
             again, _ = _sample(entrant.call, 1, device)
             entrant.repeats = math.ceil(_LEAST / max(again.wall, 1e-6))
     except Exception as error:  # a missing package, too little memory: said in the row
-        entrant.error = _one_line(error)
+        entrant.error = say_error_with_kind(error)[:300]
     return entrant
 
 
@@ -153,7 +155,7 @@ def _time(entrant: _Entrant, device: str) -> None:
     try:
         sample, _ = _sample(entrant.call, entrant.repeats, device)
     except Exception as error:
-        entrant.error = _one_line(error)
+        entrant.error = say_error_with_kind(error)[:300]
         return
     units = entrant.repeats * entrant.subject.count
     entrant.samples.append(Sample(sample.wall / units, sample.cpu / units))
@@ -173,10 +175,6 @@ def _sample(call: Callable[[], object], repeats: int, device: str) -> tuple[Samp
 def _wait(device: str) -> None:
     if device != "cpu":
         torch.cuda.synchronize()
-
-
-def _one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
 
 
 def _reset_peak(device: str) -> float:

@@ -1,6 +1,5 @@
 """Pictures to time with: colours that change slowly, edges and texture, so that a JPEG decodes like a photograph."""
 
-import io
 from functools import cache
 from pathlib import Path
 
@@ -9,6 +8,8 @@ import PIL.Image
 import torch
 from torch import Tensor
 from torchvision.transforms.functional import to_tensor
+
+from dreamsim_metric.images.encoding import encode
 
 
 def picture(seed: int, width: int = 1024, height: int = 768) -> PIL.Image.Image:
@@ -34,11 +35,7 @@ def batch(count: int, first: int = 0, size: int = 224) -> Tensor:
 
 def write_jpegs(folder: Path, count: int) -> list[str]:
     """So many files of 1024 × 768: a few pictures, each file told from the others by a comment in it."""
-    encoded = []
-    for seed in range(min(count, 32)):
-        data = io.BytesIO()
-        picture(seed).save(data, "JPEG", quality=90)
-        encoded.append(data.getvalue())
+    encoded = [encode(picture(seed), "JPEG", quality=90) for seed in range(min(count, 32))]
     files = [folder / f"{i:05}.jpg" for i in range(count)]
     for i, file in enumerate(files):
         comment = b"\xff\xfe\x00\x06" + i.to_bytes(4)  # a segment after the start of the image

@@ -1,16 +1,17 @@
 """What a run times with: the machine's own where nothing is asked for."""
 
 import functools
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from benchmarks.speed.contenders import Contenders, Variant, variants
 from benchmarks.speed.pictures import batch
+from dreamsim_metric.bounds import check_least
+from dreamsim_metric.images.ahead import core_count
+from dreamsim_metric.images.device import default_device
 from dreamsim_metric.models import MODELS
 
 
@@ -79,20 +80,18 @@ def make_plan(
     Raises:
         ValueError: a setting that cannot be used.
     """
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = device or default_device()
     if model is not None and model not in MODELS:
         raise ValueError(f"got model {model!r}; expected a released type: {', '.join(MODELS)}")
     for option, values in (("threads", threads), ("batch sizes", batches), ("pictures", [max_pictures])):
-        if any(value < 1 for value in values):
-            raise ValueError(f"got {option} {min(values)}; expected 1 or more")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        check_least(option, min(values, default=1))
     chosen = [Variant.parse(text) for text in precisions] or variants(device)
     defaults = (1, 8) if quick else (1, 8, 32) if device == "cpu" else (1, 8, 32, 128)
     return Plan(
         device,
         model or ("clip_vitb32" if quick else "ensemble"),
         home,
-        tuple(threads) or ((1,) if device != "cpu" or quick else tuple(dict.fromkeys((1, cores)))),
+        tuple(threads) or ((1,) if device != "cpu" or quick else tuple(dict.fromkeys((1, core_count())))),
         tuple(batches) or defaults,
         tuple(chosen),
         max_pictures,

@@ -5,7 +5,6 @@ Random weights take as long as trained ones, and what both packages make of the 
 
 import contextlib
 import io
-import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dreamsim_metric.files.write import new_folder
 from dreamsim_metric.models import OFFICIAL_TYPES
 from dreamsim_metric.weights.dreamsim import adapter_folder
 
@@ -166,9 +166,8 @@ def kept_release(home: Path, name: str) -> Path:
     """`write_release` in a folder that keeps it, once: the ensemble takes 1.5 GB."""
     folder = home / name
     if not folder.is_dir():
-        home.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=home, prefix=f".{name}-") as unfinished:
-            write_release(Path(unfinished) / name, name).rename(folder)
+        with new_folder(folder) as beside:
+            write_release(beside, name)
     return folder
 
 

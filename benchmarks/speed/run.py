@@ -1,7 +1,5 @@
 """Groups of contests → a table in a folder, of which `report` makes a section."""
 
-import importlib.metadata
-import json
 import math
 import sys
 import time
@@ -11,12 +9,13 @@ from typing import Any
 
 import pandas as pd
 
-import dreamsim_metric
 from benchmarks.names import check_groups
 from benchmarks.speed.groups import GROUPS
 from benchmarks.speed.machine import describe, short_name
 from benchmarks.speed.measure import Row, measure
 from benchmarks.speed.plan import Plan
+from benchmarks.surroundings import version
+from dreamsim_metric.files.json_file import format_json, read_json
 from dreamsim_metric.files.write import write_files
 
 TABLE, SETTINGS = "speed.parquet", "speed.json"
@@ -74,23 +73,14 @@ def _group(name: str, plan: Plan, rounds: int, seconds: float) -> list[Row]:
         for row in found:
             if row["error"]:
                 print(f"{row['subject']}: {row['error']}", file=sys.stderr)
-        rows += [{**row, "version": _version(row["package"])} for row in found]
+        rows += [{**row, "version": version(row["package"]) or "unknown"} for row in found]
     return rows
-
-
-def _version(package: str) -> str:
-    if package == "dreamsim_metric":  # also from a folder where it is not installed
-        return dreamsim_metric.__version__
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def _write(out: Path, table: pd.DataFrame, machine: dict[str, Any], command: Sequence[str]) -> None:
     settings: dict[str, Any] = {"machines": {}, "commands": []}
     if (out / SETTINGS).is_file() and (out / TABLE).is_file():
-        settings = json.loads((out / SETTINGS).read_text(encoding="utf-8"))
+        settings = read_json(out / SETTINGS, "choose another folder, or remove it")
         same = ["group", "device", "threads", "batch", "machine"]
         before = pd.read_parquet(out / TABLE)
         mine = set(map(tuple, table[same].to_numpy()))
@@ -100,6 +90,6 @@ def _write(out: Path, table: pd.DataFrame, machine: dict[str, Any], command: Seq
     settings["commands"] = list(dict.fromkeys([*settings["commands"], " ".join(command)]))
     data = {
         out / TABLE: table.to_parquet(index=False),
-        out / SETTINGS: (json.dumps(settings, indent=2) + "\n").encode(),
+        out / SETTINGS: format_json(settings),
     }
     write_files(data)

@@ -4,8 +4,9 @@ ImageNet's names are torchvision's; those of CIFAR-10, CIFAR-100, Food-101, Flow
 CLIP was evaluated with (Radford et al. 2021).
 """
 
-import difflib
 from pathlib import Path
+
+from dreamsim_metric.messages import say_known
 
 FOLDER = Path(__file__).parent
 
@@ -28,12 +29,8 @@ def read_categories(source: str) -> list[str]:
     if not file.is_file():
         file = FOLDER / f"{source}.txt"
         if not file.is_file():
-            known = list_categories()
-            near = " or ".join(difflib.get_close_matches(source, known, n=2))
-            raise ValueError(
-                f"no categories {source!r}: {near and f'did you mean {near}? '}"
-                f"Expected one of {', '.join(known)}, or a text file with a name a line"
-            )
+            known = say_known(source, list(list_categories()))
+            raise ValueError(f"no categories {source!r}: {known}, or a text file with a name a line")
     try:
         names = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
     except UnicodeDecodeError as error:

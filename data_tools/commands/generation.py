@@ -9,6 +9,7 @@ from typing import Any
 
 from data_tools.categories import list_categories, read_categories
 from data_tools.commands.pipeline import add_pipeline, check_pipeline
+from dreamsim_metric.bounds import check_least
 from dreamsim_metric.commands.names import check_folder
 from dreamsim_metric.commands.options import add_option
 from dreamsim_metric.commands.output import Output
@@ -55,12 +56,11 @@ def generate(arguments: Namespace) -> Output | None:
         raise ValueError(f"got --size {' '.join(map(str, size))}; expected a side, or width and height")
     check_pipeline(arguments.model)
 
-    import torch
-
     from data_tools.generation import Config, generate
+    from dreamsim_metric.images.device import default_device
 
     _quiet()
-    cuda = torch.cuda.is_available() if arguments.device is None else arguments.device.startswith("cuda")
+    cuda = (arguments.device or default_device()).startswith("cuda")
     same = ("model", "template", "strengths", "vary", "revision", "variant", "scheduler")
     config = Config(
         categories=names,
@@ -105,8 +105,7 @@ def _add_sheet(to: Parser) -> None:
 def sheet(arguments: Namespace) -> Output:
     """Put all pictures on one."""
     for option, value in (("--side", arguments.side), ("--columns", arguments.columns)):
-        if value < 1:
-            raise ValueError(f"got {option} {value}; expected 1 or more")
+        check_least(option, value)
     check_folder(arguments.folder)
 
     from data_tools.sheet import sheet

@@ -100,9 +100,9 @@ def add_common(to: Parser, version: str, *, prints: bool) -> None:
 
 def device(arguments: argparse.Namespace) -> str:
     """Choose the device: `--device`, else CUDA where there is one, else the CPU."""
-    import torch
+    from dreamsim_metric.images.device import default_device
 
-    return arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return arguments.device or default_device()
 
 
 def load_metric(arguments: argparse.Namespace, on: str | None = None) -> "PerceptualMetric":

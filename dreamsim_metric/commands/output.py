@@ -1,12 +1,12 @@
 """What commands print: rows, which a command says how to show to people, and which are JSON or CSV for programs."""
 
-import csv
 import json
 import math
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from dreamsim_metric.files.table import format_csv
 
 Row = dict[str, Any]
 Form = Literal["text", "json", "csv"]
@@ -75,9 +75,7 @@ def show(output: Output | None, form: Form) -> None:
         print(json.dumps(rows[0] if output.single else rows, indent=2))
     elif output.rows:
         rows = [_plain(row) for row in output.rows]
-        writer = csv.DictWriter(sys.stdout, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+        print(format_csv([{name: _cell(value) for name, value in row.items()} for row in rows]), end="")
     if output.failure:
         raise RuntimeError(output.failure)
 

@@ -1,10 +1,11 @@
 """The parser of a command line: argparse, with an answer to slips and defaults written as people write them."""
 
 import argparse
-import difflib
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
+
+from dreamsim_metric.messages import nearest
 
 
 class Parser(argparse.ArgumentParser):
@@ -78,13 +79,6 @@ def described(text: str, default: Any) -> str:
     if not (default is None or default is False or default is argparse.SUPPRESS or default in ((), [])):
         text = f"{text} (default: {_typed(default)})"
     return text.replace("%", "%%")  # which argparse reads as a place to fill
-
-
-def nearest(name: str, known: Collection[str]) -> str:
-    """Find the name that was probably meant, if there is one: one that begins so, else a similar one."""
-    longer = [one for one in known if one.startswith(name)]
-    near = longer or difflib.get_close_matches(name.lstrip("-"), [one.lstrip("-") for one in known], n=1, cutoff=0.7)
-    return next((one for one in known if near and one.lstrip("-") == near[0].lstrip("-")), "")
 
 
 def _hint(name: str, known: Collection[str]) -> str:

@@ -2,7 +2,6 @@
 
 from argparse import Namespace
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from dreamsim_metric.commands.names import check_model, check_pictures
@@ -64,21 +63,18 @@ def difference(arguments: Namespace) -> Output:
     check_pictures([arguments.a, arguments.b])
     check_model(arguments.model, arguments.weights)
 
-    import io
-
     import PIL.Image
     import PIL.ImageOps
 
     from dreamsim_metric.difference import overlay
     from dreamsim_metric.files.write import write_file
+    from dreamsim_metric.images.encoding import encode
 
     metric = load_metric(arguments)
     found = metric.difference_map(arguments.a, arguments.b)[0]
     with PIL.Image.open(arguments.b) as opened:
         drawn = overlay(PIL.ImageOps.exif_transpose(opened).convert("RGB"), found)
-    data = io.BytesIO()
-    drawn.save(data, "PNG")
-    write_file(Path(arguments.out), data.getvalue())
+    write_file(arguments.out, encode(drawn))
     y, x = divmod(int(found.argmax()), found.shape[1])
     row = {
         "a": arguments.a,

@@ -4,6 +4,8 @@ import os
 import sys
 from collections.abc import Callable
 
+from dreamsim_metric.messages import say_error
+
 
 def run_command(
     program: str, work: Callable[[], None], *, extra: str, debug: bool = False, interrupted: str = ""
@@ -31,7 +33,7 @@ def run_command(
     except Exception as error:
         if debug:
             raise
-        print(f"{program}: {' '.join((_text(error, extra) or type(error).__name__).split())}", file=sys.stderr)
+        print(f"{program}: {' '.join(_text(error, extra).split())}", file=sys.stderr)
         return 1
     return 0
 
@@ -42,10 +44,8 @@ def _text(error: Exception, extra: str) -> str:
         print(problem, file=sys.stderr)
     if problems:
         return str(error).partition(":")[0] + ", listed above; nothing was done"
-    if isinstance(error, OSError) and error.strerror:  # without its [Errno …]
-        return error.strerror + (f": {error.filename}" if error.filename else "")
     if isinstance(error, ModuleNotFoundError):
         return f"{error}; this needs more packages: pip install 'dreamsim_metric[{extra}]'"
     if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported for its name
         return f"{str(error).partition('. ')[0]}; choose a smaller --batch-size"
-    return str(error)
+    return say_error(error)

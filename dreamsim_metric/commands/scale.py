@@ -1,12 +1,11 @@
 """`dreamsim-metric score`, `embed`, `rank` and `duplicates`: very many pictures."""
 
-import csv
-import io
 import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dreamsim_metric.bounds import check_least
 from dreamsim_metric.commands.names import check_folder, check_model, check_pictures
 from dreamsim_metric.commands.options import NETWORKS, add_option, add_options, load_metric
 from dreamsim_metric.commands.output import Output, Row
@@ -15,7 +14,9 @@ from dreamsim_metric.commands.pictures import MANY
 from dreamsim_metric.commands.program import Command
 from dreamsim_metric.files.pictures import find_pictures
 from dreamsim_metric.files.store import location
+from dreamsim_metric.files.table import write_csv
 from dreamsim_metric.files.write import write_file
+from dreamsim_metric.messages import list_briefly
 from dreamsim_metric.scale.pairs import flat, pair_folders, read_pairs
 
 if TYPE_CHECKING:
@@ -144,8 +145,9 @@ def _pairs(arguments: Namespace) -> list[Row]:
         check_folder(folder)
     rows, alone = pair_folders(one, other, arguments.recursive)
     if alone and arguments.on_error == "raise":
-        names = ", ".join(alone[:3]) + (f" and {len(alone) - 3} more" if len(alone) > 3 else "")
-        raise ValueError(f"pictures in one folder only ({len(alone)}): {names}; leave them out with --on-error skip")
+        raise ValueError(
+            f"pictures in one folder only ({len(alone)}): {list_briefly(alone)}; leave them out with --on-error skip"
+        )
     _list("left out, in one folder only", alone)
     return rows
 
@@ -180,8 +182,7 @@ def embed(arguments: Namespace) -> Output:
 def rank(arguments: Namespace) -> Output:
     """List the pictures that are nearest to a picture, or to each of several."""
     _check_table(arguments.out)
-    if arguments.top < 1:
-        raise ValueError(f"got --top {arguments.top}; expected 1 or more")
+    check_least("--top", arguments.top)
     check_model(arguments.model, arguments.weights)
     check_pictures([arguments.query])
     queries = find_pictures([arguments.query], arguments.recursive)
@@ -312,11 +313,7 @@ def _written(out: Path, rows: list[Row], summary: Row, columns: tuple[str, ...] 
         pq.write_table(pa.table({name: [row[name] for row in rows] for name in names}), buffer)
         write_file(out, buffer.getvalue().to_pybytes())
     else:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, fieldnames=names, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_file(out, text.getvalue().encode())
+        write_csv(out, rows, names)
     return Output([{**summary, "written": str(out)}])
 
 

@@ -1,19 +1,20 @@
 """`dreamsim-metric train`, `evaluate` and `calibrate`: models and what people said."""
 
 import argparse
-import json
 import os
 from argparse import Namespace
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dreamsim_metric.bounds import check_least
 from dreamsim_metric.commands.fields import add_fields, show_defaults
 from dreamsim_metric.commands.names import check_data, check_model
 from dreamsim_metric.commands.options import add_option, add_options, device
 from dreamsim_metric.commands.output import Output, record_lines
 from dreamsim_metric.commands.parser import Parser
 from dreamsim_metric.commands.program import Command
+from dreamsim_metric.files.json_file import read_json
 from dreamsim_metric.files.write import write_file
 from dreamsim_metric.judgements.formats import FORMATS
 from dreamsim_metric.models import default_model
@@ -61,7 +62,7 @@ def train(arguments: Namespace) -> Output | None:
     folder = train(config)
     if os.environ.get("RANK", "0") != "0":  # one of several processes, of which one speaks
         return None
-    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    metrics = read_json(folder / "metrics.json", "train again into another folder")
     return Output([{"model": str(folder), **metrics}], record_lines)
 
 
@@ -91,8 +92,7 @@ def _add_evaluate(to: Parser) -> None:
 
 def evaluate(arguments: Namespace) -> Output:
     """Measure agreement with people, with intervals."""
-    if arguments.hardest < 1:
-        raise ValueError(f"got --hardest {arguments.hardest}; expected 1 or more")
+    check_least("--hardest", arguments.hardest)
     model = arguments.model or default_model()
     if arguments.record and not (Path(model) / CARD).is_file():
         raise ValueError(

@@ -1,8 +1,5 @@
 """How well a metric agrees with people, on triplets (2AFC) and pairs (JND), with what it needs to be believed."""
 
-import csv
-import io
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,11 +9,10 @@ import numpy as np
 
 from dreamsim_metric.card import Curve, ModelCard
 from dreamsim_metric.distances import pair_distances, triplet_distances
-from dreamsim_metric.files.write import write_file
+from dreamsim_metric.files.json_file import write_json
+from dreamsim_metric.files.table import write_csv
 from dreamsim_metric.judgements.agreement import (
     average_precision,
-    bootstrap_interval,
-    bootstrap_statistic,
     by_margin,
     hardest,
     majority_agreement,
@@ -24,6 +20,7 @@ from dreamsim_metric.judgements.agreement import (
     vote_ceiling,
 )
 from dreamsim_metric.judgements.calibration import calibration_error, fit_left, fit_same, mirrored, reliability
+from dreamsim_metric.judgements.resampling import Resamples, interval
 from dreamsim_metric.judgements.tables import Pairs, Triplets, check, on_common_pictures
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.training.inputs import embed_files
@@ -107,9 +104,14 @@ def scores(judged: Judged, card: ModelCard) -> list[Row]:
         ):
             if np.isnan(values).all():
                 continue
-            intervals = [*bootstrap_interval(values), *bootstrap_interval(values, references)]
-            n = int(np.count_nonzero(~np.isnan(values)))
-            rows.append(_row(name, 100 * np.nanmean(values), [100 * bound for bound in intervals], n))
+            kept = ~np.isnan(values)
+            n = int(np.count_nonzero(kept))
+            intervals = [
+                100 * bound
+                for groups in (np.arange(n), references[kept])
+                for bound in interval(Resamples(groups, draws=2000).means(values[kept]))
+            ]
+            rows.append(_row(name, 100 * np.nanmean(values), intervals, n))
         for part in by_margin(*sides, share):
             rows.append(_row(f"2AFC majority, margin {part['margin']}, %", part["agreement"], n=part["triplets"]))
         if card.left is not None:
@@ -118,8 +120,8 @@ def scores(judged: Judged, card: ModelCard) -> list[Row]:
     if judged.pairs is not None:
         same = judged.pairs.same
         d = judged.distances
-        interval = bootstrap_statistic(lambda some: average_precision(d[some], same[some]), len(d))
-        bounds = [100 * bound for bound in interval]
+        draws = Resamples(np.arange(len(d)), draws=500).statistics(lambda some: average_precision(d[some], same[some]))
+        bounds = [100 * bound for bound in interval(draws)]
         rows.append(_row("JND average precision, %", 100 * average_precision(d, same), bounds, len(d)))
         if card.same is not None:
             error = calibration_error(_predict(card.same, d), same, judged.pairs.votes)
@@ -178,7 +180,7 @@ def write_report(folder: Path, judged: Judged, card: ModelCard, rows: list[Row],
     from dreamsim_metric.evaluation.sheet import SheetRow, triplet_sheet
 
     folder.mkdir(parents=True, exist_ok=True)
-    write_file(folder / "evaluation.json", (json.dumps({**about, "scores": rows}, indent=2) + "\n").encode())
+    write_json(folder / "evaluation.json", {**about, "scores": rows})
     if (triplets := judged.triplets) is not None:
         table = [
             {"id": name, "left_distance": left, "right_distance": right, "right_share": share, "votes": votes}
@@ -191,7 +193,7 @@ def write_report(folder: Path, judged: Judged, card: ModelCard, rows: list[Row],
                 strict=True,
             )
         ]
-        write_file(folder / "triplets.csv", _csv(table))
+        write_csv(folder / "triplets.csv", table)
         worst = hardest(judged.left, judged.right, triplets.right, triplets.votes, hardest_n)
         if len(worst):
             sheet = [
@@ -215,16 +217,8 @@ def write_report(folder: Path, judged: Judged, card: ModelCard, rows: list[Row],
     if (pairs := judged.pairs) is not None:
         columns = zip(pairs.ids, judged.distances.tolist(), pairs.same.tolist(), pairs.votes.tolist(), strict=True)
         table = [{"id": name, "distance": d, "same": same, "votes": votes} for name, d, same, votes in columns]
-        write_file(folder / "pairs.csv", _csv(table))
+        write_csv(folder / "pairs.csv", table)
         if card.same is not None:
             judgements = _predict(card.same, judged.distances), pairs.same, pairs.votes
             bins, error = reliability(*judgements), calibration_error(*judgements)
             draw_reliability(bins, error, folder / "reliability_same.png", "judged the same")
-
-
-def _csv(rows: list[Row]) -> bytes:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()

@@ -1,6 +1,5 @@
 """A sheet of judged triplets as one picture, to look at where a metric and people part."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import PIL.ImageDraw
 import PIL.ImageFont
 
 from dreamsim_metric.files.write import write_file
+from dreamsim_metric.images.encoding import encode
 from dreamsim_metric.training.inputs import decode
 
 _SIDE, _GAP, _FRAME, _TEXT = 168, 14, 5, 15
@@ -88,9 +88,7 @@ def triplet_sheet(rows: Sequence[SheetRow], path: Path, columns: int = 2) -> Non
                 said = [f"{share * row.votes:g} of {row.votes:g} votes", f"distance {distance:.3f}"]
             for k, text in enumerate(said):
                 draw.text((at[0], at[1] + _SIDE + 4 + k * (_TEXT + 4)), text, fill=_INK, font=font)
-    data = io.BytesIO()
-    sheet.save(data, "PNG")
-    write_file(path, data.getvalue())
+    write_file(path, encode(sheet))
 
 
 def _clipped(

@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 from typing import Any, cast
 
 from dreamsim_metric.files.write import write_file
+from dreamsim_metric.messages import say_error
 
 # A put is whole or not there, and a rename would be a copy.
 _OBJECT_STORES = ("abfs", "abfss", "adl", "az", "gcs", "gs", "oci", "oss", "r2", "s3", "s3a")
@@ -56,7 +57,7 @@ def read(name: str) -> bytes:
     except ImportError:
         raise
     except Exception as error:  # a store's own
-        raise OSError(f"{name} cannot be read ({' '.join(str(error).split()) or type(error).__name__})") from error
+        raise OSError(f"{name} cannot be read ({say_error(error)})") from error
 
 
 def write(path: Path, data: bytes) -> None:
@@ -77,7 +78,7 @@ def write(path: Path, data: bytes) -> None:
             beside.write_bytes(data)
             remote.fs.mv(beside.path, remote.path)
     except Exception as error:
-        raise OSError(f"cannot write {path} ({' '.join(str(error).split()) or type(error).__name__})") from error
+        raise OSError(f"cannot write {path} ({say_error(error)})") from error
 
 
 def is_file(path: Path) -> bool:

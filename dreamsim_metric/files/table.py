@@ -1,14 +1,16 @@
-"""CSV files, read row by row: a bad row is named, and the others are read."""
+"""CSV files, written whole, and read row by row: a bad row is named, and the others are read."""
 
 import csv
+import io
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from dreamsim_metric.files.store import is_url
+from dreamsim_metric.files.write import write_file
 
 _TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 
@@ -138,6 +140,39 @@ class Record:
         if text not in _TRUTHS:
             raise RowError(f"{column} is {self.cells[column]!r}; expected True or False")
         return _TRUTHS[text]
+
+
+def format_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> str:
+    r"""Write rows as CSV: a header, then a line a row, each ended by a line feed.
+
+    Args:
+        rows: Cells by column; those that are None or missing stay empty.
+        columns: Their order; by default that of the first row. Without rows and columns the text is empty.
+
+    Raises:
+        ValueError: a row has other columns.
+
+    Example:
+        >>> format_csv([{"id": "cat, grey", "votes": 5}])
+        'id,votes\n"cat, grey",5\n'
+    """
+    columns = list(columns or (rows[0] if rows else ()))
+    text = io.StringIO()
+    if columns:
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return text.getvalue()
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> None:
+    """Write or replace a CSV file in UTF-8; see `format_csv`.
+
+    Raises:
+        ValueError: a row has other columns.
+        OSError: the disk is full or not writable; what was there before is intact.
+    """
+    write_file(path, format_csv(rows, columns).encode())
 
 
 def as_number(text: str) -> float:

@@ -1,14 +1,19 @@
-"""Files written whole or not at all: beside, then renamed."""
+"""Files and folders written whole or not at all: beside, then renamed."""
 
 import errno
 import os
 import shutil
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
+
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # errors after which nothing else can be written either
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """`write_files` of one."""
+    """Write or replace a file; see `write_files`."""
     write_files({path: data})
 
 
@@ -18,22 +23,76 @@ def write_files(files: Mapping[Path, bytes]) -> None:
     Raises:
         OSError: the disk is full or not writable.
     """
-    beside = {path: path.with_name(f".{path.name}.part") for path in files}
+    beside = {path: _beside(path) for path in files}
     path = next(iter(files))
     try:
         for path, data in files.items():
             with open(beside[path], "wb") as file:
                 file.write(data)
-                file.flush()
-                os.fsync(file.fileno())  # else a power cut could leave an empty file under the final name
+                _sync(file)
         for path in files:
             beside[path].replace(path)
     except OSError as error:
         for part in beside.values():
             part.unlink(missing_ok=True)
-        raise OSError(
-            error.errno, f"cannot write {path} ({error.strerror}); what was there before is intact: make room"
-        ) from error
+        raise _cannot_write(path, error) from error
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for what does not fit into memory: it gets its name, and replaces what had it, when it is whole.
+
+    After an error nothing of it is left, and what was there before is intact.
+
+    Raises:
+        OSError: the disk is full or not writable.
+
+    Example:
+        >>> with new_file(Path("numbers.txt")) as file:  # doctest: +SKIP
+        ...     file.writelines(b"%d\\n" % number for number in range(10**9))
+    """
+    beside = _beside(path)
+    try:
+        with open(beside, "wb") as file:
+            yield file
+            _sync(file)
+        beside.replace(path)
+    except OSError as error:
+        if not _is_full_disk(error):
+            raise
+        raise _cannot_write(path, error) from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Make a folder to fill, which gets its name when it is whole; after an error nothing of it is left.
+
+    Until then it lies, hidden, where `folder` is to be. All users may read it.
+
+    Args:
+        folder: Not there yet, or empty; folders above it are made.
+
+    Raises:
+        OSError: the disk is full or not writable, or `folder` holds something.
+
+    Example:
+        >>> with new_folder(Path("model")) as beside:  # doctest: +SKIP
+        ...     (beside / "card.json").write_text("{}")
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        beside.chmod(0o755)  # mkdtemp's 0700 would shut other users out of a shared cache
+        yield beside
+        beside.replace(folder)
+    except OSError as error:
+        if not _is_full_disk(error):
+            raise
+        raise _cannot_write(folder, error) from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 def check_space(file: Path, needed: int) -> None:
@@ -45,3 +104,21 @@ def check_space(file: Path, needed: int) -> None:
             f"{file.parent} has {free / 1e9:.2f} GB free and {needed / 1e9:.2f} GB are needed; "
             "make room, or choose a larger disk (DREAMSIM_METRIC_CACHE for the cache)",
         )
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part")
+
+
+def _sync(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())  # else a power cut could leave an empty file under the final name
+
+
+def _cannot_write(path: Path, error: OSError) -> OSError:
+    return OSError(error.errno, f"cannot write {path} ({error.strerror}); what was there before is intact: make room")
+
+
+def _is_full_disk(error: OSError) -> bool:
+    """Whether the system says so, in words that name no file; ours name one."""
+    return error.errno in FULL_DISK and error.strerror == os.strerror(error.errno)

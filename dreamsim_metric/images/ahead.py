@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor
 
+from dreamsim_metric.bounds import check_least
 from dreamsim_metric.images.convert import Pictures, batches, from_file
 from dreamsim_metric.images.resizing import resize_levels
 
@@ -36,10 +37,14 @@ def worker_count(workers: int | None) -> int:
         ValueError: fewer than one.
     """
     if workers is None:
-        return min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    if workers < 1:
-        raise ValueError(f"got workers={workers}; expected 1 or more")
+        return min(16, core_count())
+    check_least("workers", workers)
     return workers
+
+
+def core_count() -> int:
+    """The processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def read_ahead(pictures: Pictures, batch_size: int, size: int, device: torch.device) -> Iterator[Pictures]:

@@ -12,7 +12,9 @@ import PIL.ImageOps
 import torch
 from torch import Tensor
 
+from dreamsim_metric.bounds import check_least
 from dreamsim_metric.images.resizing import resize, resize_image
+from dreamsim_metric.messages import say_error_with_kind
 
 Picture = str | os.PathLike[str] | PIL.Image.Image | np.ndarray | Tensor
 Pictures = Picture | Sequence[Picture]
@@ -47,8 +49,7 @@ def count(pictures: Pictures) -> int:
 
 def batches(pictures: Pictures, batch_size: int) -> Iterator[Pictures]:
     """The same pictures, at most `batch_size` at a time."""
-    if batch_size < 1:
-        raise ValueError(f"got batch_size={batch_size}; expected 1 or more")
+    check_least("batch_size", batch_size)
     n = count(pictures)
     if is_single(pictures):
         yield pictures
@@ -163,7 +164,7 @@ def from_encoded(source: Path | BinaryIO, name: str, size: tuple[int, int] | Non
             f"{name} is larger than Pillow allows ({error}); if you trust it, raise PIL.Image.MAX_IMAGE_PIXELS"
         ) from error
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error and more on damaged files
-        raise ValueError(f"{name} will not decode ({type(error).__name__}: {error}); is it whole?") from error
+        raise ValueError(f"{name} will not decode ({say_error_with_kind(error)}); is it whole?") from error
 
 
 class _UnreadableError(ValueError):
@@ -196,7 +197,7 @@ def _from_pil(image: PIL.Image.Image, name: str, size: tuple[int, int] | None) -
     except _UnreadableError:
         raise
     except Exception as error:
-        raise ValueError(f"{name} (mode {mode}) will not convert to RGB ({type(error).__name__}: {error})") from error
+        raise ValueError(f"{name} (mode {mode}) will not convert to RGB ({say_error_with_kind(error)})") from error
     return _over_white(torch.from_numpy(np.array(image)).permute(2, 0, 1)[None])
 
 

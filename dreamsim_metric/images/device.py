@@ -1,4 +1,4 @@
-"""Decoded pictures brought to the device that a model is on, while it computes."""
+"""Which device to compute on, and decoded pictures brought to it while the model computes."""
 
 from collections.abc import Sequence
 
@@ -7,6 +7,11 @@ from torch import Tensor
 
 from dreamsim_metric.images.decoding import decode_by_torchvision
 from dreamsim_metric.images.resizing import resize, unit_range
+
+
+def default_device() -> str:
+    """Name the device to compute on where none is asked for: "cuda" where there is one, else "cpu"."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 class NotOnDeviceError(RuntimeError):

@@ -1,11 +1,9 @@
-"""Agreement with people, from distances and judgements: 2AFC, JND, and how sure a figure is."""
+"""Agreement with people, from distances and judgements: 2AFC and JND."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-_CHUNK = 1 << 22  # numbers drawn at once in a bootstrap: bounds its memory
 _ROUNDING = 1e-9
 
 
@@ -121,63 +119,6 @@ def average_precision(distances: np.ndarray, same: np.ndarray) -> float:
     precision, recall = hits / (ends + 1), hits / same.sum()
     best = np.maximum.accumulate(precision[::-1])[::-1]
     return float(np.sum(np.diff(recall, prepend=0) * best))
-
-
-def bootstrap_interval(
-    values: np.ndarray, groups: np.ndarray | None = None, *, level: float = 0.95, draws: int = 2000, seed: int = 0
-) -> tuple[float, float]:
-    """Percentile bootstrap interval of a mean.
-
-    Args:
-        values: `(N,)`; NaNs are left out.
-        groups: `(N,)` labels. With them, whole groups are drawn (Davison & Hinkley 1997, section 3.8), as values of one
-            group are not independent: triplets of one reference picture, say.
-        level: of confidence.
-        draws: resampled data sets.
-        seed: of the draws.
-
-    Raises:
-        ValueError: no values.
-    """
-    kept = ~np.isnan(values)
-    values = values[kept]
-    if not len(values):
-        raise ValueError("got no values; expected at least one that is not NaN")
-    _, labels = (None, np.arange(len(values))) if groups is None else np.unique(groups[kept], return_inverse=True)
-    sums, sizes = np.bincount(labels, values), np.bincount(labels)
-    random = np.random.default_rng(seed)
-    means: list[np.ndarray] = []
-    for some in np.array_split(np.empty(draws), max(1, draws * len(sums) // _CHUNK)):
-        drawn = random.integers(0, len(sums), (len(some), len(sums)))
-        means.append(sums[drawn].sum(1) / sizes[drawn].sum(1))
-    low, high = np.quantile(np.concatenate(means), [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
-def bootstrap_statistic(
-    statistic: Callable[[np.ndarray], float], n: int, *, level: float = 0.95, draws: int = 500, seed: int = 0
-) -> tuple[float, float]:
-    """Percentile bootstrap interval of anything else.
-
-    Args:
-        statistic: takes the positions of the rows drawn; draws that it refuses by `ValueError` are left out.
-        n: rows.
-        level, draws, seed: as for `bootstrap_interval`.
-
-    Raises:
-        ValueError: it refused all draws.
-    """
-    random = np.random.default_rng(seed)
-    found = []
-    for _ in range(draws):
-        try:
-            found.append(statistic(random.integers(0, n, n)))
-        except ValueError:  # a draw without a single pair that is the same, say
-            continue
-    if not found:
-        raise ValueError("the statistic is undefined for every draw; expected more rows")
-    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
 
 
 def _checked(share: np.ndarray, *others: np.ndarray) -> np.ndarray:

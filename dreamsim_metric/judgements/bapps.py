@@ -8,6 +8,7 @@ import numpy as np
 
 from dreamsim_metric.files.table import RowError
 from dreamsim_metric.judgements.rows import Row
+from dreamsim_metric.messages import say_error_with_kind
 
 PICTURES = (".png", ".jpg", ".jpeg")
 _VOTES = {("2afc", "train"): 2, ("2afc", "val"): 5, ("jnd", "train"): 3, ("jnd", "val"): 3}  # section 3
@@ -55,7 +56,7 @@ def _share(file: str) -> float:
     try:
         answer = np.load(file, allow_pickle=False)
     except Exception as error:  # damaged files raise ValueError, EOFError, BadZipFile and more
-        raise RowError(f"{file} is not a NumPy file ({type(error).__name__}: {error})") from error
+        raise RowError(f"{file} is not a NumPy file ({say_error_with_kind(error)})") from error
     if not isinstance(answer, np.ndarray) or answer.size != 1 or answer.dtype.kind not in "fiu":
         raise RowError(f"{file} holds {getattr(answer, 'shape', 'several arrays')}; expected one number")
     return float(answer.item())

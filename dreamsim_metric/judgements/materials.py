@@ -7,6 +7,7 @@ from typing import Any
 
 from dreamsim_metric.judgements.bapps import PICTURES, stems
 from dreamsim_metric.judgements.rows import Row
+from dreamsim_metric.messages import say_error_with_kind
 
 ANSWERS = {"train": "answers_processed_train.json", "test": "answers_processed_test.json"}
 _FOLDER = "havran1_ennis_298x298_LDR"
@@ -58,7 +59,7 @@ def _answers(file: Path) -> tuple[list[Any], list[Any]]:
             raise TypeError("they are not lists")
     except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{file} is not as published ({type(error).__name__}: {error}); expected JSON with answers and agreement"
+            f"{file} is not as published ({say_error_with_kind(error)}); expected JSON with answers and agreement"
         ) from error
     return triplets, votes
 

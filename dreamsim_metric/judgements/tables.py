@@ -10,8 +10,9 @@ from typing import Any, ClassVar, Self, TypeVar
 import numpy as np
 from torch.utils.data import Dataset
 
+from dreamsim_metric.messages import list_briefly
+
 _SHOWN_PROBLEMS = 20
-_SHOWN_ROWS = 3
 
 Item = TypeVar("Item", covariant=True)
 _Places = dict[str, list[str]]  # the rows that something is in, by split
@@ -30,10 +31,8 @@ class DataError(ValueError):
 
     def __str__(self) -> str:
         count = len(self.problems)
-        lines = [f"{count} problem{'' if count == 1 else 's'} in the data:", *self.problems[:_SHOWN_PROBLEMS]]
-        if count > _SHOWN_PROBLEMS:
-            lines.append(f"and {count - _SHOWN_PROBLEMS} more")
-        return "\n".join(lines)
+        problems = list_briefly(self.problems, _SHOWN_PROBLEMS, "\n")
+        return f"{count} problem{'' if count == 1 else 's'} in the data:\n{problems}"
 
 
 class Table(Dataset[Item]):
@@ -260,7 +259,9 @@ def check(
     for path, places in uses.items():
         reason = f"unreadable ({reasons[path]})" if path in reasons else "missing"
         if path in reasons or not os.path.isfile(path):
-            problems.append(f"{path} is {reason}; used by {_some([row for rows in places.values() for row in rows])}")
+            problems.append(
+                f"{path} is {reason}; used by {list_briefly([row for rows in places.values() for row in rows])}"
+            )
     for pictures, places in repeats.items():
         if len(places) > 1:
             kind = "triplet" if len(pictures) == 3 else "pair"
@@ -294,7 +295,7 @@ def _bad_rows(table: Table[Any]) -> Iterator[str]:
         owners[name].append(row)
     for name, theirs in owners.items():
         if len(theirs) > 1:
-            yield f"id {name} is given to {_some(theirs)}; expected each id once"
+            yield f"id {name} is given to {list_briefly(theirs)}; expected each id once"
     share = getattr(table, table._TARGET)
     for i in np.flatnonzero(~((share >= 0) & (share <= 1))) if table._TARGET_IS_SHARE else ():
         yield f"{table.rows[i]}: {table._TARGET} is {share[i]:g}; expected a share of votes, in [0, 1]"
@@ -306,9 +307,4 @@ def _bad_rows(table: Table[Any]) -> Iterator[str]:
 
 
 def _by_split(places: _Places) -> str:
-    return " and in ".join(f"{split} ({_some(rows)})" for split, rows in places.items())
-
-
-def _some(rows: Sequence[str]) -> str:
-    more = len(rows) - _SHOWN_ROWS
-    return ", ".join(rows[:_SHOWN_ROWS]) + (f" and {more} more" if more > 0 else "")
+    return " and in ".join(f"{split} ({list_briefly(rows)})" for split, rows in places.items())

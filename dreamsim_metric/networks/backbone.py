@@ -1,6 +1,5 @@
 """One vision network and the rule that reads its feature. Only the work that the feature needs is done."""
 
-import difflib
 import math
 from typing import Any
 
@@ -9,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dreamsim_metric.card import Branch
+from dreamsim_metric.messages import suggest
 from dreamsim_metric.networks.inference import CPU_BATCH, for_inference
 from dreamsim_metric.networks.mobilenet import MobileNetV2
 
@@ -191,10 +191,8 @@ def create_network(branch: Branch, image_size: int) -> nn.Module:
         import timm
 
         if not timm.is_model(name.partition(".")[0]):
-            near = difflib.get_close_matches(name.partition(".")[0], timm.list_models(), n=3)
-            raise ValueError(
-                f"timm {timm.__version__} has no model {name!r}" + (f"; near: {', '.join(near)}" if near else "")
-            )
+            hint = suggest(name.partition(".")[0], timm.list_models())
+            raise ValueError(f"timm {timm.__version__} has no model {name!r}; {hint or 'see timm.list_models()'}")
         options = dict(branch.options)
         config = timm.get_pretrained_cfg(name)
         if config and config.fixed_input_size:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dreamsim_metric.files.digest import digest_file
 from dreamsim_metric.version import __version__
 from dreamsim_metric.weights.download import cache_dir
 from dreamsim_metric.weights.folder import digest
@@ -72,11 +73,7 @@ def digests(files: Sequence[Path]) -> dict[Path, str]:
     Raises:
         OSError: one cannot be read.
     """
-    found = {}
-    for file in dict.fromkeys(files):
-        with open(file, "rb") as opened:
-            found[file] = hashlib.file_digest(opened, "sha256").hexdigest()
-    return found
+    return {file: digest_file(file) for file in dict.fromkeys(files)}
 
 
 def cache_file() -> Path:

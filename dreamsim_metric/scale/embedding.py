@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from dreamsim_metric.bounds import check_least
 from dreamsim_metric.files.store import Content, read, read_content
 from dreamsim_metric.images.ahead import in_order, worker_count
 from dreamsim_metric.images.decoding import check_decoder, decode, decoder_version, on_host
 from dreamsim_metric.images.device import NotOnDeviceError, ToDevice
+from dreamsim_metric.messages import say_error
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.scale.cache import Cache, key
 
@@ -45,8 +47,7 @@ class Options:
     def __post_init__(self) -> None:
         check_decoder(self.decoder)
         worker_count(self.workers)
-        if self.batch_size < 1:
-            raise ValueError(f"got batch_size={self.batch_size}; expected 1 or more")
+        check_least("batch_size", self.batch_size)
         if self.resize_on not in ("host", "device"):
             raise ValueError(f"got resize_on={self.resize_on!r}; expected 'host' or 'device'")
         if self.on_error not in ("skip", "raise"):
@@ -174,7 +175,7 @@ class _Run:
     def _fail(self, content: Content, error: Exception) -> None:
         if self._options.on_error == "raise":
             raise error
-        self._unreadable[content.file] = " ".join(str(error).split()) or type(error).__name__
+        self._unreadable[content.file] = say_error(error)
         self._broken.setdefault(content.sha256, content.file)
         self._bar.update()
 

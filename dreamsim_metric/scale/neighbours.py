@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dreamsim_metric.bounds import check_least
 from dreamsim_metric.distances import NEAR, cosines, pair_distances
 
 _ROWS = 2048  # queries at once
@@ -38,8 +39,7 @@ def nearest(queries: Tensor, base: Tensor, k: int, *, approximate: bool = False)
         ValueError: `k` below 1, or no vectors.
         ModuleNotFoundError: approximate, and faiss is not installed.
     """
-    if k < 1:
-        raise ValueError(f"got k={k}; expected 1 or more")
+    check_least("k", k)
     if not len(base):
         raise ValueError("got nothing to search in; expected at least one embedding")
     k = min(k, len(base))

@@ -8,6 +8,7 @@ from typing import Any
 from dreamsim_metric.files.pictures import find_pictures
 from dreamsim_metric.files.store import relative
 from dreamsim_metric.files.table import Record, Sheet
+from dreamsim_metric.messages import list_briefly
 
 COLUMNS = (("a", "b"), ("reference", "picture"))
 _ADDED = "distance"
@@ -41,8 +42,7 @@ def read_pairs(table: Path) -> list[Row]:
     rows = list(sheet.rows(row))
     problems = [found for found in rows if isinstance(found, str)]
     if problems:
-        more = f" and {len(problems) - 3} more rows" if len(problems) > 3 else ""
-        raise ValueError(f"{table}: {'; '.join(problems[:3])}{more}")
+        raise ValueError(f"{table}: {list_briefly(problems, between='; ')}")
     if not rows:
         raise ValueError(f"{table} has no rows; expected pairs of pictures")
     return [found for found in rows if not isinstance(found, str)]

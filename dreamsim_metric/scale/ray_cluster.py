@@ -16,9 +16,10 @@ from tqdm import tqdm
 
 from dreamsim_metric.card import ModelCard
 from dreamsim_metric.files.store import is_file, is_url, location
+from dreamsim_metric.messages import say_error
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.scale.embedding import Embedder, Embeddings, Options
-from dreamsim_metric.scale.ray_connection import Attempts, Pool, connected, fitting_pool, machines, said
+from dreamsim_metric.scale.ray_connection import Attempts, Pool, connected, fitting_pool, machines
 from dreamsim_metric.scale.scoring import Embedded, to_table
 from dreamsim_metric.scale.shards import (
     SETTINGS,
@@ -190,7 +191,7 @@ def make_shards(
                         raise RuntimeError(f"{failure}; finished shards are kept in {folder}")
                     yield row
         except ray.exceptions.RayError as error:
-            raise RuntimeError(f"Ray gave up ({said(error)}); finished shards are kept in {folder}") from error
+            raise RuntimeError(f"Ray gave up ({say_error(error)}); finished shards are kept in {folder}") from error
 
 
 class _Actor:
@@ -254,7 +255,7 @@ class _Actor:
         write_shard(shard_file(self._folder, number), to_table(files, self._embed(files)))
 
     def _told(self, error: Exception) -> str:
-        return f"{said(error)} (on {self._node})"
+        return f"{say_error(error)} (on {self._node})"
 
 
 def _folders(shards: dict[int, list[str]]) -> set[str]:

@@ -11,6 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dreamsim_metric.bounds import check_least
+from dreamsim_metric.messages import say_error
+
 _CPUS, _CPUS_BY_GPU = 4, 16  # at most, of an actor: more threads hardly help one model
 _REACHED = 5.0  # seconds
 _GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"  # answered by a frame of the same kind, 4
@@ -65,7 +68,7 @@ def connected(address: str) -> Iterator[None]:
                 ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, **own)
         except Exception as error:
             ray.shutdown()
-            raise ConnectionError(f"no Ray cluster for --ray {address}: {said(error)}") from error
+            raise ConnectionError(f"no Ray cluster for --ray {address}: {say_error(error)}") from error
         try:
             yield
         finally:
@@ -103,7 +106,9 @@ def reach(address: str) -> None:
                 if probe.recv(9)[3:4] != _GREETING[-6:-5]:
                     raise ConnectionError("something else answers there")
     except (OSError, OverflowError) as error:
-        raise ConnectionError(f"no Ray cluster at {address} ({said(error)}); is `ray start --head` running?") from error
+        raise ConnectionError(
+            f"no Ray cluster at {address} ({say_error(error)}); is `ray start --head` running?"
+        ) from error
 
 
 class Attempts:
@@ -137,8 +142,8 @@ def fitting_pool(nodes: Sequence[Mapping[str, float]], device: str | None, cpus:
     """
     gpus = [int(node.get("GPU", 0)) for node in nodes]
     cores = [int(node.get("CPU", 0)) for node in nodes]
-    if cpus is not None and cpus < 1:
-        raise ValueError(f"got {cpus} CPUs an actor; expected 1 or more")
+    if cpus is not None:
+        check_least("CPUs of an actor", cpus)
     if device != "cpu" and any(gpus):
         share = min(c // g for c, g in zip(cores, gpus, strict=True) if g)
         cpus = cpus or max(1, min(_CPUS_BY_GPU, share))
@@ -153,9 +158,3 @@ def fitting_pool(nodes: Sequence[Mapping[str, float]], device: str | None, cpus:
             f"the Ray cluster has no place for an actor of {cpus} CPUs: its nodes have {', '.join(map(str, cores))}"
         )
     return Pool(size, cpus, int(device != "cpu" and any(gpus)))
-
-
-def said(error: BaseException) -> str:
-    """What an error says, in one line."""
-    text = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-    return " ".join(str(text).split()) or type(error).__name__

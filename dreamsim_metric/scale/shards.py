@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from dreamsim_metric.bounds import check_least
+from dreamsim_metric.files.json_file import format_json, read_json
 from dreamsim_metric.files.store import is_file, location, write
 from dreamsim_metric.images.decoding import decoder_version
 from dreamsim_metric.metric import PerceptualMetric
@@ -64,15 +66,14 @@ def begin(folder: Path, files: Sequence[str], metric: PerceptualMetric, decoder:
         ValueError: it holds embeddings of other files, or with other settings; the message names what differs.
         OSError: it cannot be written.
     """
-    if shard_size < 1:
-        raise ValueError(f"got shard_size={shard_size}; expected 1 or more")
+    check_least("shard_size", shard_size)
     names = hashlib.sha256("\0".join(files).encode(errors="surrogateescape")).hexdigest()
     settings = settings_of(metric, decoder) | {"shard_size": shard_size, "pictures": len(files), "files": names}
     if not is_file(folder / SETTINGS):
         if next(folder.glob(_PATTERN), None) is not None:
             raise ValueError(f"{folder} holds shards without {SETTINGS}; choose another folder, or remove them")
         folder.mkdir(parents=True, exist_ok=True)
-        write(folder / SETTINGS, (json.dumps(settings, indent=2) + "\n").encode())
+        write(folder / SETTINGS, format_json(settings))
         return
     _compare(folder, _read_settings(folder), settings)
 
@@ -157,10 +158,7 @@ def read_shards(folder: str | Path) -> Embeddings:
 
 
 def _read_settings(folder: Path) -> dict[str, Any]:
-    try:
-        return json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{folder / SETTINGS} is not JSON ({error}); remove the folder and embed again") from error
+    return read_json(folder / SETTINGS, "remove the folder and embed again")
 
 
 def _compare(folder: Path, there: dict[str, Any], now: dict[str, Any]) -> None:

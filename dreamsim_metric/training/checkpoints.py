@@ -17,6 +17,7 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
+from dreamsim_metric.files.json_file import read_json, write_json
 from dreamsim_metric.files.write import write_file
 from dreamsim_metric.training.config import Config
 from dreamsim_metric.weights.folder import read_tensors
@@ -45,11 +46,11 @@ class Run:
                 raise FileExistsError(f"{self.folder} exists and is no run; choose another --out")
             self.folder.mkdir(parents=True, exist_ok=True)
             saved = {"config": config.to_dict(), "facts": facts, "versions": versions}
-            write_file(self.folder / CONFIG, (json.dumps(saved, indent=2) + "\n").encode())
+            write_json(self.folder / CONFIG, saved)
             return
         if not config.resume:
             raise FileExistsError(f"{self.folder} holds a run; go on with it by --resume, or choose another --out")
-        saved = json.loads((self.folder / CONFIG).read_text(encoding="utf-8"))
+        saved = read_json(self.folder / CONFIG, "choose another --out")
         changed = config.difference(saved["config"])
         changed += [f"{name} has changed" for name, value in facts.items() if saved["facts"].get(name) != value]
         if changed:
@@ -101,7 +102,7 @@ class Run:
 
     def write_metrics(self, metrics: dict[str, Any]) -> None:
         """Replace `metrics.json`, the figures of the best model."""
-        write_file(self.folder / METRICS, (json.dumps(metrics, indent=2) + "\n").encode())
+        write_json(self.folder / METRICS, metrics)
 
 
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from dreamsim_metric.bounds import check_least
 from dreamsim_metric.card import Head
 from dreamsim_metric.judgements.formats import Format
 
@@ -100,9 +101,7 @@ class Config:
 
     def __post_init__(self) -> None:
         for name, least in _LEAST.items():
-            value = getattr(self, name)
-            if not value >= least:
-                raise ValueError(f"got {name} {value}; expected {least} or more")
+            check_least(name, getattr(self, name), least)
         for name in ("lr", "temperature", "alpha"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"got {name} {getattr(self, name)}; expected a number above 0")

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from dreamsim_metric.files.write import check_space
+from dreamsim_metric.files.write import check_space, new_file
 from dreamsim_metric.images.convert import to_pixels
 from dreamsim_metric.metric import PerceptualMetric
 
@@ -139,12 +139,7 @@ def _array(target: Path, dtype: np.dtype, shape: tuple[int, ...]) -> Iterator[Bi
     Written and not mapped: on a full disk a mapped file would end the process without a word.
     """
     check_space(target, dtype.itemsize * math.prod(shape))
-    beside = target.with_name(f".{target.name}.part")
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-    try:
-        with open(beside, "wb") as file:
-            np.lib.format.write_array_header_1_0(file, header)
-            yield file
-        beside.replace(target)
-    finally:
-        beside.unlink(missing_ok=True)
+    with new_file(target) as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        yield file

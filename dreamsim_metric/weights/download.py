@@ -1,6 +1,5 @@
 """Find, fetch, verify and keep files of weights. Nothing here knows what is inside them."""
 
-import hashlib
 import http.client
 import os
 import urllib.error
@@ -15,7 +14,9 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from dreamsim_metric.card import Download
+from dreamsim_metric.files.digest import digest_file
 from dreamsim_metric.files.write import check_space
+from dreamsim_metric.messages import say_error
 
 _CHUNK = 1 << 20
 _TIMEOUT = 60  # seconds without a byte
@@ -130,7 +131,8 @@ def _transfer(download: Download, part: Path) -> None:
         part.unlink()  # longer than the file on the server: not the beginning of it
         return _transfer(download, part)
     except (OSError, http.client.HTTPException) as error:
-        raise ConnectionError(str(getattr(error, "reason", error)) or type(error).__name__) from error
+        reason = getattr(error, "reason", error)  # urllib wraps it
+        raise ConnectionError(say_error(reason if isinstance(reason, Exception) else error)) from error
     with response:
         if have and response.status != 206:  # the server does not resume: from the start
             have = 0
@@ -158,15 +160,14 @@ def _chunks(response: Any) -> Iterator[bytes]:
         while chunk := response.read(_CHUNK):
             yield chunk
     except (OSError, http.client.HTTPException) as error:
-        raise ConnectionError(f"the transfer broke off: {error or type(error).__name__}") from error
+        raise ConnectionError(f"the transfer broke off: {say_error(error)}") from error
 
 
 def _verify(download: Download, part: Path) -> None:
     size = part.stat().st_size
     problem = f"{size:,} bytes, not {download.size:,}" if download.size not in (None, size) else ""
     if not problem and download.sha256:
-        with open(part, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = digest_file(part)
         if not digest.startswith(download.sha256):
             problem = f"sha256 {digest}, not {download.sha256}"
     if problem:

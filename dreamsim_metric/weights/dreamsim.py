@@ -6,7 +6,6 @@ through torch.hub); the archive's `dino_vitb16_pretrain.pth` only holds a head t
 """
 
 import io
-import json
 import pickle
 import zipfile
 from pathlib import Path, PurePosixPath
@@ -16,6 +15,8 @@ import torch
 from torch import Tensor
 
 from dreamsim_metric.card import ModelCard
+from dreamsim_metric.files.json_file import parse_json
+from dreamsim_metric.messages import list_briefly
 from dreamsim_metric.models import OFFICIAL_TYPES
 from dreamsim_metric.weights.download import downloads_dir, fetch
 from dreamsim_metric.weights.lora import merge_lora
@@ -77,7 +78,7 @@ def read_release(card: ModelCard, source: Path) -> dict[str, Tensor]:
     merged = merge_lora(state, adapter, _read_config(release / folder / "adapter_config.json"))
     untuned = [name for name in state if name.endswith(".attn.qkv.weight") and merged[name] is state[name]]
     if untuned:
-        raise ValueError(f"{source}: the adapter has nothing for {', '.join(untuned[:5])} ({len(untuned)} in all)")
+        raise ValueError(f"{source}: the adapter has nothing for {list_briefly(untuned, 5)}")
     return merged
 
 
@@ -114,7 +115,7 @@ def _open_release(card: ModelCard, source: Path) -> Path | zipfile.Path:
         raise ValueError(f"{archive} is not a whole zip archive ({error}); download it again") from error
     unsafe = [name for name in release.namelist() if _leaves_folder(name)]
     if unsafe:
-        raise ValueError(f"{archive} has members that would leave its folder: {', '.join(unsafe[:5])}; refused")
+        raise ValueError(f"{archive} has members that would leave its folder: {list_briefly(unsafe, 5)}; refused")
     return zipfile.Path(release)
 
 
@@ -174,10 +175,7 @@ def _to_timm(branch: str, base: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _read_config(file: Path | zipfile.Path) -> dict[str, Any]:
-    try:
-        return json.loads(_read(file))
-    except ValueError as error:  # of the syntax or of the encoding
-        raise ValueError(f"{file} is not JSON ({error}); download the release again") from error
+    return parse_json(_read(file), file, "download the release again")
 
 
 def _read_adapter(file: Path | zipfile.Path) -> dict[str, Tensor]:

@@ -8,15 +8,13 @@
 
 import errno
 import hashlib
-import json
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dreamsim_metric.card import ModelCard
-from dreamsim_metric.files.write import check_space, write_file
+from dreamsim_metric.files.json_file import read_json, write_json
+from dreamsim_metric.files.write import check_space, new_folder, write_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -83,12 +81,7 @@ def read_folder(folder: Path) -> tuple[ModelCard, dict[str, "Tensor"] | Tuned]:
             "the run was killed while it wrote them; resume it"
         )
     if adapter:
-        try:
-            adapter_config = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(
-                f"{folder / ADAPTER_CONFIG} is not JSON ({error}); expected peft's configuration"
-            ) from error
+        adapter_config = read_json(folder / ADAPTER_CONFIG, "expected peft's configuration")
     stripped = {name.removeprefix(_PEFT_PREFIX): tensor for name, tensor in tensors[ADAPTER].items()}
     return card, Tuned(stripped, adapter_config, tensors[HEAD], steps.pop())
 
@@ -120,11 +113,8 @@ def write_folder(folder: Path, card: ModelCard, state: dict[str, "Tensor"], read
 
     if folder.exists():
         raise FileExistsError(f"{folder} exists already; remove it or choose another name")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    check_space(folder, sum(tensor.nbytes for tensor in state.values()))
-    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        beside.chmod(0o755)  # mkdtemp's 0700 would shut other users out of a shared cache
+    with new_folder(folder) as beside:
+        check_space(folder, sum(tensor.nbytes for tensor in state.values()))
         (beside / CARD).write_text(card.to_json(), encoding="utf-8")
         if readme:
             (beside / README).write_text(readme, encoding="utf-8")
@@ -133,9 +123,6 @@ def write_folder(folder: Path, card: ModelCard, state: dict[str, "Tensor"], read
         except Exception as error:  # safetensors reports a full disk as its own error
             raise OSError(errno.EIO, f"cannot write {folder} ({error})") from error
         (beside / WEIGHTS).chmod(0o644)  # safetensors makes it 0600
-        beside.replace(folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def write_tuned(folder: Path, card: ModelCard, tuned: Tuned) -> None:
@@ -151,7 +138,7 @@ def write_tuned(folder: Path, card: ModelCard, tuned: Tuned) -> None:
 
     metadata = {"step": str(tuned.step)}  # one key: several would be written in any order, and no file be like another
     if tuned.adapter:
-        write_file(folder / ADAPTER_CONFIG, _json(tuned.adapter_config))
+        write_json(folder / ADAPTER_CONFIG, tuned.adapter_config, sort_keys=True)
         named = {_PEFT_PREFIX + name: tensor.contiguous() for name, tensor in tuned.adapter.items()}
         write_file(folder / ADAPTER, save(named, metadata))
     if tuned.head:
@@ -168,7 +155,3 @@ def digest(state: dict[str, "Tensor"]) -> str:
         values = tensor.float() if tensor.is_floating_point() else tensor
         found.update(values.contiguous().cpu().numpy().data)
     return found.hexdigest()
-
-
-def _json(values: dict[str, Any]) -> bytes:
-    return (json.dumps(values, indent=2, sort_keys=True) + "\n").encode()

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dreamsim_metric.card import Branch, Feature, ModelCard
+from dreamsim_metric.messages import say_error_with_kind
 from dreamsim_metric.models import IMAGENET, unknown_model
 from dreamsim_metric.networks.backbone import Backbone, create_network, read_only_for
 
@@ -126,8 +127,8 @@ def _state(branch: Branch, network: nn.Module) -> State:
 def _cannot_read(name: str, source: Path | None, error: Exception) -> Exception:
     """The libraries raise many kinds of errors here; what matters is where the weights were to come from."""
     if source is not None:
-        return ValueError(f"{source} does not hold the weights of {name} ({type(error).__name__}: {error})")
+        return ValueError(f"{source} does not hold the weights of {name} ({say_error_with_kind(error)})")
     return ConnectionError(
-        f"cannot get the weights of {name} ({type(error).__name__}: {error}); "
+        f"cannot get the weights of {name} ({say_error_with_kind(error)}); "
         "without network, give source= (command line: a folder made by save_pretrained)"
     )

@@ -4,6 +4,8 @@ from typing import Any
 
 from torch import Tensor
 
+from dreamsim_metric.messages import list_briefly
+
 _A, _B = ".lora_A.weight", ".lora_B.weight"
 
 
@@ -32,7 +34,8 @@ def merge_lora(state: dict[str, Tensor], adapter: dict[str, Tensor], config: dic
     )
     if surplus or missing:
         raise ValueError(
-            f"the adapter does not fit the network: unknown tensors {_few(surplus)}, missing {_few(missing)}; "
+            f"the adapter does not fit the network: unknown tensors {list_briefly(surplus, 5) or 'none'}, "
+            f"missing {list_briefly(missing, 5) or 'none'}; "
             "expected lora_A and lora_B for modules of the network (adapters of DreamSim v0.1 are not supported)"
         )
     merged = dict(state)
@@ -64,7 +67,3 @@ def _scale(config: dict[str, Any]) -> float:
     if unsupported:
         raise ValueError(f"adapter_config.json asks for {unsupported}; expected plain LoRA without biases")
     return alpha / rank
-
-
-def _few(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "") if names else "none"

@@ -6,14 +6,13 @@
 """
 
 import csv
-import io
 import os
 import sys
 from pathlib import Path
 
 import numpy as np
 
-from dreamsim_metric.files.write import write_file
+from dreamsim_metric.files.table import write_csv
 
 HELD = 20
 PATHS = ("ref_path", "left_path", "right_path")
@@ -25,15 +24,13 @@ def main(data: str, out: str, seed: str) -> None:
     materials = sorted({row[path] for row in rows for path in PATHS if "sources/materials" in row[path]})
     held = set(np.random.default_rng(int(seed)).choice(materials, HELD, replace=False))
     Path(out).mkdir(parents=True, exist_ok=True)
-    table = io.StringIO(newline="")
-    writer = csv.DictWriter(table, rows[0])
-    writer.writeheader()
+    kept = []
     for row in rows:
         count = sum(row[path] in held for path in PATHS)
         if count in (0, len(PATHS)):
             moved = {path: os.path.relpath(Path(data, row[path]), out) for path in PATHS}
-            writer.writerow(row | moved | ({"split": "held"} if count else {}))
-    write_file(Path(out) / "data.csv", table.getvalue().encode())
+            kept.append(row | moved | ({"split": "held"} if count else {}))
+    write_csv(Path(out) / "data.csv", kept)
 
 
 if __name__ == "__main__":

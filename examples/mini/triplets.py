@@ -15,7 +15,6 @@ The split `val`, which picks the best epoch, compares the objects of a tenth of 
 """
 
 import csv
-import io
 import os
 import sys
 from collections.abc import Iterator
@@ -29,7 +28,9 @@ import torchvision
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from benchmarks.metrics.trunks import read_trunk
+from dreamsim_metric.files.table import write_csv
 from dreamsim_metric.files.write import write_file
+from dreamsim_metric.images.encoding import encode
 from dreamsim_metric.judgements.readers import read_triplets
 from dreamsim_metric.models import IMAGENET
 from dreamsim_metric.training.inputs import decode
@@ -78,9 +79,7 @@ def write_views(pictures: list[Path], folder: Path) -> list[list[Path]]:
             picture.thumbnail((640, 640))
             random = np.random.default_rng((7, i))
             for path in views:
-                data = io.BytesIO()
-                view(picture, random).save(data, "JPEG", quality=92)
-                write_file(path, data.getvalue())
+                write_file(path, encode(view(picture, random), "JPEG", quality=92))
         found.append([file, *views])
     return found
 
@@ -165,17 +164,19 @@ def main(sources_folder: str, out_folder: str, checkpoint: str = "vgg16.ckpt") -
     ]
     out.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(0)
-    table = io.StringIO(newline="")
-    writer = csv.writer(table)
-    writer.writerow(("ref_path", "left_path", "right_path", "left_vote", "right_vote", "votes", "split"))
+    rows = []
     for *paths, share, votes, split in chain(
         materials(sources / "materials"),
         things(sources / "vice", photographs[0], random),
         instances(photographs, random),
         teacher(sources / checkpoint, photographs, random),
     ):
-        writer.writerow([*(os.path.relpath(path, out) for path in paths), 1 - share, share, votes, split])
-    write_file(out / "data.csv", table.getvalue().encode())
+        named = {
+            f"{side}_path": os.path.relpath(path, out)
+            for side, path in zip(("ref", "left", "right"), paths, strict=True)
+        }
+        rows.append({**named, "left_vote": 1 - share, "right_vote": share, "votes": votes, "split": split})
+    write_csv(out / "data.csv", rows)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from dreamsim_metric.files.write import new_folder
 from examples.mini_diffusion.loop import batch, options, read_images, run
 
 LENGTH = 32  # tokens of a prompt
@@ -141,7 +142,7 @@ def main(args: argparse.Namespace) -> None:
 
 
 def save(folder: Path, vae: AutoencoderKL, words: CLIPTokenizer, parts: dict[str, torch.nn.Module]) -> None:
-    """Write the pipeline beside, then rename it."""
+    """Write or replace the pipeline."""
     pipeline = StableDiffusionPipeline(
         vae=copy.deepcopy(vae),
         tokenizer=words,
@@ -151,14 +152,12 @@ def save(folder: Path, vae: AutoencoderKL, words: CLIPTokenizer, parts: dict[str
         feature_extractor=None,
         requires_safety_checker=False,
     ).to(dtype=torch.float16)
-    beside = folder.with_name(folder.name + ".part")
-    shutil.rmtree(beside, ignore_errors=True)
-    pipeline.save_pretrained(beside)
-    # transformers, unlike diffusers, loads the dtype that it saved, and a pipeline of two would not run.
-    config = beside / "text_encoder" / "config.json"
-    config.write_text(json.dumps({**json.loads(config.read_text()), "dtype": "float32"}, indent=2) + "\n")
-    shutil.rmtree(folder, ignore_errors=True)
-    beside.rename(folder)
+    with new_folder(folder) as beside:
+        pipeline.save_pretrained(beside)
+        # transformers, unlike diffusers, loads the dtype that it saved, and a pipeline of two would not run.
+        config = beside / "text_encoder" / "config.json"
+        config.write_text(json.dumps({**json.loads(config.read_text()), "dtype": "float32"}, indent=2) + "\n")
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -17,11 +17,12 @@ from tqdm import tqdm
 from dreamsim_metric.commands.options import add_option
 from dreamsim_metric.commands.parser import Parser
 from dreamsim_metric.files.write import write_file
+from dreamsim_metric.images.device import default_device
 
 
 def options(description: str, steps: int = 7000, batch_size: int = 32, lr: float = 1e-3) -> Parser:
     """The options that both have, with defaults for some."""
-    cuda = torch.cuda.is_available()
+    usual = default_device()
     parser = Parser(description=description)
     parser.add_argument("data", type=Path, help="image folder: square pictures of one size, metadata.jsonl")
     parser.add_argument("out", type=Path, help="folder of the run; one that is there goes on")
@@ -31,12 +32,12 @@ def options(description: str, steps: int = 7000, batch_size: int = 32, lr: float
     add_option(parser, "--seed")
     threads = torch.get_num_threads()
     parser.add_argument("--threads", type=int, default=threads, metavar="N", help="threads on the CPU")
-    add_option(parser, "--device", default="cuda" if cuda else "cpu", help="device that computes")
+    add_option(parser, "--device", default=usual, help="device that computes")
     add_option(
         parser,
         "--precision",
         choices=("float32", "bfloat16"),
-        default="bfloat16" if cuda else "float32",
+        default="bfloat16" if usual == "cuda" else "float32",
         help="numbers that are multiplied; bfloat16 is quick with AMX, and up to fifteen times slower without",
     )
     parser.add_argument("--save-every", type=int, default=500, metavar="N", help="steps between checkpoints")

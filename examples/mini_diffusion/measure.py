@@ -29,7 +29,7 @@ from torch import Tensor
 
 from data_tools.manifest import read_rows
 from dreamsim_metric import load
-from dreamsim_metric.files.write import write_file
+from dreamsim_metric.files.json_file import write_json
 from dreamsim_metric.metric import PerceptualMetric
 
 Files = dict[str, list[Path]]
@@ -119,7 +119,7 @@ def main(samples: Path, data: Path, classifier: Path, out: Path, each: int = 10*
             "share of samples nearer than 99 % of real pictures are": (pooled["samples"] < low).float().mean().item(),
         },
     }
-    write_file(out, (json.dumps(found, indent=2) + "\n").encode())
+    write_json(out, found)
     pairs = [
         (distance.item(), made[name][i], train[name][int(index) % len(train[name])])
         for name, (distances, indices) in near["samples"].items()

@@ -9,7 +9,8 @@ from sklearn.metrics import average_precision_score
 
 from benchmarks.human.scoring import ceilings, logistic_fit, one_against_others, score
 from benchmarks.human.tables import Dissimilarities, OddOneOut, Ratings
-from benchmarks.resampling import Resamples, holm, interval, paired_p
+from benchmarks.significance import holm, paired_p
+from dreamsim_metric.judgements.resampling import Resamples, interval
 from tests.judgements.test_tables import table
 
 RANDOM = np.random.default_rng(0)
@@ -158,24 +159,6 @@ def test_the_ceiling_of_noisy_opinions_is_what_the_truth_would_score():
     known = ceilings(noisy)
     assert known["PLCC"]["ceiling"] == pytest.approx(stats.pearsonr(truth, measured)[0], abs=0.02)
     assert ceilings(ratings(measured[:50])) == {}
-
-
-def test_intervals_are_scipys():
-    values, groups = RANDOM.random(200), np.repeat(np.arange(40), 5)
-    means = Resamples(np.arange(200), draws=4000).means(values)
-    expected = stats.bootstrap((values,), np.mean, method="percentile", n_resamples=4000, rng=0).confidence_interval
-    assert interval(means) == pytest.approx(tuple(expected), abs=4e-3)
-    grouped = interval(Resamples(groups, draws=4000).means(values))
-    sums = values.reshape(40, 5).mean(1)
-    expected = stats.bootstrap((sums,), np.mean, method="percentile", n_resamples=4000, rng=0).confidence_interval
-    assert grouped == pytest.approx(tuple(expected), abs=6e-3)
-
-
-def test_means_and_statistics_draw_the_same_data():
-    values, groups = RANDOM.random(30), RANDOM.integers(0, 8, 30)
-    values[3] = np.nan
-    resamples = Resamples(groups, draws=50, seed=3)
-    assert resamples.means(values) == pytest.approx(resamples.statistics(lambda rows: float(np.nanmean(values[rows]))))
 
 
 @pytest.mark.parametrize("effect", [0.0, 0.03, 0.08, 0.3])

@@ -230,9 +230,9 @@ BAD = {
     "out is a file": (["embed", CAT, "--out", "{}/header.csv"], "File exists: "),
     "out below a file": (["embed", CAT, "--out", "{}/header.csv/out"], "Not a directory: "),
     "table nowhere": (["rank", CAT, VEST, "--out", "{}/none/out.csv"], "cannot write "),
-    "shard size": (["embed", CAT, "--out", "{}/out", "--shard-size", "0"], "got shard_size=0; expected 1 or more"),
+    "shard size": (["embed", CAT, "--out", "{}/out", "--shard-size", "0"], "got shard_size 0; expected 1 or more"),
     "below": (["duplicates", CAT, VEST, "--below", "0"], "got below=0.0; expected a distance above 0"),
-    "workers": (["rank", CAT, VEST, "--workers", "0"], "got workers=0; expected 1 or more"),
+    "workers": (["rank", CAT, VEST, "--workers", "0"], "got workers 0; expected 1 or more"),
     "cache": (["rank", CAT, VEST, "--cache", "{}/header.csv"], "header.csv as cache"),
     "missing": (["duplicates", "{}/none.jpg", "--below", "1", "--on-error", "raise"], "no such picture: "),
 }

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_tools.agreement import alpha, by_rater, interval, pairwise, split_half, statistics
+from data_tools.agreement import alpha, by_rater, estimate, pairwise, split_half, statistics
 from data_tools.filtering import COLUMNS, counted, drop_quick, drop_raters, frame, keep, sentinels, tally
 from data_tools.study import Study
 
@@ -125,7 +125,7 @@ def test_intervals_cover_as_often_as_they_say():
     random, covered = np.random.default_rng(1), 0
     for trial in range(100):
         first = random.binomial(2, random.choice([0.1, 0.9], 80))
-        _, low, high = interval(np.stack([first, 2 - first], 1), pairwise, trial, resamples=200)
+        _, low, high = estimate(np.stack([first, 2 - first], 1), pairwise, trial, resamples=200)
         covered += low <= 0.82 <= high  # 0.9² + 0.1²
     assert 88 <= covered <= 100
 

@@ -1,9 +1,13 @@
 """Tables of one's own, as CSV files: counts and shares, however they were saved; bad rows and bad files are named."""
 
+import csv
+import io
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dreamsim_metric.files.table import Sheet, format_csv, write_csv
 from dreamsim_metric.judgements.readers import read_pairs, read_triplets
 from dreamsim_metric.judgements.tables import DataError, check
 from tests.places import ROOT
@@ -15,6 +19,30 @@ a,pics/r.jpg,pics/a.jpg,pics/b.jpg,3,1,train
 b,pics/r.jpg,pics/b.jpg,pics/c.jpg,0,2,test
 """
 SHARES = "ref_path,left_path,right_path,left_vote,right_vote\n"
+
+
+CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"))
+
+
+@given(st.lists(st.fixed_dictionaries({"id": CELLS, "a, b": CELLS, "votes": st.integers(0, 9)}), min_size=1))
+def test_rows_are_written_as_pythons_reader_reads_them(rows):
+    found = list(csv.DictReader(io.StringIO(format_csv(rows), newline="")))
+    assert found == [{**row, "votes": str(row["votes"])} for row in rows]
+
+
+def test_columns_have_an_order_and_absent_cells_are_empty():
+    rows = [{"b": 1}, {"a": None, "b": 0.5}]
+    assert format_csv(rows, ["a", "b"]) == "a,b\n,1\n,0.5\n"
+    assert format_csv([], ["a", "b"]) == "a,b\n"
+    assert format_csv([]) == ""
+    with pytest.raises(ValueError, match="'a'"):
+        format_csv(rows)
+
+
+def test_a_written_table_is_read_back(tmp_path):
+    write_csv(tmp_path / "ü.csv", [{"id": "é, 1", "path": 'a"b'}])
+    sheet = Sheet(tmp_path / "ü.csv")
+    assert [record.cells for record in sheet.records] == [{"id": "é, 1", "path": 'a"b'}]
 
 
 def test_a_table_of_counts(tmp_path):

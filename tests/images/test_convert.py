@@ -344,5 +344,5 @@ def test_no_pictures_and_batches_of_none_are_errors(nothing):
     with pytest.raises(ValueError, match="got no pictures"):
         count(nothing)
     for batch_size in (0, -1):
-        with pytest.raises(ValueError, match=f"got batch_size={batch_size}; expected 1 or more"):
+        with pytest.raises(ValueError, match=f"got batch_size {batch_size}; expected 1 or more"):
             list(batches(PHOTOGRAPH, batch_size))

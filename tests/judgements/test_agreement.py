@@ -3,16 +3,12 @@
 import lpips
 import numpy as np
 import pytest
-import scipy.stats
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import precision_recall_curve
 
-from dreamsim_metric.judgements import agreement as scores
 from dreamsim_metric.judgements.agreement import (
     average_precision,
-    bootstrap_interval,
-    bootstrap_statistic,
     by_margin,
     hardest,
     majority_agreement,
@@ -110,62 +106,12 @@ def test_average_precision_does_not_depend_on_the_order_of_rows(rows, random):
     assert 0 < found <= 1 + 1e-12
 
 
-def test_the_bootstrap_is_scipys():
-    values = RANDOM.uniform(0, 1, 300)
-    expected = scipy.stats.bootstrap((values,), np.mean, method="percentile", n_resamples=4000, rng=1)
-    assert bootstrap_interval(values, draws=4000) == pytest.approx(expected.confidence_interval, abs=0.003)
-
-
-def test_groups_are_drawn_whole():
-    groups = np.repeat(np.arange(12), RANDOM.integers(1, 30, 12))
-    values = RANDOM.normal(groups % 3, 0.1)
-    parts = [values[groups == name] for name in range(12)]
-    random = np.random.default_rng(5)
-    means = [np.concatenate([parts[i] for i in random.integers(0, 12, 12)]).mean() for _ in range(6000)]
-    expected = np.quantile(means, [0.025, 0.975])
-    assert bootstrap_interval(values, groups, draws=6000) == pytest.approx(expected, abs=0.05)
-    low, high = bootstrap_interval(values)
-    assert high - low < (expected[1] - expected[0]) / 2, "as if the values were independent"
-
-
-def test_the_bootstrap_is_bounded_in_memory_repeatable_and_leaves_out_nan(monkeypatch):
-    values = np.append(RANDOM.uniform(0, 1, 200), [np.nan] * 50)
-    whole = bootstrap_interval(values)
-    assert whole == bootstrap_interval(values[:200]) == bootstrap_interval(values)
-    monkeypatch.setattr(scores, "_CHUNK", 1000)
-    assert bootstrap_interval(values) == pytest.approx(whole, abs=0.01)
-    assert bootstrap_interval(np.array([0.5])) == (0.5, 0.5)
-
-
-@settings(max_examples=20)
-@given(st.lists(st.floats(0, 1), min_size=2, max_size=40))
-def test_an_interval_is_within_the_values(values):
-    values = np.array(values)
-    low, high = bootstrap_interval(values, draws=200)
-    assert values.min() - 1e-9 <= low <= high <= values.max() + 1e-9
-
-
-def test_the_bootstrap_of_a_statistic_is_that_of_the_mean_for_the_mean():
-    values = RANDOM.uniform(0, 1, 100)
-    found = bootstrap_statistic(lambda some: float(values[some].mean()), 100, draws=3000)
-    assert found == pytest.approx(bootstrap_interval(values), abs=0.01)
-
-
-def test_draws_without_the_statistic_are_left_out():
-    same = np.array([1.0, 0, 0])
-    low, high = bootstrap_statistic(lambda some: average_precision(np.arange(3.0)[some], same[some]), 3)
-    assert 0 < low <= high <= 1
-    with pytest.raises(ValueError, match="undefined for every draw"):
-        bootstrap_statistic(lambda some: average_precision(some.astype(float), np.zeros(len(some))), 3)
-
-
 BAD = {
     "no triplets": (lambda: majority_agreement(*np.zeros((3, 0))), "expected one length, at least 1"),
     "unequal": (lambda: vote_agreement(np.zeros(2), np.zeros(3), np.zeros(2)), r"shapes \(2,\), \(3,\), \(2,\)"),
     "counts": (lambda: vote_agreement(np.zeros(1), np.zeros(1), np.array([3.0])), r"expected them in \[0, 1\]"),
     "NaN": (lambda: majority_agreement(np.array([np.nan]), np.zeros(1), np.ones(1)), "distances that are NaN"),
     "never the same": (lambda: average_precision(np.zeros(2), np.zeros(2)), "nobody judged any pair the same"),
-    "nothing to draw": (lambda: bootstrap_interval(np.array([np.nan])), "got no values"),
 }
 
 

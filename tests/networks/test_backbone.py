@@ -211,7 +211,7 @@ def test_positions_are_interpolated_with_dinos_offset(old, new):
 
 BAD = [
     ("timm:vit_small_patch14_reg4_dinov2#embedding", "no projection for feature 'embedding'"),
-    ("timm:test_vitt", "no model 'test_vitt'; near: test_vit"),
+    ("timm:test_vitt", "no model 'test_vitt'; did you mean test_vit"),
     ("timm:test_vit#foo", "got feature 'foo'"),
     ("timm:vit_base_patch16_siglip_224#cls", "no class token"),
     ("timm:resnet18#cls", "no tokens for feature 'cls'"),

@@ -113,7 +113,7 @@ def test_groups_are_the_connected_components(seed):
 
 
 BAD = {
-    "k": (lambda u: nearest(u, u, 0), "got k=0; expected 1 or more"),
+    "k": (lambda u: nearest(u, u, 0), "got k 0; expected 1 or more"),
     "nothing to search": (lambda u: nearest(u, u[:0], 1), "got nothing to search in"),
     "zero": (lambda u: within(u, 0), "got below=0; expected a distance above 0"),
     "negative": (lambda u: within(u, -1), "got below=-1"),

@@ -298,7 +298,7 @@ def test_as_many_actors_as_fit(nodes, device, cpus, pool):
         ([{"CPU": 4}, {"CPU": 2}], None, 8, "no place for an actor of 8 CPUs: its nodes have 4, 2"),
         ([{}], None, None, "no place for an actor of 4 CPUs: its nodes have 0"),
         ([{"CPU": 4}], "cuda", None, r"no GPU \(1 nodes\)"),
-        ([{"CPU": 4}], None, 0, "got 0 CPUs an actor; expected 1 or more"),
+        ([{"CPU": 4}], None, 0, "got CPUs of an actor 0; expected 1 or more"),
     ],
 )
 def test_pools_without_a_place_are_refused(nodes, device, cpus, message):

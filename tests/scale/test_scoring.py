@@ -151,8 +151,8 @@ def test_rank_gives_each_query_its_nearest(metric):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 0}, "got batch_size=0; expected 1 or more"),
-        ({"workers": 0}, "got workers=0; expected 1 or more"),
+        ({"batch_size": 0}, "got batch_size 0; expected 1 or more"),
+        ({"workers": 0}, "got workers 0; expected 1 or more"),
         ({"decoder": "cv2"}, "got decoder='cv2'; expected 'pillow' or 'torchvision'"),
         ({"on_error": "ignore"}, "got on_error='ignore'; expected 'skip' or 'raise'"),
         ({"resize_on": "gpu"}, "got resize_on='gpu'; expected 'host' or 'device'"),

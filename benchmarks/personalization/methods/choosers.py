@@ -5,7 +5,6 @@ A chooser is given the pictures of one round and gives back a `Choice`; what the
 
 import functools
 import hashlib
-import io
 import json
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from data_tools.tables import ROLES, write_table
 from data_tools.votes import VOTES, read_responses
 from dreamsim_metric.files.table import Sheet
 from dreamsim_metric.files.write import write_file
+from dreamsim_metric.images.encoding import encode
 
 Pictures = Sequence[PIL.Image.Image]
 PERSON, ANSWERS = "person", "file:"
@@ -231,8 +231,8 @@ def by_person(
 
 def _ask(references: Pictures, pictures: Pictures, pairs: Sequence[tuple[int, int]], folder: Path, votes: int) -> Path:
     """Write the questions about a round, unless they are there; the folder of the study."""
-    files = {f"pictures/reference-{i}.png": _png(picture) for i, picture in enumerate(references)}
-    files |= {f"pictures/{i}.png": _png(picture) for i, picture in enumerate(pictures)}
+    files = {f"pictures/reference-{i}.png": encode(picture) for i, picture in enumerate(references)}
+    files |= {f"pictures/{i}.png": encode(picture) for i, picture in enumerate(pictures)}
     digest = hashlib.sha256(b"".join(hashlib.sha256(data).digest() for data in files.values())).hexdigest()[:16]
     place = folder / f"round-{digest}"
     if (place / STUDY).is_file():
@@ -282,12 +282,6 @@ def _answered(place: Path, study: Study, questions: int) -> bool:
 
 def _to_stderr(address: str) -> None:
     print(f"which pictures are most like the photographs? Say so at {address}", file=sys.stderr, flush=True)
-
-
-def _png(picture: PIL.Image.Image) -> bytes:
-    data = io.BytesIO()
-    picture.save(data, "PNG")
-    return data.getvalue()
 
 
 def _ranked(scores: Sequence[float], sign: int) -> Choice:

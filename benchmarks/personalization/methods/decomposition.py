@@ -6,7 +6,6 @@ alone, and those most like the others are kept. Defaults are those of the author
 4 times accumulated, is 4e-3 for 8.
 """
 
-import json
 import math
 import tempfile
 from collections.abc import Sequence
@@ -30,7 +29,7 @@ from benchmarks.personalization.methods.tokens import load_words, save_words, se
 from benchmarks.personalization.methods.tree import Node, draw_tree
 from benchmarks.personalization.methods.tuning import Denoiser, Example, Tuning, pick, tune
 from benchmarks.personalization.subjects import Subject, fill
-from dreamsim_metric.files.write import write_file
+from dreamsim_metric.files.json_file import read_json, write_json
 
 _SEEDS = (4321, 95, 11, 87654)  # of the pictures that are compared, in the authors' code
 _CHOICE = "choice.json"
@@ -175,14 +174,14 @@ class _Growing:
         """Learn the two words of a node, by the best seed; the scores of all are kept."""
         file, config = work / _CHOICE, self.config
         if file.is_file():
-            scores = json.loads(file.read_text(encoding="utf-8"))
+            scores = read_json(file, "remove it to choose again")
         else:
             scores = {}
             for seed in config.seeds if len(config.seeds) > 1 else ():
                 twin, _ = self.learn(pictures, pair, seed, config.trial, work)
                 scores[str(seed)] = self.judge(twin, pair)
             work.mkdir(parents=True, exist_ok=True)
-            write_file(file, json.dumps(scores).encode())
+            write_json(file, scores)
         first = next(iter(self.metrics))
         best = max(config.seeds, key=lambda seed: scores[str(seed)][first]) if scores else config.seeds[0]
         twin, learnt = self.learn(pictures, pair, best, config.steps, work)

@@ -8,7 +8,6 @@ Differs from the paper: the noise on the references depends on the step and the 
 depends on its own seed alone and not on what is painted beside it.
 """
 
-import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -28,8 +27,10 @@ from benchmarks.personalization.methods.fabric_attention import SELF, References
 from benchmarks.personalization.methods.saved import FILE, read_config, write_config
 from benchmarks.personalization.methods.tuning import Denoiser
 from benchmarks.personalization.subjects import Prompt, Subject, fill
+from dreamsim_metric.bounds import check_least
 from dreamsim_metric.files.write import write_file
 from dreamsim_metric.images.convert import to_pixels
+from dreamsim_metric.images.encoding import encode
 
 _LISTS = ("liked", "disliked", "references")
 _SAMPLING = Sampling()
@@ -70,8 +71,7 @@ class Config:
         if not 0 <= self.start <= self.end <= 1:
             raise ValueError(f"got start {self.start} and end {self.end}; expected shares of the steps, in this order")
         for name in ("min_weight", "max_weight", "neg_scale", "pos_bottleneck", "neg_bottleneck", "rounds"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"got {name} {getattr(self, name)}; expected 0 or more")
+            check_least(name, getattr(self, name), 0)
         if not 0 <= self.dropout <= 1:
             raise ValueError(f"got dropout {self.dropout}; expected a share, 0 to 1")
         if self.per_round < 2:
@@ -252,10 +252,8 @@ def _write_rounds(found: Sequence[Round], folder: Path) -> None:
 
 
 def _write(picture: PIL.Image.Image, file: Path) -> None:
-    data = io.BytesIO()
-    picture.save(data, "PNG")
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_file(file, data.getvalue())
+    write_file(file, encode(picture))
 
 
 def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = None) -> Fabric:

@@ -13,6 +13,7 @@ import PIL.Image
 from benchmarks.personalization.methods.base import PAPER, Method, Personalized, Sampling, check_family, own
 from benchmarks.personalization.methods.saved import read_config, write_config
 from benchmarks.personalization.subjects import Subject
+from dreamsim_metric.messages import say_error
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def _adapt(pipeline: Any, noun: str, photographs: list[PIL.Image.Image], config:
         twin.load_ip_adapter(config.weights, subfolder=config.subfolder, weight_name=config.file)
     except Exception as error:  # the hub's client and diffusers have many kinds
         raise OSError(
-            f"cannot load {config.file} of {config.weights}/{config.subfolder} ({' '.join(str(error).split())[:200]}); "
+            f"cannot load {config.file} of {config.weights}/{config.subfolder} ({say_error(error)[:200]}); "
             "expected a repository of the hub and a network, or a folder of its layout"
         ) from error
     twin.set_ip_adapter_scale(config.scale)

@@ -1,6 +1,5 @@
 """Prior preservation: pictures of the class by the model itself, that it is not to forget (Ruiz et al. 2023, 3.2)."""
 
-import io
 import re
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from tqdm import tqdm
 from benchmarks.personalization.methods.base import Sampling
 from benchmarks.personalization.methods.plain import Plain
 from dreamsim_metric.files.write import write_file
+from dreamsim_metric.images.encoding import encode
 
 
 def class_pictures(
@@ -39,9 +39,7 @@ def class_pictures(
             continue
         made = plain.draw(f"a {noun}", seeds, sampling)
         for file, picture in zip(files, made, strict=False):
-            data = io.BytesIO()
-            picture.save(data, "PNG")
             file.parent.mkdir(parents=True, exist_ok=True)
-            write_file(file, data.getvalue())
+            write_file(file, encode(picture))
         found += made
     return found

@@ -1,10 +1,9 @@
 """What a fitted method keeps beside its weights: `method.json`."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from dreamsim_metric.files.write import write_file
+from dreamsim_metric.files.json_file import read_json, write_json
 
 FILE = "method.json"
 
@@ -16,7 +15,7 @@ def write_config(folder: Path, **values: Any) -> None:
         OSError: the disk is full or not writable.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    write_file(folder / FILE, (json.dumps(values, indent=2) + "\n").encode())
+    write_json(folder / FILE, values)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -28,7 +27,4 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     if not (folder / FILE).is_file():
         raise FileNotFoundError(f"{folder} has no {FILE}; expected a folder that a method's save wrote")
-    try:
-        return dict(json.loads((folder / FILE).read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise ValueError(f"{folder / FILE} is damaged ({error}); fit the method again") from error
+    return read_json(folder / FILE, "fit the method again")

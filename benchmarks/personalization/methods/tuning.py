@@ -7,7 +7,6 @@ that was killed ends as if it had not been.
 
 import copy
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from tqdm import tqdm
 
 from benchmarks.personalization.methods.base import check_family
 from data_tools.pipelines import freeze
+from dreamsim_metric.files.write import new_file
 from dreamsim_metric.images.convert import to_pixels
 
 STATE = "state.pt"
@@ -290,9 +290,8 @@ def _save(work: Path, names: list[str], values: list[nn.Parameter], optimizer: A
         "optimizer": optimizer.state_dict(),
         "losses": losses,
     }
-    beside = work / f"{STATE}.part"
-    torch.save(held, beside)  # not through memory: of a whole network it is ten gigabytes
-    os.replace(beside, work / STATE)
+    with new_file(work / STATE) as file:
+        torch.save(held, file)  # not through memory: of a whole network it is ten gigabytes
 
 
 def _resume(

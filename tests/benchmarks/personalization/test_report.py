@@ -492,7 +492,7 @@ def test_what_is_missing_or_damaged_is_one_clear_line(made, tmp_path):
     (run / "costs.jsonl").write_text(whole)
     settings = (scores / "settings.json").read_text()
     (scores / "settings.json").write_text("{")
-    fails(ValueError, "settings.json is damaged")
+    fails(ValueError, "settings.json is not JSON")
     (scores / "settings.json").write_text("{}")
     fails(ValueError, "settings.json lacks methods, subjects, pictures")
     (scores / "settings.json").write_text(settings)

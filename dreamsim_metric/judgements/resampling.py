@@ -1,9 +1,8 @@
-"""Bootstrap draws that all metrics share, so that two metrics are compared on the same resampled data."""
+"""How sure a figure is: the bootstrap, on draws that all figures share, so that two are compared on the same data."""
 
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from scipy.stats import t as student
 
 _CHUNK = 1 << 22  # numbers drawn at once: bounds the memory
 
@@ -11,13 +10,26 @@ _CHUNK = 1 << 22  # numbers drawn at once: bounds the memory
 class Resamples:
     """Resampled data sets: whole groups are drawn with replacement (Davison & Hinkley 1997, section 3.8).
 
+    Rows of one group are not independent: triplets of one reference picture, say. Two of these of as many groups, draws
+    and the same seed draw the same groups.
+
     Args:
         groups: `(N,)` labels; rows with one label are drawn together. `np.arange(N)` draws rows.
-        draws: how many data sets.
-        seed: of the draws.
+        draws: Number of data sets.
+        seed: Seed of the draws.
+
+    Raises:
+        ValueError: no rows.
+
+    Example:
+        >>> agreed = np.array([1.0, 0.0, 1.0, 1.0])
+        >>> Resamples(np.array(["cat", "cat", "dog", "fox"]), draws=3).means(agreed).shape
+        (3,)
     """
 
     def __init__(self, groups: np.ndarray, draws: int = 1000, seed: int = 0) -> None:
+        if not len(groups):
+            raise ValueError("got no rows to draw from; expected at least one")
         _, self._labels = np.unique(groups, return_inverse=True)
         self._count = int(self._labels.max()) + 1
         self._draws, self._seed = draws, seed
@@ -42,13 +54,15 @@ class Resamples:
 
     def statistics(self, statistic: Callable[[np.ndarray], float]) -> np.ndarray:
         """`(draws,)` of anything that is computed from the positions of the rows drawn; NaN where it is undefined."""
-        order = np.argsort(self._labels, kind="stable")
-        members = np.split(order, np.cumsum(np.bincount(self._labels))[:-1])
+        order, sizes = np.argsort(self._labels, kind="stable"), np.bincount(self._labels)
+        starts = np.cumsum(sizes) - sizes
         found = []
         for drawn in self._drawn():
             for groups in drawn:
+                size = sizes[groups]
+                rows = np.repeat(starts[groups] - (np.cumsum(size) - size), size) + np.arange(size.sum())
                 try:
-                    found.append(statistic(np.concatenate([members[group] for group in groups])))
+                    found.append(statistic(order[rows]))
                 except ValueError:  # a draw without a single pair that is the same, say
                     found.append(np.nan)
         return np.array(found)
@@ -58,44 +72,19 @@ def interval(draws: np.ndarray, level: float = 0.95) -> tuple[float, float]:
     """Percentile interval of bootstrap draws; NaNs where there are none.
 
     Args:
-        draws: `(B,)`; NaNs are left out.
-        level: of confidence.
+        draws: `(B,)` figures on resampled data; NaNs are left out.
+        level: Share of intervals that are to hold the true figure.
+
+    Returns:
+        The lower and the upper end.
+
+    Example:
+        >>> low, high = interval(np.arange(101.0))
+        >>> f"{low:.1f} to {high:.1f}"
+        '2.5 to 97.5'
     """
     kept = draws[~np.isnan(draws)]
     if not len(kept):
         return float("nan"), float("nan")
     low, high = np.quantile(kept, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
-
-
-def paired_p(difference: float, draws: np.ndarray, groups: int) -> float:
-    """Two-sided p of "neither is better", from the difference of two metrics and of theirs on the same draws.
-
-    Student's t of the difference over its bootstrap standard error, with one degree of freedom less than there are
-    groups (Cameron & Miller 2015, section VI). Percentiles of B draws would have no p below 2 / B, and no pair of many
-    metrics could pass a correction for all pairs. Never below what a sign-flip test of so many groups can give.
-
-    Args:
-        difference: of the two figures.
-        draws: `(B,)` differences on resampled data; NaNs are left out.
-        groups: independent groups that were drawn from.
-    """
-    kept = draws[~np.isnan(draws)]
-    if difference == 0 or groups < 2 or len(kept) < 2:
-        return 1.0
-    error = float(kept.std(ddof=1))
-    p = 2 * float(student.sf(abs(difference) / error, groups - 1)) if error else 0.0
-    return min(1.0, max(p, 2.0 ** (1 - groups)))
-
-
-def holm(p: np.ndarray) -> np.ndarray:
-    """p-values corrected for how many they are (Holm 1979): step down, each at least the one before.
-
-    Args:
-        p: `(K,)` in [0, 1].
-    """
-    order = np.argsort(p, kind="stable")
-    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    corrected = np.empty(len(p))
-    corrected[order] = np.minimum(stepped, 1)
-    return corrected

@@ -1,0 +1,92 @@
+"""The parts that many messages share: a few of many names, the nearest of the known names, what an error says."""
+
+import difflib
+from collections.abc import Collection, Sequence
+
+
+def list_briefly(items: Sequence[str], most: int = 3, between: str = ", ") -> str:
+    r"""Join texts, and only count those that are too many to say.
+
+    Args:
+        items: What to say, in order.
+        most: How many are said.
+        between: What stands between two of them: ", ", "; " or a new line.
+
+    Example:
+        >>> list_briefly(["cat.png", "dog.png", "fox.png", "owl.png"])
+        'cat.png, dog.png, fox.png and 1 more'
+        >>> list_briefly(["row 2: no votes", "row 5: no picture", "row 6: no votes"], 1, "; ")
+        'row 2: no votes; and 2 more'
+    """
+    said, more = between.join(items[:most]), len(items) - most
+    return f"{said}{between.removeprefix(',')}and {more} more" if more > 0 else said
+
+
+def suggest(name: str, known: Sequence[str]) -> str:
+    """Ask whether one of the most similar known names was meant: up to three, the most similar first.
+
+    Args:
+        name: What was given and is not known.
+        known: The names that are.
+
+    Returns:
+        A question, or "" where no known name is similar.
+
+    Example:
+        >>> suggest("ensembel", ["mini", "ensemble"])
+        'did you mean ensemble?'
+        >>> suggest("zebra", ["mini", "ensemble"])
+        ''
+    """
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+    return f"did you mean {' or '.join(near)}?" if near else ""
+
+
+def nearest(name: str, known: Collection[str]) -> str:
+    """Find the name that was probably meant: one that begins so, else a very similar one, else "".
+
+    Leading dashes of options are left out of account.
+
+    Example:
+        >>> nearest("--modle", ["--model", "--device"])
+        '--model'
+    """
+    longer = [one for one in known if one.startswith(name)]
+    near = longer or difflib.get_close_matches(name.lstrip("-"), [one.lstrip("-") for one in known], n=1, cutoff=0.7)
+    return next((one for one in known if near and one.lstrip("-") == near[0].lstrip("-")), "")
+
+
+def say_known(name: str, known: Sequence[str]) -> str:
+    """Say which names are known, the most similar ones first as a question (see `suggest`).
+
+    Example:
+        >>> say_known("ensembel", ["mini", "ensemble"])
+        'did you mean ensemble? Known: mini, ensemble'
+    """
+    return f"{suggest(name, known)} Known: {', '.join(known)}".lstrip()
+
+
+def say_error(error: BaseException) -> str:
+    """Say in one line what an error says, or else its kind; errors of the disk without their number.
+
+    Example:
+        >>> say_error(FileNotFoundError(2, "No such file or directory", "cat.png"))
+        'No such file or directory: cat.png'
+        >>> say_error(KeyboardInterrupt())
+        'KeyboardInterrupt'
+    """
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        text = ": ".join(str(part) for part in (error.strerror, error.filename, error.filename2) if part)
+    return " ".join(text.split()) or type(error).__name__
+
+
+def say_error_with_kind(error: BaseException) -> str:
+    """Say in one line what an error of a library is and says: its words alone may be a key or a number.
+
+    Example:
+        >>> say_error_with_kind(KeyError("branches"))
+        "KeyError: 'branches'"
+    """
+    kind, text = type(error).__name__, say_error(error)
+    return text if text == kind else f"{kind}: {text}"
