@@ -61,7 +61,7 @@ def print_metrics(out: Path) -> None:
     import pandas as pd
 
     for row in pd.read_parquet(out / "metrics.parquet").itertuples():
-        seen = f"{row.direction} from {row.low:g} to {row.high:g}, input {row.input}: {row.preprocessing}"
+        seen = f"{row.direction} from {row.lowest:g} to {row.highest:g}, input {row.input}: {row.preprocessing}"
         status = "" if row.status == "measured" else str(row.status)
         text = "; ".join(filter(None, [seen if row.direction else "", status]))
         print(f"{row.metric:<28} {text if len(text) < 140 else text[:140] + '…'}")

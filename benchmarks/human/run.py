@@ -17,7 +17,7 @@ from benchmarks.human.scoring import Score, ceilings, score
 from benchmarks.human.sources import Part
 from benchmarks.human.tables import COMPARED
 from benchmarks.metrics.base import Maker, Metric, Options, Unmeasurable
-from benchmarks.metrics.table import MEASURED, measured_row, unavailable_row
+from benchmarks.metrics.table import MEASURED, METRIC_COLUMNS, measured_row, unavailable_row
 from benchmarks.resampling import holm, interval, paired_p
 from benchmarks.surroundings import one_line, surroundings, version
 from dreamsim_metric.files.write import write_files
@@ -98,7 +98,7 @@ def run(
         for name, d in by_metric.items()
     ]
     frames = {
-        "metrics": pd.DataFrame(metrics),
+        "metrics": pd.DataFrame(metrics, columns=list(METRIC_COLUMNS)),
         "scores": _scores(parts, scores, draws, seed),
         "comparisons": _comparisons(parts, scores),
         "questions": pd.concat([_questions(part) for part in parts], ignore_index=True),

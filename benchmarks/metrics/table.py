@@ -12,21 +12,25 @@ import torch
 from benchmarks.metrics.base import Metric
 
 MEASURED = "measured"
+METRIC_COLUMNS = (
+    *("metric", "status", "lowest", "highest", "direction", "input", "preprocessing", "weights", "citation"),
+    *("parameters", "seconds", "key"),
+)
 _TIMED = 4  # pictures whose time is taken
 
 
 def unavailable_row(name: str, status: str) -> dict[str, Any]:
     """Of the table `metrics`, for one that could not be made."""
-    unknown = {"direction": "", "low": np.nan, "high": np.nan, "input": "", "preprocessing": "", "weights": ""}
+    unknown = {"direction": "", "lowest": np.nan, "highest": np.nan, "input": "", "preprocessing": "", "weights": ""}
     return {"metric": name, "status": status, **unknown, "citation": "", "parameters": 0, "seconds": np.nan, "key": ""}
 
 
 def measured_row(name: str, metric: Metric, status: str, pictures: Sequence[Path]) -> dict[str, Any]:
     """Of the table `metrics`: its card, what became of it, and its time on the first of some pictures."""
     card = asdict(metric.card)
-    low, high = card.pop("range")
+    lowest, highest = card.pop("range")
     del card["name"]
-    return {"metric": name, "status": status, "low": low, "high": high, **card} | {
+    return {"metric": name, "status": status, "lowest": lowest, "highest": highest, **card} | {
         "seconds": _seconds(metric, pictures),
         "key": metric.key(),
     }

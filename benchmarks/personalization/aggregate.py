@@ -8,21 +8,12 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from benchmarks.personalization.columns import COMPARISON_COLUMNS, PROMPT_COLUMNS, SCORE_COLUMNS, SUBJECT_COLUMNS
 from benchmarks.personalization.layout import PHOTOGRAPHS
 from benchmarks.personalization.matrices import Measured
 from benchmarks.personalization.pairing import Cell
 from benchmarks.personalization.protocols import COPYING, SCORES, Score
 from benchmarks.resampling import Resamples, holm, interval, paired_p
-
-SCORE_COLUMNS = (
-    *("method", "protocol", "score", "metric", "better", "value", "low", "high", "subjects", "pictures"),
-    *("definition", "draws", "seed", "version"),
-)
-SUBJECT_COLUMNS = ("method", "protocol", "score", "metric", "subject", "noun", "value")
-PROMPT_COLUMNS = ("method", "score", "metric", "prompt", "kind", "value")
-COMPARISON_COLUMNS = (
-    *("protocol", "score", "metric", "better", "worse", "difference", "low", "high", "p", "p_holm", "subjects"),
-)
 
 Row = dict[str, Any]
 
@@ -134,7 +125,7 @@ def score_table(found: Sequence[Figure], draws: int, seed: int, version: str) ->
             {"method": figure.method, **figure.named, "better": "higher" if figure.higher else "lower"}
             | {"value": figure.value(), "low": low, "high": high}
             | {"subjects": len(figure.values), "pictures": figure.pictures, "definition": figure.definition}
-            | {"draws": draws, "seed": seed, "version": version}
+            | {"draws": draws, "bootstrap_seed": seed, "version": version}
         )
     return pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
 
@@ -156,7 +147,7 @@ def prompt_table(cells: Sequence[Cell], results: Sequence[Result]) -> pd.DataFra
         if not score.takes(result.metric, result.direction, result.text):
             continue
         for cell, measured in zip(cells, result.measured, strict=True):
-            named = {"method": cell.method, "score": score.name, "metric": result.metric}
+            named = {"method": cell.method, "protocol": score.protocol, "score": score.name, "metric": result.metric}
             values = score.values(measured) if cell.asked else np.zeros(0)
             rows += [
                 named | {"prompt": prompt.text, "kind": prompt.kind, "value": value}
@@ -198,6 +189,6 @@ def _compared(a: Figure, b: Figure, draws: int, seed: int) -> Row | None:
     low, high = interval(by_draw) if len(shared) > 1 else (np.nan, np.nan)
     return (
         a.named
-        | {"better": a.method, "worse": b.method, "difference": difference, "low": low, "high": high}
+        | {"better_method": a.method, "worse_method": b.method, "difference": difference, "low": low, "high": high}
         | {"p": paired_p(difference, by_draw, len(shared)), "subjects": len(shared)}
     )

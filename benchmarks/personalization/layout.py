@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.personalization.subjects import PICTURES, Prompt, Subject
+from data_tools.manifest import MANIFEST
 from dreamsim_metric.images.convert import to_pixels
 
 CLASS = "class"
 MASKS = "masks"
-RUN, RUN_PICTURES = "manifest.jsonl", "pictures"  # in the folder of a run that painted them
-FITS, COSTS, FAILURES = "fits", "costs.jsonl", "failures.jsonl"  # and what else is in it
+CLASS_PROMPT = "a {}"  # what pictures of the class alone are asked for with
+# In the folder of a run, beside `data_tools.manifest.MANIFEST`, which tells it from a folder of pictures:
+PAINTED, FITS, SCORES, COSTS, FAILURES = "pictures", "fits", "scores", "costs.jsonl", "failures.jsonl"
 PHOTOGRAPHS = "real photographs"  # not a method: the yardstick beside them
 LAYOUT = "METHOD/SUBJECT/PROMPT/SEED.png"
 
@@ -28,8 +30,8 @@ _SAID = 5  # problems named in an error
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture that was painted.
+class Painting:
+    """A picture that a method painted.
 
     Attributes:
         prompt: that was asked for; None for the class alone.
@@ -61,13 +63,13 @@ class Gallery:
 
     method: str
     subject: Subject
-    pictures: tuple[Picture, ...]
-    of_class: tuple[Picture, ...] = ()
+    pictures: tuple[Painting, ...]
+    of_class: tuple[Painting, ...] = ()
 
 
 def picture_folder(folder: Path) -> Path:
     """Where pictures lie: in a run's folder its `pictures`, else in the folder itself."""
-    return folder / RUN_PICTURES if (folder / RUN).is_file() else folder
+    return folder / PAINTED if (folder / MANIFEST).is_file() else folder
 
 
 def read_pictures(folder: Path, subjects: Sequence[Subject]) -> list[Gallery]:
@@ -85,7 +87,7 @@ def read_pictures(folder: Path, subjects: Sequence[Subject]) -> list[Gallery]:
     if not folder.is_dir():
         raise FileNotFoundError(f"no such folder of pictures: {folder}")
     known = _by_slug(subjects)
-    found: dict[tuple[str, str], list[Picture]] = {}
+    found: dict[tuple[str, str], list[Painting]] = {}
     problems: list[str] = []
     for method, path in _files(folder):
         name, slug = path.parts[-3:-1]
@@ -93,7 +95,7 @@ def read_pictures(folder: Path, subjects: Sequence[Subject]) -> list[Gallery]:
         if problem:
             problems.append(f"{path.relative_to(folder)}: {problem}")
         else:
-            picture = Picture(None if slug == CLASS else known[name][slug], int(path.stem), path)
+            picture = Painting(None if slug == CLASS else known[name][slug], int(path.stem), path)
             found.setdefault((method, name), []).append(picture)
     problems += [f"{path.relative_to(folder)}: another picture of this seed" for path in _repeated(found.values())]
     problems += _unreadable(folder, [picture.path for pictures in found.values() for picture in pictures])
@@ -152,7 +154,7 @@ def _near(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {' or '.join(near)}?)" if near else ""
 
 
-def _repeated(galleries: Iterable[list[Picture]]) -> list[Path]:
+def _repeated(galleries: Iterable[list[Painting]]) -> list[Path]:
     repeated = []
     for pictures in galleries:
         seen = set()
@@ -177,7 +179,7 @@ def _unreadable(folder: Path, paths: Sequence[Path]) -> list[str]:
         return list(filter(None, pool.map(problem, paths)))
 
 
-def _gallery(method: str, subject: Subject, pictures: Sequence[Picture]) -> Gallery:
+def _gallery(method: str, subject: Subject, pictures: Sequence[Painting]) -> Gallery:
     order = {prompt: i for i, prompt in enumerate(subject.prompts)}
     painted = [(order[picture.prompt], picture.seed, picture) for picture in pictures if picture.prompt is not None]
     of_class = [(picture.seed, picture) for picture in pictures if picture.prompt is None]
@@ -187,6 +189,3 @@ def _gallery(method: str, subject: Subject, pictures: Sequence[Picture]) -> Gall
         tuple(picture for *_, picture in sorted(painted, key=lambda item: item[:2])),
         tuple(picture for _, picture in sorted(of_class, key=lambda item: item[0])),
     )
-
-
-SCORES = "scores"  # folder of the tables, in that of a run

@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.metrics.base import Metric
 from benchmarks.metrics.compare import compare_pairs, compare_prompts
 from benchmarks.personalization.cutout import cut_out
-from benchmarks.personalization.layout import PHOTOGRAPHS, Gallery, Picture
+from benchmarks.personalization.layout import PHOTOGRAPHS, Gallery, Painting
 from benchmarks.personalization.matrices import Measured
 from benchmarks.personalization.subjects import Prompt, Subject, fill
 from dreamsim_metric.scale.cache import Cache
@@ -33,8 +33,8 @@ class Cell:
 
     method: str
     subject: Subject
-    pictures: tuple[Picture, ...]
-    of_class: tuple[Picture, ...]
+    pictures: tuple[Painting, ...]
+    of_class: tuple[Painting, ...]
     prompts: np.ndarray
     asked: tuple[Prompt, ...]
     references: np.ndarray
@@ -153,7 +153,7 @@ class Pairing:
         pair = tuple(self._files.setdefault(path, len(self._files)) for path in (reference, picture))
         return self._pairs.setdefault((pair[0], pair[1]), len(self._pairs))
 
-    def _text(self, picture: Picture, noun: str) -> int:
+    def _text(self, picture: Painting, noun: str) -> int:
         assert picture.prompt is not None
         prompt = self._prompts.setdefault(fill(picture.prompt.text, noun), len(self._prompts))
         painted = self._painted.setdefault(picture.path, len(self._painted))

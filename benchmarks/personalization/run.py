@@ -34,9 +34,9 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 from tqdm import tqdm
 
-from benchmarks.personalization.layout import CLASS, COSTS, FAILURES, FITS, RUN_PICTURES
+from benchmarks.personalization.layout import CLASS, CLASS_PROMPT, COSTS, FAILURES, FITS, PAINTED
 from benchmarks.personalization.methods.base import Method, Personalized, Sampling
-from benchmarks.personalization.subjects import Subject
+from benchmarks.personalization.subjects import Subject, fill
 from data_tools.manifest import Row, append_rows, open_run, read_rows
 from data_tools.pipelines import Model, load_model, versions
 from dreamsim_metric.files.write import write_file
@@ -81,11 +81,10 @@ class _Job:
 class _Request:
     """Pictures that are drawn together: of a prompt, or of the class alone."""
 
+    prompt: str
     slug: str
     kind: str
-    text: str
     count: int
-    of_subject: bool = True
 
 
 def run(
@@ -163,9 +162,9 @@ class _Jobs:
     def do(self, job: _Job) -> None:
         """Fit, unless that was done, and draw what is missing."""
         rows = [row for row in read_rows(self.out) if (row["method"], row["subject"]) == (job.name, job.subject.name)]
-        there = {(row["prompt"], row["seed"]) for row in rows if (self.out / row["path"]).is_file()}
-        requests = [_Request(p.slug, p.kind, p.text, self.plan.seeds) for p in job.subject.prompts]
-        requests.append(_Request(CLASS, CLASS, f"a {job.subject.noun}", self.plan.class_pictures, of_subject=False))
+        there = {(row["slug"], row["seed"]) for row in rows if (self.out / row["path"]).is_file()}
+        requests = [_Request(p.text, p.slug, p.kind, self.plan.seeds) for p in job.subject.prompts]
+        requests.append(_Request(CLASS_PROMPT, CLASS, CLASS, self.plan.class_pictures))
         # Whole requests: a picture's last bits depend on what it was computed beside.
         missing = [one for one in requests if not all((one.slug, seed) in there for seed in range(one.count))]
         if not missing:
@@ -175,11 +174,12 @@ class _Jobs:
         self.stage = "sample"
         with _cost(self.out, job, "sample", sum(one.count for one in missing)):
             for one in missing:
-                if one.of_subject:
-                    made = fitted.generate(one.text, one.count, 0, self.plan.sampling)
+                words = job.subject.noun if one.slug == CLASS else fitted.words
+                if one.slug == CLASS:
+                    made = fitted.draw(fill(one.prompt, words), range(one.count), self.plan.sampling)
                 else:
-                    made = fitted.draw(one.text, range(one.count), self.plan.sampling)
-                self.keep(job, one, fitted.words, made)
+                    made = fitted.generate(one.prompt, one.count, 0, self.plan.sampling)
+                self.keep(job, one, words, made)
 
     def fitted(self, job: _Job) -> Personalized:
         """From its folder, or fitted now."""
@@ -199,7 +199,7 @@ class _Jobs:
 
     def keep(self, job: _Job, one: _Request, words: str, made: Sequence[PIL.Image.Image]) -> None:
         """Write pictures and their rows."""
-        folder = self.out / RUN_PICTURES / job.name / job.subject.name / one.slug
+        folder = self.out / PAINTED / job.name / job.subject.name / one.slug
         folder.mkdir(parents=True, exist_ok=True)
         rows = []
         for seed, picture in enumerate(made):
@@ -212,9 +212,9 @@ class _Jobs:
                     "path": file.relative_to(self.out).as_posix(),
                     "method": job.name,
                     "subject": job.subject.name,
-                    "prompt": one.slug,
+                    "prompt": one.prompt,
+                    "slug": one.slug,
                     "kind": one.kind,
-                    "text": one.text,
                     "words": words,
                     "seed": seed,
                     "model": self.model.name,

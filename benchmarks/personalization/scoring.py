@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.human.run import SETTINGS
 from benchmarks.metrics.base import Maker, Metric, Options, Unmeasurable
 from benchmarks.metrics.ours import Embedding
-from benchmarks.metrics.table import MEASURED, measured_row, unavailable_row
+from benchmarks.metrics.table import MEASURED, METRIC_COLUMNS, measured_row, unavailable_row
 from benchmarks.personalization import matrices
 from benchmarks.personalization.aggregate import (
     Result,
@@ -24,19 +23,16 @@ from benchmarks.personalization.aggregate import (
     score_table,
     subject_table,
 )
-from benchmarks.personalization.agreement import agreement_table
-from benchmarks.personalization.layout import CLASS, Gallery, Picture, picture_folder, read_pictures
+from benchmarks.personalization.columns import PICTURE_COLUMNS
+from benchmarks.personalization.correlations import correlation_table
+from benchmarks.personalization.layout import CLASS, CLASS_PROMPT, Gallery, Painting, picture_folder, read_pictures
 from benchmarks.personalization.pairing import Cell, Pairing
 from benchmarks.personalization.protocols import SCORES
 from benchmarks.personalization.subjects import Subject
 from benchmarks.surroundings import one_line, surroundings, version
+from data_tools.manifest import SETTINGS
 from dreamsim_metric.files.write import write_files
 from dreamsim_metric.scale.cache import Cache
-
-TABLES = ("metrics", "scores", "by_subject", "by_prompt", "pictures", "comparisons", "agreement")
-PICTURE_COLUMNS = (
-    *("method", "subject", "noun", "prompt", "kind", "seed", "path", "metric", "nearest", "mean", "text"),
-)
 
 Row = dict[str, Any]
 
@@ -64,7 +60,7 @@ def score(
         pictures: folder, as `layout` has it, or that of a run that painted them.
         subjects: that there are pictures of, with their photographs and prompts (`subjects.read_subjects`).
         makers: metrics by name (`registry.find_metrics`).
-        out: folder for the tables of `TABLES`, each `.parquet`, and `settings.json`.
+        out: folder for the tables of `columns.TABLES`, each `.parquet`, and `settings.json`.
         cache: of what was computed before; a run that was killed goes on from there.
         options: weights and device of a metric, by name.
         copy_below: of a metric, the number from which on a picture counts as copied, in the metric's own direction:
@@ -85,21 +81,20 @@ def score(
     unknown = sorted(given.keys() - makers.keys())
     if unknown:
         raise ValueError(f"got a threshold for {', '.join(unknown)}; expected one of {', '.join(makers)}")
-    pictures = picture_folder(pictures)
-    galleries = read_pictures(pictures, subjects)
+    galleries = read_pictures(picture_folder(pictures), subjects)
     with TemporaryDirectory() as scratch:
         pairing = Pairing(galleries, Path(scratch))
         metrics, results = _measure(pairing, makers, options, cache, given, batch_size, workers)
     cells = pairing.cells
     found = figures(cells, results)
     frames = {
-        "metrics": pd.DataFrame(metrics),
+        "metrics": pd.DataFrame(metrics, columns=list(METRIC_COLUMNS)),
         "scores": score_table(found, draws, seed, version("dreamsim_metric")),
         "by_subject": subject_table(found, {subject.name: subject.noun for subject in subjects}),
         "by_prompt": prompt_table(cells, results),
         "pictures": picture_table(cells, results, pictures),
         "comparisons": comparison_table(found, draws, seed),
-        "agreement": agreement_table(cells, results),
+        "correlations": correlation_table(cells, results),
     }
     out.mkdir(parents=True, exist_ok=True)
     files = {out / f"{name}.parquet": frame.to_parquet(index=False) for name, frame in frames.items()}
@@ -153,9 +148,8 @@ def _threshold(name: str, metric: Metric, given: Mapping[str, float]) -> tuple[f
 def picture_table(cells: Sequence[Cell], results: Sequence[Result], folder: Path) -> pd.DataFrame:
     """A row a painted picture and metric, of `PICTURE_COLUMNS`.
 
-    `nearest` and `mean` are to the subject's photographs, `text` to the prompt with the noun of the class in it, all in
-    the metric's own direction; `path` is relative to the folder. Pictures of the class alone have the prompt and the
-    kind `class`, and no text.
+    `nearest` and `mean` are to the subject's photographs, `to_prompt` to the prompt with the noun of the class in it,
+    all in the metric's own direction; pictures of the class alone have no `to_prompt`.
     """
     rows: list[Row] = []
     for result in results:
@@ -167,7 +161,7 @@ def picture_table(cells: Sequence[Cell], results: Sequence[Result], folder: Path
                 columns = {
                     "nearest": _padded(matrices.nearest_reference(numbers), len(painted)),
                     "mean": _padded(matrices.all_references(numbers), len(painted)),
-                    "text": _padded(numbers.text, len(painted)),
+                    "to_prompt": _padded(numbers.text, len(painted)),
                 }
                 rows += [
                     _named(cell, picture, folder)
@@ -182,13 +176,14 @@ def _padded(values: np.ndarray, n: int) -> np.ndarray:
     return values if len(values) else np.full(n, np.nan)
 
 
-def _named(cell: Cell, picture: Picture, folder: Path) -> Row:
+def _named(cell: Cell, picture: Painting, folder: Path) -> Row:
     prompt = picture.prompt
     return {
         "method": cell.method,
         "subject": cell.subject.name,
         "noun": cell.subject.noun,
-        "prompt": prompt.text if prompt else CLASS,
+        "prompt": prompt.text if prompt else CLASS_PROMPT,
+        "slug": prompt.slug if prompt else CLASS,
         "kind": prompt.kind if prompt else CLASS,
         "seed": picture.seed,
         "path": picture.path.relative_to(folder).as_posix(),

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.personalization.columns import COST_COLUMNS, FAILURE_COLUMNS
 from benchmarks.personalization.layout import COSTS, FAILURES
 from data_tools.manifest import read_rows
-
-_COLUMNS = ("method", "subject", "stage", "count", "seconds", "peak_bytes")
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def read_costs(home: Path | None, methods: Sequence[str]) -> list[Cost]:
     Raises:
         ValueError: the file is damaged.
     """
-    rows = pd.DataFrame(_lines(home, COSTS, _COLUMNS), columns=list(_COLUMNS))
+    rows = pd.DataFrame(_lines(home, COSTS, COST_COLUMNS), columns=list(COST_COLUMNS))
     found = []
     for name in methods:
         mine = rows[rows["method"] == name]
@@ -75,12 +74,11 @@ def read_failures(home: Path | None) -> list[Failure]:
         ValueError: a file is damaged.
     """
     painted = {
-        (row["method"], row["subject"]) for row in _lines(home, COSTS, _COLUMNS) if row["stage"] == "sample"
+        (row["method"], row["subject"]) for row in _lines(home, COSTS, COST_COLUMNS) if row["stage"] == "sample"
     }  # written when all was painted
-    names = ("method", "subject", "stage", "error")
     return [
         Failure(row["method"], row["subject"], row["stage"], row["error"], (row["method"], row["subject"]) in painted)
-        for row in _lines(home, FAILURES, names)
+        for row in _lines(home, FAILURES, FAILURE_COLUMNS)
     ]
 
 

@@ -17,7 +17,7 @@ _WHY = {
 
 
 @dataclass(frozen=True)
-class Picture:
+class Thumbnail:
     """A thumbnail and what is written under it; `map`, where there is one, shows where `map_metric` sees it differ."""
 
     uri: str
@@ -40,7 +40,7 @@ class Example:
     """A judgement; `people` is what they say of pictures that have no votes of their own."""
 
     id: str
-    pictures: list[Picture]
+    pictures: list[Thumbnail]
     answers: list[Answer]
     people: str
 
@@ -63,7 +63,7 @@ def read_examples(
         question = questions.loc[id_]
         captions = _captions(question)
         pictures = [
-            Picture(jpeg_uri(row.picture), captions[row.number], jpeg_uri(row.map) if row.map else "", row.map_metric)
+            Thumbnail(jpeg_uri(row.picture), captions[row.number], jpeg_uri(row.map) if row.map else "", row.map_metric)
             for row in rows.sort_values("number").itertuples()
         ]
         answers = [

@@ -134,13 +134,13 @@ def comparisons(table: pd.DataFrame, scores: pd.DataFrame) -> list[Compared]:
         mine = scores[(scores[_NAMED] == list(key)).all(axis=1) & (scores["method"] != PHOTOGRAPHS)]
         better = mine["better"].iloc[0] if len(mine) else "higher"
         ranked = mine.sort_values("value", ascending=better == "lower", kind="stable")["method"]
-        order = list(dict.fromkeys([*ranked, *rows["better"], *rows["worse"]]))
+        order = list(dict.fromkeys([*ranked, *rows["better_method"], *rows["worse_method"]]))
         differences = {}
         for row in rows.itertuples():
             # On the subjects that both have the order may be another than on all.
-            pair, sign = (row.better, row.worse), 1
-            if order.index(row.better) > order.index(row.worse):
-                pair, sign = (row.worse, row.better), -1
+            pair, sign = (row.better_method, row.worse_method), 1
+            if order.index(row.better_method) > order.index(row.worse_method):
+                pair, sign = (row.worse_method, row.better_method), -1
             low, high = sorted((sign * row.low, sign * row.high))
             interval = "one subject" if np.isnan(row.low) else f"{number(low)} to {number(high)}"
             p = "p < 0.001" if row.p_holm < 0.001 else f"p = {row.p_holm:.2g}"
@@ -148,7 +148,7 @@ def comparisons(table: pd.DataFrame, scores: pd.DataFrame) -> list[Compared]:
         title = ", ".join(key)
         sure: dict[str, list[str]] = {}
         for row in rows[rows["p_holm"] < _SURE].itertuples():
-            sure.setdefault(row.better, []).append(row.worse)
+            sure.setdefault(row.better_method, []).append(row.worse_method)
         found.append(Compared(title, sure, len(rows), int(rows["subjects"].min()), Versus(title, order, differences)))
     return found
 

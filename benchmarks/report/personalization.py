@@ -12,14 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.human.run import SETTINGS
 from benchmarks.metrics.table import MEASURED
-from benchmarks.personalization.aggregate import COMPARISON_COLUMNS, PROMPT_COLUMNS, SCORE_COLUMNS, SUBJECT_COLUMNS
-from benchmarks.personalization.agreement import AGREEMENT_COLUMNS
-from benchmarks.personalization.layout import FITS, PHOTOGRAPHS, RUN, RUN_PICTURES
-from benchmarks.personalization.layout import SCORES as TABLES_FOLDER
+from benchmarks.personalization.columns import TABLES
+from benchmarks.personalization.layout import FITS, PHOTOGRAPHS, SCORES
 from benchmarks.personalization.protocols import MEAN, OURS, TEXT
-from benchmarks.personalization.scoring import PICTURE_COLUMNS, TABLES
 from benchmarks.personalization.subjects import Subject
 from benchmarks.report.charts import Line
 from benchmarks.report.costs import Cost, read_costs, read_failures
@@ -29,24 +25,16 @@ from benchmarks.report.published import PUBLISHED, Published
 from benchmarks.report.rendering import write_page
 from benchmarks.report.tables import read_table
 from benchmarks.report.tradeoff import Axis, tradeoff
+from data_tools.manifest import MANIFEST, SETTINGS
 
 _DIVERSITY = "diversity"  # of ours: what fidelity is shown against where nothing measures prompts
-_COLUMNS = {
-    "scores": SCORE_COLUMNS,
-    "by_subject": SUBJECT_COLUMNS,
-    "by_prompt": PROMPT_COLUMNS,
-    "pictures": PICTURE_COLUMNS,
-    "comparisons": COMPARISON_COLUMNS,
-    "agreement": AGREEMENT_COLUMNS,
-    "metrics": ("metric", "status", "direction"),
-}
 
 Frames = Mapping[str, pd.DataFrame]
 
 
 def is_scored(run: Path) -> bool:
     """Whether a folder holds scores of methods, in `scores` or itself."""
-    return any((folder / "by_subject.parquet").is_file() for folder in (run, run / TABLES_FOLDER))
+    return any((folder / "by_subject.parquet").is_file() for folder in (run, run / SCORES))
 
 
 def write_personalization_report(run: Path, subjects: Sequence[Subject] | None = None, out: Path | None = None) -> Path:
@@ -65,7 +53,7 @@ def write_personalization_report(run: Path, subjects: Sequence[Subject] | None =
         ValueError: a table or another file of the run is damaged.
         OSError: the disk is full or not writable.
     """
-    folder = run / TABLES_FOLDER if (run / TABLES_FOLDER / SETTINGS).is_file() else run
+    folder = run / SCORES if (run / SCORES / SETTINGS).is_file() else run
     if not (folder / SETTINGS).is_file() or not (folder / "scores.parquet").is_file():
         raise FileNotFoundError(
             f"no scores in {run}; expected a folder that `dreamsim-bench personalize` or `score` wrote with --out"
@@ -82,7 +70,7 @@ def write_personalization_report(run: Path, subjects: Sequence[Subject] | None =
 
 def _read_tables(folder: Path) -> Frames:
     tables = {name: read_table(folder, f"{name}.parquet") for name in TABLES}
-    for name, columns in _COLUMNS.items():
+    for name, columns in TABLES.items():
         missing = [one for one in columns if one not in tables[name]]
         if missing:
             raise ValueError(
@@ -101,13 +89,12 @@ def _read_json(file: Path) -> dict[str, Any]:
 
 def _home(run: Path, folder: Path, settings: Mapping[str, Any]) -> Path | None:
     """The folder of the run that painted the pictures, if it is there."""
-    beside = Path(settings["pictures"]).parent
-    return run if folder != run else beside if (beside / RUN).is_file() else None
+    scored = Path(settings["pictures"])
+    return run if folder != run else scored if (scored / MANIFEST).is_file() else None
 
 
 def _album(home: Path | None, settings: Mapping[str, Any], subjects: Sequence[Subject] | None) -> Album:
-    folders = [home / RUN_PICTURES] if home else []
-    folder = next((one for one in [*folders, Path(settings["pictures"])] if one.is_dir()), None)
+    folder = next((one for one in (home, Path(settings["pictures"])) if one and one.is_dir()), None)
     if subjects is None:
         photographs = {name: [Path(file) for file in one["photographs"]] for name, one in settings["subjects"].items()}
     else:
@@ -142,7 +129,7 @@ def _shown(tables: Frames, settings: dict[str, Any], home: Path | None, album: A
         "lead_figures": {row["method"]: number(row["value"]) for row in of_lead.to_dict("records")},
         "trees": trees(home, album),
         "rounds": rounds(home, album),
-        "agreement": _agreement(tables["agreement"]),
+        "agreement": _agreement(tables["correlations"]),
         "failures": read_failures(home),
         "published": [(table, _ours(table, scores)) for table in PUBLISHED],
         "grids": [],

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from benchmarks.personalization.aggregate import Figure, Result, comparison_table, figures, score_table
-from benchmarks.personalization.agreement import agreement_table
+from benchmarks.personalization.correlations import correlation_table
 from benchmarks.personalization.layout import PHOTOGRAPHS
 from benchmarks.personalization.matrices import Measured, per_prompt
 from benchmarks.personalization.pairing import Cell
@@ -232,7 +232,8 @@ def test_intervals_and_tests_are_of_subjects():
     expected = stats.bootstrap((a,), np.mean, method="percentile", n_resamples=4000, rng=0).confidence_interval
     assert (row.low, row.high) == pytest.approx(tuple(expected), abs=0.01)
     (row,) = comparison_table([two, one], 4000, 0).itertuples()
-    assert (row.better, row.worse, row.subjects) == ("near", "far", 20)  # without the subject that one has not
+    assert (row.better_method, row.worse_method) == ("near", "far")
+    assert row.subjects == 20  # without the subject that one has not
     assert row.difference == pytest.approx((b - a).mean())
     assert row.p == pytest.approx(stats.ttest_rel(a, b).pvalue, rel=0.5)
     assert row.p_holm == row.p
@@ -243,7 +244,7 @@ def test_a_single_subject_has_no_interval_and_no_winner():
     one, two = figure({"dog": [0.1]}, method="near"), figure({"dog": [0.4]}, method="far")
     assert score_table([one], 50, 0, "")[["low", "high"]].isna().all(axis=None)
     (row,) = comparison_table([one, two], 50, 0).itertuples()
-    assert (row.better, row.p) == ("near", 1.0)
+    assert (row.better_method, row.p) == ("near", 1.0)
     assert np.isnan(row.low)
 
 
@@ -260,7 +261,7 @@ def test_many_pairs_are_corrected_for_together():
     assert np.sort(table.p_holm)[0] == pytest.approx(min(1, 3 * p[0]))
 
 
-def test_agreement_is_scipys():
+def test_rank_correlations_are_scipys():
     """Two methods, two subjects; one metric's sign is turned, and pictures of text do not take part."""
     random = np.random.default_rng(5)
     cells = [cell(method, name, 5) for method in "xyz" for name in ("cat", "dog")]
@@ -271,7 +272,7 @@ def test_agreement_is_scipys():
         Result("b", "similarity", False, b),
         Result("t", "similarity", True, b),
     ]
-    table = agreement_table(cells, results).set_index(["level", "score"])
+    table = correlation_table(cells, results).set_index(["level", "score"])
     assert len(table) == 4
     for name, means in (("subject, mean", (np.mean, np.mean)), ("subject, nearest", (np.min, np.max))):
         for function, column in ((stats.spearmanr, "spearman"), (stats.kendalltau, "kendall")):
@@ -291,4 +292,4 @@ def test_metrics_that_are_constant_agree_with_nothing():
     cells = [cell(method, "dog", 4) for method in "xyz"]
     flat = [measured(references=np.ones((4, 2))) for _ in cells]
     results = [Result("a", "distance", False, flat), Result("b", "distance", False, [measured()] * 3)]
-    assert agreement_table(cells, results).spearman.isna().all()
+    assert correlation_table(cells, results).spearman.isna().all()

@@ -18,7 +18,7 @@ import torch
 
 from benchmarks.metrics.base import Metric, MetricCard, Options
 from benchmarks.metrics.registry import find_metrics
-from benchmarks.personalization.aggregate import COMPARISON_COLUMNS
+from benchmarks.personalization.columns import COMPARISON_COLUMNS
 from benchmarks.personalization.layout import PHOTOGRAPHS
 from benchmarks.personalization.scoring import score
 from benchmarks.personalization.subjects import read_subjects
@@ -378,7 +378,7 @@ def test_failures_trees_feedback_agreement_and_settings(tables, text):
     assert inside.count("<img") == 3
     (row,) = Page(part(text, "agreement")).rows[1:]
     assert row[0] == "colourpsnr"
-    for cell, one in zip(row[1:], tables["agreement"].itertuples(), strict=True):
+    for cell, one in zip(row[1:], tables["correlations"].itertuples(), strict=True):
         assert cell == f"{number(one.spearman)}τ {number(one.kendall)}; n = {one.n}"
     settings = html.unescape(part(text, "settings"))
     for said in (
@@ -496,13 +496,13 @@ def test_what_is_missing_or_damaged_is_one_clear_line(made, tmp_path):
     (scores / "settings.json").write_text("{}")
     fails(ValueError, "settings.json lacks methods, subjects, pictures")
     (scores / "settings.json").write_text(settings)
-    table = pd.read_parquet(scores / "agreement.parquet")
-    table.drop(columns="kendall").to_parquet(scores / "agreement.parquet")
-    fails(ValueError, "agreement.parquet lacks the columns kendall")
-    (scores / "agreement.parquet").write_bytes(b"PAR1")
-    fails(ValueError, "agreement.parquet is damaged")
-    (scores / "agreement.parquet").unlink()
-    fails(FileNotFoundError, "no agreement.parquet in")
+    table = pd.read_parquet(scores / "correlations.parquet")
+    table.drop(columns="kendall").to_parquet(scores / "correlations.parquet")
+    fails(ValueError, "correlations.parquet lacks the columns kendall")
+    (scores / "correlations.parquet").write_bytes(b"PAR1")
+    fails(ValueError, "correlations.parquet is damaged")
+    (scores / "correlations.parquet").unlink()
+    fails(FileNotFoundError, "no correlations.parquet in")
 
 
 def test_a_page_is_made_the_same_way_twice(made, text, tmp_path):
