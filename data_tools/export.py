@@ -19,6 +19,15 @@ from data_tools.simulation import BUILD
 from data_tools.study import Item, Study
 from data_tools.votes import read_responses
 from dreamsim_metric.files.write import write_file
+from dreamsim_metric.judgements.columns import (
+    EXPORT_FILE,
+    PAIR_FILE,
+    PAIR_PATHS,
+    SAME,
+    TRIPLET_FILE,
+    TRIPLET_PATHS,
+    TRIPLET_SHARES,
+)
 
 SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}  # of the pictures' prompts; NIGHTS has 80 : 10 : 10 of its triplets
 
@@ -91,10 +100,10 @@ def export(
         writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-        write_file(beside / ("data.csv" if study.task == "2afc" else "jnd.csv"), text.getvalue().encode())
+        write_file(beside / (TRIPLET_FILE if study.task == "2afc" else PAIR_FILE), text.getvalue().encode())
         sizes = {split: sum(row["split"] == split for row in rows) for split in shares}
         facts = {**about, "study": study.id, "task": study.task, "shares": dict(shares), "rows": sizes}
-        write_file(beside / "export.json", (json.dumps(facts, indent=2) + "\n").encode())
+        write_file(beside / EXPORT_FILE, (json.dumps(facts, indent=2) + "\n").encode())
         beside.replace(out)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
@@ -157,12 +166,13 @@ def _triplets(
         paths = [f"ref/{folder}/{number}.png", f"distort/{folder}/{number}_0.png", f"distort/{folder}/{number}_1.png"]
         _copy(study, item, paths, out)
         left, votes = (int(counts.at[item.id, column]) for column in ("left", "votes"))
-        shares = {"left_vote": round(left / votes, 6), "right_vote": round(1 - left / votes, 6), "votes": votes}
+        shares = zip(TRIPLET_SHARES, (round(left / votes, 6), round(1 - left / votes, 6)), strict=True)
         rows.append(
             {
                 "id": index,
-                **shares,
-                **dict(zip(("ref_path", "left_path", "right_path"), paths, strict=True)),
+                **dict(shares),
+                "votes": votes,
+                **dict(zip(TRIPLET_PATHS, paths, strict=True)),
                 "split": splits[item.category],
                 "is_imagenet": item.category in imagenet,
                 "prompt": item.prompt,
@@ -183,9 +193,8 @@ def _pairs(
         rows.append(
             {
                 "id": index,
-                "a_path": paths[0],
-                "b_path": paths[1],
-                "same": round(same / votes, 6),
+                **dict(zip(PAIR_PATHS, paths, strict=True)),
+                SAME: round(same / votes, 6),
                 "votes": votes,
                 "split": splits[item.category],
                 "prompt": item.prompt,

@@ -13,6 +13,7 @@ import numpy as np
 from data_tools.tables import PAIRS, TRIPLETS
 from dreamsim_metric.files.table import Sheet
 from dreamsim_metric.files.write import write_file
+from dreamsim_metric.judgements.columns import PAIR_PATHS, TRIPLET_PATHS
 
 STUDY = "study.json"
 Task = Literal["2afc", "jnd"]
@@ -196,7 +197,7 @@ class Study:
             ValueError: fewer than two questions, columns are missing, or ids are repeated.
         """
         name = TRIPLETS if self.task == "2afc" else PAIRS
-        columns = ("ref_path", "left_path", "right_path") if self.task == "2afc" else ("a_path", "b_path")
+        columns = TRIPLET_PATHS if self.task == "2afc" else PAIR_PATHS
         sheet = Sheet(Path(self.pictures) / name)
         sheet.require(("id", *columns, "prompt", "category"))
         rows = [record.cells for record in sheet.records]

@@ -8,6 +8,7 @@ from typing import Any
 
 from data_tools.manifest import Row
 from dreamsim_metric.files.write import write_file
+from dreamsim_metric.judgements.columns import PAIR_PATHS, TRIPLET_PATHS
 
 ROLES = ("ref", "left", "right")
 TRIPLETS, PAIRS = "triplets.csv", "pairs.csv"
@@ -53,13 +54,11 @@ def write_table(out: Path, rows: Sequence[Row]) -> None:
     for index, group in enumerate(groups(rows)):
         about = {"prompt": group[0]["prompt"], "category": group[0]["category"]}
         if len(group) == 3:
-            paths = {f"{role}_path": row["path"] for role, row in zip(ROLES, group, strict=True)}
-            lines.append({"id": group[0]["group"], **paths, **about})
+            paths = zip(TRIPLET_PATHS, (row["path"] for row in group), strict=True)
+            lines.append({"id": group[0]["group"], **dict(paths), **about})
         else:
-            base, varied = group
-            lines.append(
-                {"id": index, "a_path": base["path"], "b_path": varied["path"], "strength": varied["strength"], **about}
-            )
+            paths = zip(PAIR_PATHS, (row["path"] for row in group), strict=True)
+            lines.append({"id": index, **dict(paths), "strength": group[1]["strength"], **about})
     text = io.StringIO()
     if lines:
         writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")

@@ -26,6 +26,7 @@ from data_tools.serving import free_port, start
 from data_tools.simulation import Observer, simulate
 from data_tools.study import Study
 from data_tools.votes import read_responses
+from dreamsim_metric.judgements.columns import TRIPLET_PATHS
 
 
 def pictures(folder: Path, triplets: int) -> None:
@@ -39,7 +40,7 @@ def pictures(folder: Path, triplets: int) -> None:
             PIL.Image.fromarray(random.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(folder / path)
         rows.append([group, *paths, "noise", f"category {group % 10}"])
     with open(folder / "triplets.csv", "w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([["id", "ref_path", "left_path", "right_path", "prompt", "category"], *rows])
+        csv.writer(file).writerows([["id", *TRIPLET_PATHS, "prompt", "category"], *rows])
 
 
 def main(raters: int, triplets: int, votes: int) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from benchmarks.metrics.trunks import read_trunk
 from dreamsim_metric.files.write import write_file
+from dreamsim_metric.judgements.columns import TRIPLET_FILE, TRIPLET_PATHS, TRIPLET_SHARES
 from dreamsim_metric.judgements.readers import read_triplets
 from dreamsim_metric.models import IMAGENET
 from dreamsim_metric.training.inputs import decode
@@ -167,7 +168,7 @@ def main(sources_folder: str, out_folder: str, checkpoint: str = "vgg16.ckpt") -
     random = np.random.default_rng(0)
     table = io.StringIO(newline="")
     writer = csv.writer(table)
-    writer.writerow(("ref_path", "left_path", "right_path", "left_vote", "right_vote", "votes", "split"))
+    writer.writerow((*TRIPLET_PATHS, *TRIPLET_SHARES, "votes", "split"))
     for *paths, share, votes, split in chain(
         materials(sources / "materials"),
         things(sources / "vice", photographs[0], random),
@@ -175,7 +176,7 @@ def main(sources_folder: str, out_folder: str, checkpoint: str = "vgg16.ckpt") -
         teacher(sources / checkpoint, photographs, random),
     ):
         writer.writerow([*(os.path.relpath(path, out) for path in paths), 1 - share, share, votes, split])
-    write_file(out / "data.csv", table.getvalue().encode())
+    write_file(out / TRIPLET_FILE, table.getvalue().encode())
 
 
 if __name__ == "__main__":
