@@ -23,7 +23,7 @@ th:first-child,td:first-child{text-align:left}progress{width:100%}.bad{color:#c3
 
 
 def admin_token(folder: Path) -> str:
-    """The token of a study's pages for its owner, made when there is none.
+    """Return the token of a study's pages for its owner; make it when there is none.
 
     Raises:
         OSError: the folder cannot be written.
@@ -40,7 +40,7 @@ def admin_token(folder: Path) -> str:
 
 
 def router(folder: Path, study: Study, votes: Votes) -> APIRouter:
-    """The owner's pages; each needs the token, as `?key=…` or as a bearer token."""
+    """Build the owner's pages; each needs the token, as `?key=…` or as a bearer token."""
     token = admin_token(folder)
 
     def owner(request: Request, key: str = "") -> None:
@@ -67,13 +67,13 @@ def router(folder: Path, study: Study, votes: Votes) -> APIRouter:
 
 
 def page(study: Study, questions: dict[str, int], measured: dict[str, Any], key: str) -> str:
-    """Progress, agreement and raters, to look at.
+    """Write the page that shows progress, agreement and raters.
 
     Args:
-        study: what is asked.
-        questions: of `Votes.questions`.
-        measured: of `stats.measure`.
-        key: the token, for the links.
+        study: The study that is shown.
+        questions: Counts of questions, by `Votes.questions`.
+        measured: Agreement and raters, by `stats.measure`.
+        key: Token of the owner, for the links.
     """
     lines = [
         f"<tr><td>{html.escape(row['rater'][:8])}…<td>{row['votes']:.0f}<td>{_number(row['median_ms'], 0)}"

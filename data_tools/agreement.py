@@ -17,13 +17,17 @@ Interval = tuple[float, float, float]  # estimate, lower and upper end; NaN wher
 
 
 def alpha(counts: np.ndarray) -> float:
-    """Krippendorff's alpha for categories (Krippendorff 2004, Content Analysis, chapter 11).
+    """Compute Krippendorff's alpha for categories (Krippendorff 2004, Content Analysis, chapter 11).
 
     Args:
-        counts: (questions, 2), how often each answer was given.
+        counts: How often each answer was given, `(questions, 2)`.
 
     Returns:
         1 where all agree, 0 where as much as by chance; NaN without two votes on a question, or two answers.
+
+    Example:
+        >>> round(alpha(np.array([[3, 0], [0, 3], [2, 1]])), 2)
+        0.55
     """
     counts = counts[counts.sum(1) > 1]
     if not len(counts) or (counts.sum(0) == 0).any():
@@ -42,7 +46,7 @@ def pairwise(counts: np.ndarray) -> float:
 
 
 def split_half(counts: np.ndarray, splits: int = 100, seed: int = 0) -> float:
-    """Reliability of the shares: the correlation between two random halves of each question's votes.
+    """Compute the reliability of the shares: the correlation between two random halves of each question's votes.
 
     Stepped up to all votes by the Spearman-Brown formula, mean over random splits. Questions with one vote are left
     out.
@@ -66,7 +70,7 @@ def split_half(counts: np.ndarray, splits: int = 100, seed: int = 0) -> float:
 def interval(
     counts: np.ndarray, measure: Callable[[np.ndarray], float], seed: int = 0, resamples: int = 1000
 ) -> Interval:
-    """A measure of the votes, with its bootstrap interval."""
+    """Compute a measure of the votes with its bootstrap interval over questions."""
     random = np.random.default_rng(seed)
     drawn = [
         measure(counts[random.integers(0, len(counts), len(counts))]) for _ in range(resamples if len(counts) else 0)
@@ -77,12 +81,12 @@ def interval(
 
 
 def statistics(votes: pd.DataFrame, task: str, resamples: int = 1000) -> dict[str, Any]:
-    """All of it.
+    """Compute how much the raters of a study agree, and how many they are.
 
     Args:
-        votes: the table.
-        task: `2afc` or `jnd`.
-        resamples: of the bootstraps.
+        votes: Table of votes, see `filtering`.
+        task: Kind of question, `2afc` or `jnd`.
+        resamples: Number of bootstrap draws for the intervals.
 
     Returns:
         `raters`, `questions`, `votes`: how many; `alpha`, `pairwise`, `split_half`: (estimate, lower, upper);
@@ -110,11 +114,12 @@ def statistics(votes: pd.DataFrame, task: str, resamples: int = 1000) -> dict[st
 
 
 def by_rater(votes: pd.DataFrame, task: str) -> pd.DataFrame:
-    """What to know of each rater.
+    """Compute what there is to know of each rater.
 
     Returns:
-        By rater: `votes`; `median_ms`; `sentinels`, share right (NaN if none met); `sentinel_failures`; `agreement`,
-        share of the votes that are with the majority of the others' (ties and questions without others left out).
+        A table with a row a rater: `votes`; `median_ms`; `sentinels`, share right (NaN if none met);
+        `sentinel_failures`; `agreement`, share of the votes that are with the majority of the others' (ties and
+        questions without others left out).
     """
     main = votes[votes.kind == "main"]
     first = ANSWERS[task][0]

@@ -33,15 +33,19 @@ SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}  # of the pictures' prompts; NI
 
 
 def splits(categories: Sequence[str], shares: Mapping[str, float], seed: int = 0) -> dict[str, str]:
-    """Each category's split, so that no prompt is in two.
+    """Give each category a split, so that no prompt is in two.
 
     Args:
-        categories: one a question, repeated.
-        shares: of the questions, by split; what comes nearest with whole categories.
-        seed: of the order.
+        categories: Category of each question, `(N,)`, repeated as often as it is asked about.
+        shares: Share of the questions wanted in each split; whole categories come as near to it as they can.
+        seed: Seed of the order in which categories are given out.
 
     Raises:
         ValueError: shares that do not sum to 1.
+
+    Example:
+        >>> splits(["cat", "cat", "cat", "dog"], {"train": 0.75, "test": 0.25})
+        {'cat': 'train', 'dog': 'test'}
     """
     if not shares or abs(sum(shares.values()) - 1) > 1e-6 or min(shares.values()) < 0:
         raise ValueError(f"got shares {dict(shares)}; expected some that sum to 1")
@@ -66,11 +70,11 @@ def export(
     was made from, and how.
 
     Args:
-        study: that was answered.
-        counts: `filtering.tally`, filtered.
-        out: a folder that is not there, or empty.
-        about: for `export.json`.
-        shares: of the questions, by split; categories stay whole.
+        study: Study that was answered.
+        counts: Votes for each answer to each question (`filtering.tally`), filtered.
+        out: Folder that is not there yet, or empty.
+        about: More facts for `export.json`.
+        shares: Share of the questions in each split; categories stay whole.
 
     Returns:
         The number of rows by split.
@@ -122,18 +126,19 @@ def export_study(
     """Filter a study's votes and write what is left.
 
     Args:
-        folder: the study's.
-        out: for the data set.
-        quick_ms: leave out answers that took less.
-        max_quick: leave out raters with a larger share of them.
-        min_votes: default: those of all rounds for triplets, one for pairs.
-        disputed: keep triplets that people disagree on. Pairs are kept whatever people say of them.
+        folder: Folder of the study.
+        out: Folder for the data set.
+        quick_ms: Milliseconds below which an answer is left out.
+        max_quick: Largest share of such answers that a rater may have; the others are left out.
+        min_votes: Votes that a question needs. Default: those of all rounds for triplets, one for pairs.
+        disputed: Whether triplets that people disagree on are kept. Pairs are kept whatever people say of them.
 
     Returns:
         What was there, what was left out and why, what was written.
 
     Raises:
-        As `export`, `Study.read` and `votes.read_responses`.
+        FileExistsError, FileNotFoundError, ValueError, OSError: Same as in `export`, `Study.read` and
+        `votes.read_responses`.
     """
     study = Study.read(folder)
     everything = frame(read_responses(folder, study))

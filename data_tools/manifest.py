@@ -47,7 +47,7 @@ def open_run(folder: Path, settings: Mapping[str, Any]) -> None:
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """What `open_run` wrote.
+    """Read what `open_run` wrote.
 
     Raises:
         FileNotFoundError: the folder is no generation.
@@ -62,9 +62,9 @@ def append_rows(folder: Path, rows: Iterable[Row], name: str = MANIFEST) -> None
     """Add lines, whole, whatever other processes add meanwhile.
 
     Args:
-        folder: of the run.
-        rows: to add.
-        name: of the file.
+        folder: Folder of the run.
+        rows: Rows to add, a line each.
+        name: Name of the file in the folder.
 
     Raises:
         OSError: the disk is full; the lines before are intact.
@@ -82,7 +82,7 @@ def append_rows(folder: Path, rows: Iterable[Row], name: str = MANIFEST) -> None
 
 
 def read_rows(folder: Path, name: str = MANIFEST) -> list[Row]:
-    """All whole lines of a file, as they were added; a cut last one is left out."""
+    """Read all whole lines of a file, as they were added; a cut last one is left out."""
     file = folder / name
     if not file.is_file():
         return []

@@ -42,7 +42,7 @@ class Consent(_Strict):
 
 
 class Answer(_Strict):
-    """To one question; `answer` is in the order of the table, not of the screen."""
+    """An answer to one question; `answer` is in the order of the table, not of the screen."""
 
     item: str = Field(max_length=200)
     answer: str = Field(max_length=20)
@@ -50,7 +50,7 @@ class Answer(_Strict):
 
 
 class Answers(_Strict):
-    """To all questions of a screen."""
+    """All answers to the questions of a screen."""
 
     screen: int = Field(ge=0, le=1_000_000)
     answers: list[Answer] = Field(min_length=1, max_length=2)
@@ -59,13 +59,13 @@ class Answers(_Strict):
 
 
 class Limit:
-    """Refuse requests that are too large, whatever length they claim."""
+    """A guard that refuses requests that are too large, whatever length they claim."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As ASGI has it."""
+        """Pass a request on, as ASGI has it, or refuse it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -86,10 +86,10 @@ class Limit:
 
 
 def create_app(folder: Path) -> FastAPI:
-    """The server of a study's folder.
+    """Build the server of a study's folder.
 
     Args:
-        folder: with `study.json`; gets `votes.sqlite` and `admin-token`.
+        folder: Folder with `study.json`; it gets `votes.sqlite` and `admin-token`.
 
     Raises:
         FileNotFoundError: no study there, no pictures, or the page was not built.
@@ -167,12 +167,12 @@ def create_app(folder: Path) -> FastAPI:
 
 
 def link(folder: Path) -> str:
-    """The address of the owner's page, token included."""
+    """Return the address of the owner's page, token included."""
     return f"/admin?key={admin_token(folder)}"
 
 
 def _screens(votes: Votes, rater: str) -> dict[str, Any]:
-    """What a rater is to do next: sides already exchanged, and what each means in the table's order."""
+    """Collect what a rater is to do next: sides already exchanged, and what each means in the table's order."""
     asked = votes.ask(rater)
     done, total = votes.progress(rater)
     screens: dict[int, dict[str, Any]] = {}

@@ -19,14 +19,14 @@ def sheet(folder: Path, path: Path, side: int = 128, columns: int = 2, most: int
     """Write a contact sheet as a PNG: a line each triplet (reference, left, right) or picture with its variations.
 
     Args:
-        folder: that `generate` made.
-        path: of the file; replaced if it is there.
-        side: of a picture, in pixels; smaller ones are enlarged without smoothing.
-        columns: lines side by side.
-        most: lines shown at most, spread over all of them.
+        folder: Folder that `generate` made.
+        path: File to write; replaced if it is there.
+        side: Side of a picture in pixels; smaller pictures are enlarged without smoothing.
+        columns: Number of lines side by side.
+        most: Number of lines shown at most, spread over all of them.
 
     Returns:
-        How many lines are shown.
+        Number of lines shown.
 
     Raises:
         FileNotFoundError: the folder is no generation, or a picture is gone.

@@ -13,10 +13,10 @@ from data_tools.votes import read_responses
 
 
 def measure(folder: Path, quick_ms: float = 0.0, max_quick: float = 1.0, resamples: int = 1000) -> dict[str, Any]:
-    """`agreement.statistics` of the votes that count, and `by_rater` of all.
+    """Compute `agreement.statistics` of the votes that count, and `by_rater` of all.
 
     Raises:
-        As `Study.read` and `votes.read_responses`.
+        FileNotFoundError, ValueError: Same as in `Study.read` and `votes.read_responses`.
     """
     study = Study.read(folder)
     table = frame(read_responses(folder, study))
@@ -28,7 +28,7 @@ def measure(folder: Path, quick_ms: float = 0.0, max_quick: float = 1.0, resampl
 
 
 def _plain(value: Any) -> Any:
-    """With None where there is no number: JSON knows no NaN."""
+    """Put None where there is no number: JSON knows no NaN."""
     if isinstance(value, dict):
         return {str(name): _plain(part) for name, part in value.items()}
     if isinstance(value, (list, tuple)):
@@ -37,7 +37,7 @@ def _plain(value: Any) -> Any:
 
 
 def lines(found: dict[str, Any]) -> Iterator[str]:
-    """Of `measure`, to read."""
+    """Yield what `measure` found, line by line, to read."""
     if found["simulated"]:
         yield f"SIMULATED: {found['simulated']} responses are a model's, not people's"
     yield f"{found['votes']} votes of {found['raters']} raters on {found['questions']} questions"
@@ -52,7 +52,7 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
 
 
 def plot(found: dict[str, Any], file: Path) -> None:
-    """Votes by question, response times and agreement by rater.
+    """Draw votes by question, response times and agreement by rater.
 
     Raises:
         ValueError: matplotlib writes no such kind of file.

@@ -15,7 +15,7 @@ TRIPLETS, PAIRS = "triplets.csv", "pairs.csv"
 
 
 def outcomes(rows: Sequence[Row]) -> list[Row]:
-    """Rows in their order, each picture's last one, with pictures like an earlier one marked as dropped.
+    """Sort rows, keep each picture's last one, and mark pictures like an earlier one as dropped.
 
     What a row comes to never changes when later attempts or variations are added.
     """
@@ -34,7 +34,7 @@ def outcomes(rows: Sequence[Row]) -> list[Row]:
 
 
 def groups(rows: Sequence[Row]) -> list[tuple[Row, ...]]:
-    """The complete ones: (reference, left, right), or (picture, variation)."""
+    """Collect the complete groups: (reference, left, right), or (picture, variation)."""
     kept: dict[int, dict[str, Row]] = {}
     for row in rows:
         if not row["dropped"]:
@@ -49,7 +49,7 @@ def groups(rows: Sequence[Row]) -> list[tuple[Row, ...]]:
 
 
 def write_table(out: Path, rows: Sequence[Row]) -> None:
-    """`triplets.csv` or `pairs.csv`: what people are to judge, in the columns of the judged tables."""
+    """Write `triplets.csv` or `pairs.csv`: what people are to judge, in the columns of the judged tables."""
     lines: list[dict[str, Any]] = []
     for index, group in enumerate(groups(rows)):
         about = {"prompt": group[0]["prompt"], "category": group[0]["category"]}
