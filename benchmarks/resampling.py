@@ -12,9 +12,9 @@ class Resamples:
     """Resampled data sets: whole groups are drawn with replacement (Davison & Hinkley 1997, section 3.8).
 
     Args:
-        groups: `(N,)` labels; rows with one label are drawn together. `np.arange(N)` draws rows.
-        draws: how many data sets.
-        seed: of the draws.
+        groups: Labels `(N,)`; rows with one label are drawn together. `np.arange(N)` draws rows.
+        draws: Number of data sets.
+        seed: Seed of the draws.
     """
 
     def __init__(self, groups: np.ndarray, draws: int = 1000, seed: int = 0) -> None:
@@ -24,7 +24,7 @@ class Resamples:
 
     @property
     def groups(self) -> int:
-        """How many are drawn from."""
+        """The number of groups that are drawn from."""
         return self._count
 
     def _drawn(self) -> Iterator[np.ndarray]:
@@ -33,7 +33,7 @@ class Resamples:
             yield random.integers(0, self._count, (len(some), self._count))
 
     def means(self, values: np.ndarray) -> np.ndarray:
-        """`(draws,)` means of `(N,)` values in each draw; NaNs among the values are left out."""
+        """Compute the means of `(N,)` values in each draw, `(draws,)`; NaNs among the values are left out."""
         kept = ~np.isnan(values)
         sums = np.bincount(self._labels[kept], values[kept], self._count)
         sizes = np.bincount(self._labels[kept], minlength=self._count)
@@ -41,7 +41,7 @@ class Resamples:
             return np.concatenate([sums[drawn].sum(1) / sizes[drawn].sum(1) for drawn in self._drawn()])
 
     def statistics(self, statistic: Callable[[np.ndarray], float]) -> np.ndarray:
-        """`(draws,)` of anything that is computed from the positions of the rows drawn; NaN where it is undefined."""
+        """Compute anything from the positions of the rows drawn, `(draws,)`; NaN where it is undefined."""
         order = np.argsort(self._labels, kind="stable")
         members = np.split(order, np.cumsum(np.bincount(self._labels))[:-1])
         found = []
@@ -55,11 +55,11 @@ class Resamples:
 
 
 def interval(draws: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Percentile interval of bootstrap draws; NaNs where there are none.
+    """Compute the percentile interval of bootstrap draws; NaNs where there are none.
 
     Args:
-        draws: `(B,)`; NaNs are left out.
-        level: of confidence.
+        draws: Bootstrap draws, `(B,)`; NaNs are left out.
+        level: Level of confidence, in [0, 1].
     """
     kept = draws[~np.isnan(draws)]
     if not len(kept):
@@ -69,16 +69,16 @@ def interval(draws: np.ndarray, level: float = 0.95) -> tuple[float, float]:
 
 
 def paired_p(difference: float, draws: np.ndarray, groups: int) -> float:
-    """Two-sided p of "neither is better", from the difference of two metrics and of theirs on the same draws.
+    """Compute the two-sided p of "neither is better" from a difference of two metrics and those on the same draws.
 
     Student's t of the difference over its bootstrap standard error, with one degree of freedom less than there are
     groups (Cameron & Miller 2015, section VI). Percentiles of B draws would have no p below 2 / B, and no pair of many
     metrics could pass a correction for all pairs. Never below what a sign-flip test of so many groups can give.
 
     Args:
-        difference: of the two figures.
-        draws: `(B,)` differences on resampled data; NaNs are left out.
-        groups: independent groups that were drawn from.
+        difference: Difference of the two figures.
+        draws: Differences on resampled data, `(B,)`; NaNs are left out.
+        groups: Number of independent groups that were drawn from.
     """
     kept = draws[~np.isnan(draws)]
     if difference == 0 or groups < 2 or len(kept) < 2:
@@ -89,10 +89,14 @@ def paired_p(difference: float, draws: np.ndarray, groups: int) -> float:
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """p-values corrected for how many they are (Holm 1979): step down, each at least the one before.
+    """Correct p-values for how many they are (Holm 1979): step down, each at least the one before.
 
     Args:
-        p: `(K,)` in [0, 1].
+        p: Values of p, `(K,)` in [0, 1].
+
+    Example:
+        >>> holm(np.array([0.01, 0.04, 0.03])).round(2).tolist()
+        [0.03, 0.06, 0.06]
     """
     order = np.argsort(p, kind="stable")
     stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))

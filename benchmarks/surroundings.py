@@ -10,7 +10,7 @@ _LIBRARIES = ("dreamsim_metric", "torch", "torchvision", "timm", "open_clip_torc
 
 
 def surroundings() -> dict[str, Any]:
-    """What figures may depend on beside the data: versions of libraries, Python, the machine."""
+    """Collect what figures may depend on beside the data: versions of libraries, Python, the machine."""
     return {
         "versions": {name: version(name) for name in _LIBRARIES},
         "python": platform.python_version(),
@@ -20,7 +20,7 @@ def surroundings() -> dict[str, Any]:
 
 
 def version(library: str) -> str:
-    """Of a library; empty where it is not installed."""
+    """Return the version of a library; empty where it is not installed."""
     try:
         return importlib.metadata.version(library)
     except importlib.metadata.PackageNotFoundError:
@@ -28,5 +28,5 @@ def version(library: str) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """What an error says, or else its kind."""
+    """Say an error in one line: what it says, or else its kind."""
     return " ".join(str(error).split()) or type(error).__name__

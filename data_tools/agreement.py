@@ -27,7 +27,7 @@ def alpha(counts: np.ndarray) -> float:
 
     Example:
         >>> round(alpha(np.array([[3, 0], [0, 3], [2, 1]])), 2)
-        0.55
+        0.6
     """
     counts = counts[counts.sum(1) > 1]
     if not len(counts) or (counts.sum(0) == 0).any():
@@ -36,7 +36,12 @@ def alpha(counts: np.ndarray) -> float:
 
 
 def pairwise(counts: np.ndarray) -> float:
-    """Share of pairs of votes on one question that agree, mean over questions with two votes or more, in [0, 1]."""
+    """Compute the share of pairs of votes on one question that agree, mean over questions that have pairs, in [0, 1].
+
+    Example:
+        >>> round(pairwise(np.array([[3, 0], [2, 1], [1, 0]])), 3)  # all pairs agree; one of three; no pair
+        0.667
+    """
     total = counts.sum(1)
     several = total > 1
     if not several.any():

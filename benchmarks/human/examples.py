@@ -24,12 +24,12 @@ _SIDE = 208  # pixels of a thumbnail
 def examples(
     parts: Sequence[Part], distances: Sequence[Mapping[str, np.ndarray]], mapper: Metric | None
 ) -> pd.DataFrame:
-    """A few judgements of each part, so that reports need neither the pictures nor a network.
+    """Choose a few judgements of each part, so that reports need neither the pictures nor a network.
 
     Args:
-        parts: of data sets.
-        distances: of each part, by metric.
-        mapper: draws where pictures differ from the reference; None leaves that out.
+        parts: Parts of data sets.
+        distances: Distances on the rows of each part, by metric.
+        mapper: Metric that draws where pictures differ from the reference; None leaves that out.
 
     Returns:
         A row a picture, of `COLUMNS`: which judgement and why, the `number` of the picture in it, and as JPEG a
@@ -46,7 +46,7 @@ def examples(
 
 
 def _chosen(part: Part, distances: Mapping[str, np.ndarray]) -> dict[str, list[int]]:
-    """Rows by reason: the largest mean error of all metrics, and the most unequal errors. None is there twice."""
+    """Choose rows by reason: the largest mean error of all metrics, the most unequal errors. None is there twice."""
     if not distances:
         return {}
     table = part.table
@@ -58,7 +58,7 @@ def _chosen(part: Part, distances: Mapping[str, np.ndarray]) -> dict[str, list[i
 
 
 def _first(part: Part, value: np.ndarray, taken: set[int]) -> list[int]:
-    """The largest values above 0; of equal ones, those that more people judged; no reference twice."""
+    """Choose the largest values above 0; of equal ones, those that more people judged; no reference twice."""
     found: dict[int, int] = {}  # by reference
     for i in np.lexsort((-part.table.votes, -value.round(9))).tolist():
         if value[i] <= 1e-9 or len(found) == _EACH:

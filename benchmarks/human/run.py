@@ -50,15 +50,17 @@ def run(
     A metric whose weights are not at hand, or which cannot take the pictures, has its row say so; the others go on.
 
     Args:
-        makers: metrics by name (`registry.find_metrics`).
-        parts: of data sets (`sources.read_parts`).
-        out: folder for `metrics`, `scores`, `comparisons`, `questions`, `answers` and `examples`, each `.parquet`, and
+        makers: Metrics by name (`registry.find_metrics`).
+        parts: Parts of data sets (`sources.read_parts`).
+        out: Folder for `metrics`, `scores`, `comparisons`, `questions`, `answers` and `examples`, each `.parquet`, and
             `settings.json`.
-        cache: of what was computed before; a run that was killed goes on from there.
-        options: weights and device of a metric, by name.
-        draws, seed: of the bootstrap.
-        batch_size, workers: see `measure`.
-        command: that asked for the run, for the settings.
+        cache: Cache of what was computed before; a run that was killed goes on from there.
+        options: Weights and device of a metric, by name.
+        draws: Number of bootstrap draws.
+        seed: Seed of the bootstrap draws.
+        batch_size: Pictures of one size that go through a network at once.
+        workers: Threads that decode pictures.
+        command: Command line that asked for the run, for the settings.
 
     Returns:
         The table `scores`.
@@ -114,7 +116,7 @@ def run(
 def _mapper(
     makers: Mapping[str, Maker], options: Callable[[str], Options], figures: Mapping[str, Score]
 ) -> Metric | None:
-    """The best of the metrics that tell where pictures differ, made again: one network is held at a time."""
+    """Make again the best of the metrics that tell where pictures differ: one network is held at a time."""
     for name in sorted(figures, key=lambda name: -figures[name].value):
         metric = makers[name](options(name))
         if metric.maps:
@@ -172,7 +174,7 @@ def _scores(
 
 
 def _comparisons(parts: Sequence[Part], scores: dict[tuple[int, str], dict[str, Score]]) -> pd.DataFrame:
-    """Is one metric better than another on the same judgements? Corrected for all pairs of one figure (Holm)."""
+    """Compare every two metrics on the same judgements; p is corrected for all pairs of one figure (Holm)."""
     rows: list[Row] = []
     for (i, protocol), figures in scores.items():
         ordered = sorted(figures.items(), key=lambda item: -item[1].value)

@@ -28,12 +28,13 @@ class Score:
     """One figure of one metric on one data set.
 
     Attributes:
-        name: of the protocol.
-        value: in the unit that the name says; larger is better.
-        n: judgements it is made of.
-        by_row: `(B,)` the figure on resampled judgements.
-        by_reference: `(B,)` on resampled reference pictures with all their judgements; empty where there are none.
-        groups: that `paired` was drawn from: reference pictures, else judgements.
+        name: Name of the protocol.
+        value: Figure in the unit that the name says; larger is better.
+        n: Judgements that the figure is made of.
+        by_row: Figure on resampled judgements, `(B,)`.
+        by_reference: Figure on resampled reference pictures with all their judgements, `(B,)`; empty where there are
+            none.
+        groups: Independent groups that `paired` was drawn from: reference pictures, else judgements.
     """
 
     name: str
@@ -50,12 +51,13 @@ class Score:
 
 
 def score(table: Judgements, distances: np.ndarray, draws: int = 1000, seed: int = 0) -> list[Score]:
-    """All figures of a metric on a table.
+    """Compute all figures of a metric on a table.
 
     Args:
-        table: what people said.
-        distances: `(N, K)`, larger the more different, between the columns that `tables.COMPARED` names.
-        draws, seed: of the bootstrap.
+        table: Judgements of people.
+        distances: Distances between the columns that `tables.COMPARED` names, `(N, K)`, larger the more different.
+        draws: Number of bootstrap draws.
+        seed: Seed of the bootstrap draws.
 
     Raises:
         ValueError: distances that are NaN, or judgements that say nothing (all ties, nobody said "same").
@@ -82,14 +84,14 @@ def score(table: Judgements, distances: np.ndarray, draws: int = 1000, seed: int
 
 
 def errors(table: Judgements, distances: np.ndarray) -> np.ndarray:
-    """How far a metric is from people on each judgement: `(N,)` from 0, with them, to 1, against all of them.
+    """Compute how far a metric is from people on each judgement: `(N,)` from 0, with them, to 1, against all of them.
 
     2AFC: the share of people that it is against. Odd one out: 1 for another one than theirs. All others: how far apart
     its rank and theirs are, among all pairs, from the least to the most different.
 
     Args:
-        table: what people said.
-        distances: as for `score`.
+        table: Judgements of people.
+        distances: Distances between the columns that `tables.COMPARED` names, `(N, K)`, larger the more different.
     """
     if isinstance(table, Triplets):
         return 1 - vote_agreement(distances[:, 0], distances[:, 1], table.right)
@@ -100,14 +102,14 @@ def errors(table: Judgements, distances: np.ndarray) -> np.ndarray:
 
 
 def differences(table: Pairs | Ratings | Dissimilarities) -> np.ndarray:
-    """How different people find the pictures of each pair: `(N,)`, in the data's own unit."""
+    """Compute how different people find the pictures of each pair: `(N,)`, in the data's own unit."""
     if isinstance(table, Dissimilarities):
         return np.nanmean(table.ratings, axis=1)
     return -(table.same if isinstance(table, Pairs) else table.alike)
 
 
 def _means(table: Judgements, d: np.ndarray) -> dict[str, np.ndarray]:
-    """Protocols whose figure is a mean over judgements: `(N,)` in [0, 1] each, NaN for those that do not count."""
+    """Compute protocols whose figure is a mean over judgements: `(N,)` in [0, 1] each, NaN where one does not count."""
     if isinstance(table, Triplets):
         left, right = d.T
         return {
@@ -123,7 +125,7 @@ def _means(table: Judgements, d: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _statistics(table: Judgements, d: np.ndarray) -> dict[str, Callable[[np.ndarray], float]]:
-    """Protocols whose figure needs all judgements at once: functions of the positions of rows."""
+    """Make the protocols whose figure needs all judgements at once: functions of the positions of rows."""
     if isinstance(table, Pairs):
         return {JND: lambda rows: 100 * average_precision(d[rows, 0], table.same[rows])}
     if isinstance(table, Ratings):
@@ -144,14 +146,14 @@ def _correlation(function: Any, x: np.ndarray, y: np.ndarray, rows: np.ndarray) 
 
 
 def logistic_fit(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Scores mapped to opinions by the logistic that image quality assessment uses before a Pearson correlation.
+    """Map scores to opinions by the logistic that image quality assessment uses before a Pearson correlation.
 
     `b1 (1/2 − 1 / (1 + exp(b2 (x − b3)))) + b4 x + b5`, by least squares (Sheikh, Sabir, Bovik, TIP 2006, eq. 8).
     Where a straight line is nearer, that one, whose correlation is the plain one.
 
     Args:
-        x: `(N,)` scores.
-        y: `(N,)` opinions.
+        x: Scores of the pictures, `(N,)`.
+        y: Opinions of people, `(N,)`.
 
     Returns:
         `(N,)` predicted opinions.
@@ -199,7 +201,7 @@ def _rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def ceilings(table: Judgements) -> dict[str, dict[str, float]]:
-    """How good a metric could be and how good people are, by protocol, where the data tells.
+    """Compute how good a metric could be and how good people are, by protocol, where the data tells.
 
     Returns:
         For each protocol, of:
@@ -248,11 +250,11 @@ def ceilings(table: Judgements) -> dict[str, dict[str, float]]:
 
 
 def one_against_others(share: np.ndarray, votes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How often one of the people is with the others, where votes are whole numbers and at least 2.
+    """Compute how often one of the people is with the others, where votes are whole numbers and at least 2.
 
     Args:
-        share: `(N,)` of votes for the right.
-        votes: `(N,)` numbers of people.
+        share: Share of votes for the right, `(N,)`.
+        votes: Numbers of people, `(N,)`.
 
     Returns:
         Twice `(N,)` in [0, 1]: with the majority of the others (a tie of theirs counts half; NaN where all people

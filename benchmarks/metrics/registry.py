@@ -14,22 +14,28 @@ from dreamsim_metric import list_models
 
 
 def built_in() -> dict[str, Maker]:
-    """All metrics of this folder, by name."""
+    """Collect all metrics of this folder, by name."""
     names = sorted(module.name for module in pkgutil.iter_modules(benchmarks.metrics.__path__))
     modules = (importlib.import_module(f"benchmarks.metrics.{name}") for name in names)
     return {name: maker for module in modules for name, maker in getattr(module, "METRICS", {}).items()}
 
 
 def find_metrics(names: Sequence[str]) -> dict[str, Maker]:
-    """Makers of the metrics named, in that order.
+    """Find the makers of the metrics named, in that order.
 
     Args:
-        names: of this folder's metrics; of models, as `dreamsim_metric.load` takes them; or `.py` files with a
-            dictionary `METRICS`.
+        names: Names of this folder's metrics; of models, for `dreamsim_metric.load`; or `.py` files with a dictionary
+            `METRICS`.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: an unknown name, with the nearest ones, or a file without `METRICS`.
+
+    Example:
+        >>> from benchmarks.metrics.base import Options
+        >>> make = find_metrics(["psnr"])["psnr"]
+        >>> make(Options()).card.direction
+        'similarity'
     """
     known, found = built_in(), {}
     for name in names:

@@ -20,14 +20,14 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Result:
-    """All that a metric said.
+    """All that a metric said of the pictures.
 
     Attributes:
-        metric: its name.
-        direction: of its numbers.
-        text: whether it compares pictures with prompts.
-        measured: of each cell of the pairing.
-        threshold: where `copy_below` is from, for the definition.
+        metric: Name of the metric.
+        direction: Direction of its numbers.
+        text: Whether it compares pictures with prompts.
+        measured: Numbers of each cell of the pairing.
+        threshold: Origin of `copy_below` in words, for the definition.
     """
 
     metric: str
@@ -42,13 +42,13 @@ class Figure:
     """One score of one method by one metric.
 
     Attributes:
-        score: of the protocol.
-        metric: its name.
-        higher: whether more is better.
-        method: or the photographs.
-        values: of each subject that can have it, `(K,)`; no NaN.
-        pictures: how many it looks at.
-        threshold: for the definition.
+        score: Score of the protocol.
+        metric: Name of the metric.
+        higher: Whether more is better.
+        method: Name of the method, or of the photographs.
+        values: Values of each subject that can have it, `(K,)`; no NaN.
+        pictures: Number of pictures that it looks at.
+        threshold: Origin of the threshold for copies, for the definition.
     """
 
     score: Score
@@ -61,36 +61,36 @@ class Figure:
 
     @property
     def named(self) -> Row:
-        """What tells it from figures of the same method."""
+        """The columns that tell it from figures of the same method."""
         return {"protocol": self.score.protocol, "score": self.score.name, "metric": self.metric}
 
     @property
     def definition(self) -> str:
-        """In words, with what it depends on."""
+        """The definition in words, with what it depends on."""
         return self.score.definition + (f"; {self.threshold}" if self.score.name == COPYING else "")
 
     def value(self, names: Iterable[str] | None = None) -> float:
-        """Of the subjects named; None for all."""
+        """Compute the figure over the subjects named; None for all."""
         return float(self._rows(names)[0].mean())
 
     def resampled(self, draws: int, seed: int, names: Iterable[str] | None = None) -> np.ndarray:
-        """`(draws,)` of subjects drawn with replacement, the same ones for all figures of these subjects."""
+        """Draw subjects with replacement: `(draws,)` figures, the same draws for all figures of these subjects."""
         values, subjects = self._rows(names)
         return Resamples(subjects, draws, seed).means(values)
 
     def _rows(self, names: Iterable[str] | None) -> tuple[np.ndarray, np.ndarray]:
-        """Values of equal weight, and the subject of each."""
+        """List values of equal weight, and the subject of each."""
         kept = sorted(self.values if names is None else names)
         rows = [self.values[name] if self.score.pooled else self.values[name].mean(keepdims=True) for name in kept]
         return np.concatenate(rows), np.repeat(np.arange(len(kept)), [len(some) for some in rows])
 
 
 def figures(cells: Sequence[Cell], results: Sequence[Result]) -> list[Figure]:
-    """All scores that are defined for these metrics, of all methods that have what they need.
+    """Compute all scores that are defined for these metrics, of all methods that have what they need.
 
     Args:
-        cells: of the pairing.
-        results: of each metric, `measured` in the order of the cells.
+        cells: Cells of the pairing.
+        results: Results of all metrics, `measured` in the order of the cells.
     """
     methods = list(dict.fromkeys(cell.method for cell in cells))
     found = []
@@ -116,7 +116,7 @@ def _kept(values: np.ndarray) -> np.ndarray:
 
 
 def score_table(found: Sequence[Figure], draws: int, seed: int, version: str) -> pd.DataFrame:
-    """Of `SCORE_COLUMNS`: `low` and `high` are the 95 % interval over subjects, none of a single subject."""
+    """Make the table `scores`: `low` and `high` are the 95 % interval over subjects, NaN for a single subject."""
     rows = []
     for figure in found:
         enough = len(figure.values) > 1
@@ -131,7 +131,7 @@ def score_table(found: Sequence[Figure], draws: int, seed: int, version: str) ->
 
 
 def subject_table(found: Sequence[Figure], nouns: Mapping[str, str]) -> pd.DataFrame:
-    """Of `SUBJECT_COLUMNS`."""
+    """Make the table `by_subject`."""
     rows = [
         {"method": figure.method, **figure.named, "subject": name, "noun": nouns[name], "value": values.mean()}
         for figure in found
@@ -141,7 +141,7 @@ def subject_table(found: Sequence[Figure], nouns: Mapping[str, str]) -> pd.DataF
 
 
 def prompt_table(cells: Sequence[Cell], results: Sequence[Result]) -> pd.DataFrame:
-    """Of `PROMPT_COLUMNS`: means over the subjects that have pictures of a prompt, of the scores that go by prompt."""
+    """Make the table `by_prompt`: means over subjects, of the scores that go by prompt."""
     rows: list[Row] = []
     for score, result in itertools.product((score for score in SCORES if score.by_prompt), results):
         if not score.takes(result.metric, result.direction, result.text):
@@ -158,7 +158,7 @@ def prompt_table(cells: Sequence[Cell], results: Sequence[Result]) -> pd.DataFra
 
 
 def comparison_table(found: Sequence[Figure], draws: int, seed: int) -> pd.DataFrame:
-    """Of `COMPARISON_COLUMNS`: every two methods, on the subjects that both have.
+    """Make the table `comparisons`: every two methods, on the subjects that both have.
 
     `difference` is how much better the better one is, in the score's own unit, never below 0. p is corrected for all
     pairs of methods of one score and metric (Holm).

@@ -29,11 +29,11 @@ Statistic = Callable[[Measured], np.ndarray]
 
 
 def correlation_table(cells: Sequence[Cell], results: Sequence[Result]) -> pd.DataFrame:
-    """Rank correlations of every two metrics of pictures, on subject fidelity.
+    """Make the table `correlations`: of every two metrics of pictures, rank correlations of subject fidelity.
 
     Args:
-        cells: of the pairing.
-        results: of each metric.
+        cells: Cells of the pairing.
+        results: Results of all metrics, `measured` in the order of the cells.
 
     Returns:
         A table of `CORRELATION_COLUMNS`. Level `pictures`: over the pictures of all methods of one subject, mean over
@@ -63,7 +63,7 @@ def correlation_table(cells: Sequence[Cell], results: Sequence[Result]) -> pd.Da
 
 
 def _by_subject(cells: Sequence[Cell], painted: Sequence[int], result: Result, values: Statistic) -> list[np.ndarray]:
-    """Of each subject's pictures, larger the more different."""
+    """Collect the values of each subject's pictures, larger the more different."""
     found: dict[str, list[np.ndarray]] = {}
     for i in painted:
         found.setdefault(cells[i].subject.name, []).append(_sign(result) * values(result.measured[i]))
@@ -71,7 +71,7 @@ def _by_subject(cells: Sequence[Cell], painted: Sequence[int], result: Result, v
 
 
 def _by_method(cells: Sequence[Cell], painted: Sequence[int], result: Result, values: Statistic) -> list[np.ndarray]:
-    """One list: of each method, larger the more different."""
+    """Collect a value of each method, larger the more different, in one list."""
     found: dict[str, list[float]] = {}
     for i in painted:
         found.setdefault(cells[i].method, []).append(_sign(result) * float(values(result.measured[i]).mean()))

@@ -34,9 +34,9 @@ class Painting:
     """A picture that a method painted.
 
     Attributes:
-        prompt: that was asked for; None for the class alone.
-        seed: of its noise.
-        path: of its file.
+        prompt: Prompt that was asked for; None for the class alone.
+        seed: Seed of its noise.
+        path: Path of its file.
     """
 
     prompt: Prompt | None
@@ -45,7 +45,7 @@ class Painting:
 
     @property
     def mask(self) -> Path | None:
-        """Where the subject is in it, if there is such a file."""
+        """The mask that shows the subject in it, if there is such a file."""
         file = self.path.parent / MASKS / f"{self.path.stem}.png"
         return file if file.is_file() else None
 
@@ -55,10 +55,10 @@ class Gallery:
     """All that a method painted of a subject.
 
     Attributes:
-        method: name of its folder.
-        subject: that it was taught.
-        pictures: in the order of the subject's prompts, then of seeds.
-        of_class: of the class alone, by seed.
+        method: Name of the method's folder.
+        subject: Subject that the method was taught.
+        pictures: Paintings in the order of the subject's prompts, then of seeds.
+        of_class: Paintings of the class alone, by seed.
     """
 
     method: str
@@ -68,16 +68,16 @@ class Gallery:
 
 
 def picture_folder(folder: Path) -> Path:
-    """Where pictures lie: in a run's folder its `pictures`, else in the folder itself."""
+    """Find where pictures lie: in a run's folder its `pictures`, else in the folder itself."""
     return folder / PAINTED if (folder / MANIFEST).is_file() else folder
 
 
 def read_pictures(folder: Path, subjects: Sequence[Subject]) -> list[Gallery]:
-    """Pictures of a folder, by method and subject.
+    """Read the pictures of a folder, by method and subject.
 
     Args:
-        folder: see above (`picture_folder` of a run's).
-        subjects: that there may be pictures of; pictures of all of them are not needed.
+        folder: Folder of the layout in the module's docstring (`picture_folder` of a run's).
+        subjects: Subjects that there may be pictures of; not all of them need have any.
 
     Raises:
         FileNotFoundError: no such folder, or no pictures in this layout.
@@ -120,7 +120,7 @@ def _by_slug(subjects: Sequence[Subject]) -> dict[str, dict[str, Prompt]]:
 
 
 def _files(folder: Path) -> list[tuple[str, Path]]:
-    """Methods and pictures: of files four names deep, or three where one method is alone."""
+    """List methods and pictures: files four names deep, or three where one method is alone."""
     inside = [path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in PICTURES]
     shown = [path for path in inside if MASKS not in path.parts and not any(part[0] == "." for part in path.parts)]
     depths = {depth: sorted(path for path in shown if len(path.parts) == depth) for depth in (3, 4)}
@@ -166,7 +166,7 @@ def _repeated(galleries: Iterable[list[Painting]]) -> list[Path]:
 
 
 def _unreadable(folder: Path, paths: Sequence[Path]) -> list[str]:
-    """Found out before hours of work, and all of them: a picture left out would change a figure unseen."""
+    """Decode all before hours of work: a picture left out would change a figure unseen."""
 
     def problem(path: Path) -> str:
         try:

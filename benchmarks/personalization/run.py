@@ -46,13 +46,14 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 @dataclass(frozen=True)
 class Plan:
-    """What all pictures of a run have in common.
+    """Settings that all pictures of a run have in common.
 
     Attributes:
-        model: as `data_tools.pipelines.load_model` takes it; so `revision`, `variant` and `dtype`.
-        sampling: steps and guidance.
-        seeds: 0 … seeds − 1 of each prompt, drawn together.
-        class_pictures: of the class alone, for prior preservation.
+        model: Name or folder of the pipeline, for `data_tools.pipelines.load_model`; `revision`, `variant` and `dtype`
+            too.
+        sampling: Steps and guidance to draw with.
+        seeds: Number of pictures of each prompt, of the seeds 0 … seeds − 1, drawn together.
+        class_pictures: Number of pictures of the class alone, for prior preservation.
     """
 
     model: str = "mini-diffusion"
@@ -99,11 +100,11 @@ def run(
     A job that fails is written down, and the others go on.
 
     Args:
-        plan: what the pictures have in common.
-        methods: method and configuration by name.
-        subjects: with their prompts.
-        out: folder of the run.
-        device: default: CUDA where there is one.
+        plan: Settings that the pictures have in common.
+        methods: Method and configuration by name.
+        subjects: Subjects with their prompts.
+        out: Folder of the run.
+        device: Device to run on; default: CUDA where there is one.
 
     Returns:
         The failures, of all processes: method, subject, stage, error.
@@ -182,7 +183,7 @@ class _Jobs:
                 self.keep(job, one, words, made)
 
     def fitted(self, job: _Job) -> Personalized:
-        """From its folder, or fitted now."""
+        """Load a fit from its folder, or fit now."""
         folder = self.out / FITS / job.name / job.subject.name
         if folder.is_dir():
             return job.method.load(folder, self.model.pipeline)
@@ -260,5 +261,5 @@ def _failure(job: _Job, stage: str, error: BaseException) -> Row:
 
 
 def _plain(value: Any) -> dict[str, Any]:
-    """A dataclass as JSON will give it back: tuples become lists."""
+    """Turn a dataclass into what JSON will give back: tuples become lists."""
     return dict(json.loads(json.dumps(asdict(value))))

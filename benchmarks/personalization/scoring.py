@@ -57,18 +57,20 @@ def score(
     A metric whose weights are not at hand, or which cannot take the pictures, has its row say so; the others go on.
 
     Args:
-        pictures: folder, as `layout` has it, or that of a run that painted them.
-        subjects: that there are pictures of, with their photographs and prompts (`subjects.read_subjects`).
-        makers: metrics by name (`registry.find_metrics`).
-        out: folder for the tables of `columns.TABLES`, each `.parquet`, and `settings.json`.
-        cache: of what was computed before; a run that was killed goes on from there.
-        options: weights and device of a metric, by name.
-        copy_below: of a metric, the number from which on a picture counts as copied, in the metric's own direction:
-            below it for distances, above it for similarities. Default: where the model was calibrated, the distance at
-            which half of people judge two pictures the same; else copying is not scored.
-        draws, seed: of the bootstrap.
-        batch_size, workers: see `human.measure.compare_pairs`.
-        command: that asked for the run, for the settings.
+        pictures: Folder in the layout of `layout`, or that of a run that painted them.
+        subjects: Subjects that there are pictures of, with their photographs and prompts (`subjects.read_subjects`).
+        makers: Metrics by name (`registry.find_metrics`).
+        out: Folder for the tables of `columns.TABLES`, each `.parquet`, and `settings.json`.
+        cache: Cache of what was computed before; a run that was killed goes on from there.
+        options: Weights and device of a metric, by name.
+        copy_below: Number of a metric from which on a picture counts as copied, in the metric's own direction: below it
+            for distances, above it for similarities. Default: where the model was calibrated, the distance at which
+            half of people judge two pictures the same; else copying is not scored.
+        draws: Number of bootstrap draws.
+        seed: Seed of the bootstrap draws.
+        batch_size: Pictures of one size that go through a network at once.
+        workers: Threads that decode pictures.
+        command: Command line that asked for the run, for the settings.
 
     Returns:
         The table `scores`.
@@ -112,7 +114,7 @@ def _measure(
     batch_size: int,
     workers: int,
 ) -> tuple[list[Row], list[Result]]:
-    """Rows of the table `metrics`, and what those said that could."""
+    """Make the rows of the table `metrics`, and collect what those said that could."""
     rows, results = [], []
     for name, make in makers.items():
         print(f"{name} …", file=sys.stderr)
@@ -135,7 +137,7 @@ def _measure(
 
 
 def _threshold(name: str, metric: Metric, given: Mapping[str, float]) -> tuple[float, str]:
-    """Nearer than this is a copy, and in words; NaN where nobody knows."""
+    """Find the number from which on a nearer picture is a copy, and say where it is from; NaN where nobody knows."""
     if name in given:
         return given[name], f"threshold {given[name]:.4g}, given"
     curve = metric.metric.card.same if isinstance(metric, Embedding) else None
@@ -146,7 +148,7 @@ def _threshold(name: str, metric: Metric, given: Mapping[str, float]) -> tuple[f
 
 
 def picture_table(cells: Sequence[Cell], results: Sequence[Result], folder: Path) -> pd.DataFrame:
-    """A row a painted picture and metric, of `PICTURE_COLUMNS`.
+    """Make the table `pictures`, a row a painted picture and metric.
 
     `nearest` and `mean` are to the subject's photographs, `to_prompt` to the prompt with the noun of the class in it,
     all in the metric's own direction; pictures of the class alone have no `to_prompt`.

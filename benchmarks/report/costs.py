@@ -16,14 +16,14 @@ from data_tools.manifest import read_rows
 
 @dataclass(frozen=True)
 class Cost:
-    """Of a method.
+    """Costs of a method.
 
     Attributes:
-        method: its name.
-        fits: how many were counted.
-        fit: seconds of one, on average; NaN where none was counted.
-        picture: seconds to paint one.
-        peak: GiB, the highest of fits and sampling.
+        method: Name of the method.
+        fits: Number of fits that were counted.
+        fit: Mean seconds of a fit; NaN where none was counted.
+        picture: Mean seconds to paint a picture.
+        peak: Highest memory of fits and sampling, in GiB.
     """
 
     method: str
@@ -35,7 +35,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Failure:
-    """What went wrong, and whether a later run did it."""
+    """A failure, and whether a later run made it good."""
 
     method: str
     subject: str
@@ -45,11 +45,11 @@ class Failure:
 
 
 def read_costs(home: Path | None, methods: Sequence[str]) -> list[Cost]:
-    """Of the methods that costs were written down of.
+    """Read the costs of the methods that have any.
 
     Args:
-        home: folder of the run; None: there is none.
-        methods: in the order of the page.
+        home: Folder of the run; None: there is none.
+        methods: Names in the order of the page.
 
     Raises:
         ValueError: the file is damaged.
@@ -68,7 +68,7 @@ def read_costs(home: Path | None, methods: Sequence[str]) -> list[Cost]:
 
 
 def read_failures(home: Path | None) -> list[Failure]:
-    """All that were written down.
+    """Read all failures that were written down.
 
     Raises:
         ValueError: a file is damaged.

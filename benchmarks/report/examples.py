@@ -28,7 +28,7 @@ class Thumbnail:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a metric says; `mark` is ✓ where it is with people, ✗ where it is not, = where it ties."""
+    """An answer of a metric; `mark` is ✓ where it is with people, ✗ where it is not, = where it ties."""
 
     metric: str
     mark: str
@@ -48,13 +48,13 @@ class Example:
 def read_examples(
     chosen: pd.DataFrame, asked: pd.DataFrame, distances: Mapping[str, pd.DataFrame], directions: Mapping[str, str]
 ) -> dict[str, list[Example]]:
-    """The examples of one part, by why they were chosen.
+    """Read the examples of one part, by why they were chosen.
 
     Args:
-        chosen: of the table `examples`.
-        asked: of the table `questions`.
-        distances: of the table `answers`, by metric, with the ids for index.
-        directions: of the metrics: a similarity is shown with its own sign.
+        chosen: Rows of the table `examples`.
+        asked: Rows of the table `questions`.
+        distances: Rows of the table `answers`, by metric, with the ids for index.
+        directions: Direction of each metric: a similarity is shown with its own sign.
     """
     questions = asked.set_index("id")
     people = _differences(asked)
@@ -77,7 +77,7 @@ def read_examples(
 
 
 def jpeg_uri(jpeg: bytes) -> str:
-    """A picture as a part of the page."""
+    """Turn a picture into a part of the page."""
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
 
 
@@ -98,7 +98,7 @@ def _votes(share: float, votes: float) -> str:
 
 
 def _differences(asked: Any) -> Any:
-    """Of rows or of one: how different people find the pictures. RDMs say that; the others say how alike they are."""
+    """Compute how different people find the pictures, of rows or of one: RDMs say that, the others how alike."""
     kind = asked["kind"] if isinstance(asked["kind"], str) else asked["kind"].iloc[0]
     return asked["target"] if kind == "RDM" else -asked["target"]
 

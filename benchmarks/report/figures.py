@@ -21,9 +21,9 @@ class Column:
     """A figure of all methods.
 
     Attributes:
-        head: what it is, line by line.
-        better: `higher` or `lower`.
-        cells: by method; photographs have rank 0.
+        head: Lines that say what it is.
+        better: `higher` or `lower`, whichever is better.
+        cells: Cell of each method; photographs have rank 0.
     """
 
     head: tuple[str, ...]
@@ -45,11 +45,11 @@ class Compared:
     """All pairs of methods by one score.
 
     Attributes:
-        title: protocol, score and metric.
-        sure: methods, and those that each is surely better than.
-        pairs: how many.
-        subjects: the fewest of a pair.
-        versus: the differences.
+        title: Names of protocol, score and metric.
+        sure: Methods, and those that each is surely better than.
+        pairs: Number of pairs.
+        subjects: Fewest subjects of a pair.
+        versus: Differences of all pairs.
     """
 
     title: str
@@ -60,12 +60,12 @@ class Compared:
 
     @property
     def sure_pairs(self) -> int:
-        """How many differ surely."""
+        """The number of pairs that differ surely."""
         return sum(map(len, self.sure.values()))
 
 
 def number(value: float) -> str:
-    """As the page has it.
+    """Write a number in the page's way.
 
     >>> number(0.12345), number(23.456), number(float("nan"))
     ('0.123', '23.46', '–')
@@ -74,12 +74,12 @@ def number(value: float) -> str:
 
 
 def column(head: Sequence[str], better: str, figures: Figures) -> Column:
-    """Cells with ranks among the methods.
+    """Make cells with ranks among the methods.
 
     Args:
-        head: what it is, line by line.
-        better: `higher` or `lower`.
-        figures: of each method and of photographs.
+        head: Lines that say what it is.
+        better: `higher` or `lower`, whichever is better.
+        figures: Figures of the methods and of photographs.
     """
     rows = list(figures)
     sign = 1 if better == "higher" else -1
@@ -96,7 +96,7 @@ def column(head: Sequence[str], better: str, figures: Figures) -> Column:
 
 
 def protocols(scores: pd.DataFrame) -> dict[str, list[Scores]]:
-    """Tables by protocol: one of each that is published, and of ours one a score, which many metrics have."""
+    """Make tables by protocol: one for each that is published, and for ours one a score, which many metrics have."""
     found: dict[str, list[Scores]] = {}
     for protocol, rows in scores.groupby("protocol", sort=False):
         parts = rows.groupby("score", sort=False) if protocol == OURS else [("", rows)]
@@ -123,11 +123,11 @@ def _definitions(rows: pd.DataFrame, of: str) -> list[tuple[str, str]]:
 
 
 def comparisons(table: pd.DataFrame, scores: pd.DataFrame) -> list[Compared]:
-    """Every two methods by every score.
+    """Compare every two methods by every score.
 
     Args:
-        table: `comparisons`.
-        scores: the table `scores`, which gives the order: the best method first.
+        table: Table `comparisons` of a run.
+        scores: Table `scores` of a run, which gives the order: the best method first.
     """
     found = []
     for key, rows in table.groupby(_NAMED, sort=False):
@@ -156,11 +156,11 @@ def comparisons(table: pd.DataFrame, scores: pd.DataFrame) -> list[Compared]:
 def breakdowns(
     by_subject: pd.DataFrame, by_prompt: pd.DataFrame, scores: pd.DataFrame, metric: str
 ) -> dict[str, list[Column]]:
-    """Subject fidelity by class and by subject, and with prompt fidelity by kind of prompt: means of equal weight.
+    """Average subject fidelity by class and by subject, and with prompt fidelity by kind of prompt.
 
     Args:
-        by_subject, by_prompt, scores: the tables.
-        metric: of subject fidelity.
+        by_subject, by_prompt, scores: Tables of a run.
+        metric: Name of the metric of subject fidelity.
     """
     better = scores.drop_duplicates(["score", "metric"]).set_index(["score", "metric"])["better"]
     mine = by_subject[

@@ -28,7 +28,7 @@ _PEOPLE = {"2AFC": "votes for B", "JND": "say that they are the same", "ratings"
 
 @dataclass
 class Section:
-    """A split of a data set: charts as SVG."""
+    """A split of a data set, its charts as SVG."""
 
     title: str
     note: str
@@ -44,11 +44,12 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
     """Make a page that needs nothing else: no script, no other file, no network.
 
     Args:
-        folder: that `dreamsim-bench human --out`, `sensitivity --out` or `speed --out` wrote to, or several of them.
-        out: the file; default `report.html` in the folder.
+        folder: Folder that `dreamsim-bench human --out`, `sensitivity --out` or `speed --out` wrote to, or several of
+            them.
+        out: File to write; default `report.html` in the folder.
 
     Returns:
-        The file.
+        The file that was written.
 
     Raises:
         FileNotFoundError: the folder holds no results, or not all of their tables.
@@ -136,7 +137,7 @@ def _of(table: pd.DataFrame, columns: Sequence[str], values: tuple[str, ...]) ->
 
 
 def _is_part_of_another(key: tuple[str, ...], questions: Mapping[Any, pd.DataFrame]) -> bool:
-    """Whether all its judgements are in another part too, which shows them."""
+    """Tell whether all its judgements are in another part too, which shows them."""
     mine = set(questions[key]["id"])
     return any(
         (data, kind) == (key[0], key[2]) and len(rows) > len(mine) and mine <= set(rows["id"])
@@ -151,7 +152,7 @@ def _fill(
     tables: Mapping[str, pd.DataFrame],
     lines: Sequence[Line],
 ) -> None:
-    """What shows single judgements."""
+    """Add what shows single judgements."""
     answers, examples = (_of(tables[name], _PART, key) for name in ("answers", "examples"))
     distances = {
         line.name: answers[answers["metric"] == line.name].set_index("id").reindex(asked["id"]) for line in lines

@@ -33,7 +33,7 @@ Frames = Mapping[str, pd.DataFrame]
 
 
 def is_scored(run: Path) -> bool:
-    """Whether a folder holds scores of methods, in `scores` or itself."""
+    """Tell whether a folder holds scores of methods, in `scores` or itself."""
     return any((folder / "by_subject.parquet").is_file() for folder in (run, run / SCORES))
 
 
@@ -41,12 +41,12 @@ def write_personalization_report(run: Path, subjects: Sequence[Subject] | None =
     """Make a page that needs nothing else: no script, no other file, no network.
 
     Args:
-        run: folder of a run, with its tables in `scores`, or a folder of the tables alone.
-        subjects: whose photographs are shown. Default: where the tables say they were.
-        out: the file; default `report.html` in the folder.
+        run: Folder of a run, with its tables in `scores`, or a folder of the tables alone.
+        subjects: Subjects whose photographs are shown. Default: those that the tables name, where they were.
+        out: File to write; default `report.html` in the folder.
 
     Returns:
-        The file.
+        The file that was written.
 
     Raises:
         FileNotFoundError: the folder holds no scores, or not all of their tables.
@@ -88,7 +88,7 @@ def _read_json(file: Path) -> dict[str, Any]:
 
 
 def _home(run: Path, folder: Path, settings: Mapping[str, Any]) -> Path | None:
-    """The folder of the run that painted the pictures, if it is there."""
+    """Find the folder of the run that painted the pictures, if it is there."""
     scored = Path(settings["pictures"])
     return run if folder != run else scored if (scored / MANIFEST).is_file() else None
 
@@ -103,7 +103,7 @@ def _album(home: Path | None, settings: Mapping[str, Any], subjects: Sequence[Su
 
 
 def _shown(tables: Frames, settings: dict[str, Any], home: Path | None, album: Album) -> dict[str, Any]:
-    """All that the template names."""
+    """Collect all that the template names."""
     scores, metrics = tables["scores"], tables["metrics"]
     fidelity = scores[(scores["protocol"] == OURS) & (scores["score"] == MEAN)]
     compared = [name for name in metrics["metric"] if name in set(fidelity["metric"])]
@@ -144,7 +144,7 @@ def _shown(tables: Frames, settings: dict[str, Any], home: Path | None, album: A
 
 
 def _ordered(methods: Sequence[str], fidelity: pd.DataFrame) -> list[str]:
-    """The best first; those without the figure last."""
+    """Sort the methods, the best first; those without the figure last."""
     lower = len(fidelity) > 0 and fidelity["better"].iloc[0] == "lower"
     best = fidelity.sort_values("value", ascending=lower, kind="stable")["method"].tolist()
     return [name for name in best if name in methods] + [name for name in methods if name not in best]
@@ -158,7 +158,7 @@ def _fit_settings(home: Path | None, methods: Sequence[str]) -> dict[str, dict[s
 def _tradeoffs(
     scores: pd.DataFrame, compared: Sequence[str], metrics: pd.DataFrame, lines: Sequence[Line]
 ) -> dict[str, Any]:
-    """A chart for each metric of pictures, and what they are against."""
+    """Draw a chart for each metric of pictures, and say what they are against."""
     ours = scores[scores["protocol"] == OURS]
     prompts = ours[ours["score"] == TEXT]
     words = next((name for name in metrics["metric"] if name in set(prompts["metric"])), "")
@@ -212,7 +212,7 @@ def _cost_chart(costs: Sequence[Cost], fidelity: pd.DataFrame, lead: str, lines:
 
 
 def _agreement(table: pd.DataFrame) -> dict[str, Any]:
-    """Rows by two metrics, columns by level and score."""
+    """Arrange rows by two metrics, columns by level and score."""
     heads = list(dict.fromkeys(zip(table["level"], table["score"], strict=True)))
     rows: dict[tuple[str, str], dict[tuple[str, str], tuple[str, str, int]]] = {}
     for row in table.itertuples():
@@ -222,7 +222,7 @@ def _agreement(table: pd.DataFrame) -> dict[str, Any]:
 
 
 def _ours(table: Published, scores: pd.DataFrame) -> list[Column]:
-    """This run's figures of the same names; the first metric's, where a score has several."""
+    """Find this run's figures of the same names; the first metric's, where a score has several."""
     rows = scores[(scores["protocol"] == table.protocol) & scores["score"].isin(table.columns)]
     found = []
     for name in table.columns:

@@ -19,11 +19,11 @@ class Change:
     """A known change.
 
     Attributes:
-        name: of the change.
-        invariance: whether people would call the result the same picture.
-        means: text and percentage of each metric, over pictures and levels.
-        curves: as SVG.
-        thumbnails: picture and level, from weak to strong.
+        name: Name of the change.
+        invariance: Whether people would call the result the same picture.
+        means: Text and percentage of each metric, over pictures and levels.
+        curves: Chart of the curves as SVG.
+        thumbnails: Picture and level, from weak to strong.
     """
 
     name: str
@@ -38,12 +38,12 @@ class Sensitivity:
     """All changes, what the metrics together mind most first.
 
     Attributes:
-        scenes: how many pictures were changed.
-        scene: the one that is shown.
-        metrics: in the order of the means.
-        lines: how they are drawn.
-        changes: of them.
-        left_out: metrics and why.
+        scenes: Number of pictures that were changed.
+        scene: Name of the one that is shown.
+        metrics: Names in the order of the means.
+        lines: Look of the metrics.
+        changes: Changes, what is minded most first.
+        left_out: Metrics that were left out, and why.
     """
 
     scenes: int
@@ -55,11 +55,11 @@ class Sensitivity:
 
 
 def read_sensitivity(folder: Path, lines: Sequence[Line]) -> Sensitivity | None:
-    """From the tables that `dreamsim-bench sensitivity` wrote, if they are there and hold a metric.
+    """Read the tables that `dreamsim-bench sensitivity` wrote, if they are there and hold a metric.
 
     Args:
-        folder: of the tables.
-        lines: metrics that have their colours already.
+        folder: Folder of the tables.
+        lines: Metrics that have their colours already.
     """
     if not (folder / SETTINGS).is_file():
         return None

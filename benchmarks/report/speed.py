@@ -36,12 +36,12 @@ class Chart:
     """A contest.
 
     Attributes:
-        title: what its subjects have in common.
-        svg: of it; empty where nothing could be timed.
-        first: what the table's first column is.
-        unit: what times are of.
-        reference: subject whose time the ratios are of; empty for a growth curve.
-        timings: its rows.
+        title: Text that its subjects have in common.
+        svg: Chart as SVG; empty where nothing could be timed.
+        first: Title of the table's first column.
+        unit: Unit of work that times are given for.
+        reference: Subject whose time the ratios are to; empty for a growth curve.
+        timings: Rows of its table.
     """
 
     title: str
@@ -57,12 +57,12 @@ class Speed:
     """All that was timed.
 
     Attributes:
-        targets: what was to be reached, on each machine that has a figure.
-        lines: how packages are drawn.
-        groups: charts by title.
-        machines: what is known of each, by name.
-        versions: of packages.
-        commands: that asked for it.
+        targets: Targets, on each machine that has a figure.
+        lines: Look of the packages.
+        groups: Charts by title.
+        machines: Facts about each machine, by name.
+        versions: Packages with their versions.
+        commands: Command lines that asked for it.
     """
 
     targets: list[Reached]
@@ -74,10 +74,10 @@ class Speed:
 
 
 def read_speed(folder: Path) -> Speed | None:
-    """From the table that `dreamsim-bench speed` wrote, if it is there.
+    """Read the table that `dreamsim-bench speed` wrote, if it is there.
 
     Args:
-        folder: of the table.
+        folder: Folder of the table.
 
     Raises:
         FileNotFoundError: the settings are there and the table is not.
@@ -134,7 +134,7 @@ def _timing(row: pd.Series, grows: bool) -> Timing:
 
 
 def _bars(rows: pd.DataFrame, lines: Sequence[Line]) -> str:
-    """Times as fast as the reference, with the extremes of the rounds."""
+    """Draw times as fast as the reference, with the extremes of the rounds."""
     place = {line.name: line for line in lines}
     wide = rows["ratio"].max() / max(rows["ratio"].min(), 1e-9) > 20
     with drawing(4.8, 0.75 + 0.24 * len(rows)) as (figure, made):
@@ -161,7 +161,7 @@ def _bars(rows: pd.DataFrame, lines: Sequence[Line]) -> str:
 
 
 def _curves(rows: pd.DataFrame, lines: Sequence[Line]) -> str:
-    """Time of all, and memory, by size."""
+    """Draw time of all, and memory, by size."""
     colour = next(line.colour for line in lines if line.name == rows["package"].iloc[0])
     sizes = rows["size"].to_numpy()
     with drawing(4.8, 2.5) as (figure, made):

@@ -15,10 +15,10 @@ class Axis:
     """A figure that is drawn.
 
     Attributes:
-        label: what it is.
-        higher: whether more is better; the axis runs so that better is to the right, or above.
-        real: what real photographs have; NaN where they have none.
-        seconds: whether these are times, which are drawn on a scale that is logarithmic from 1 on.
+        label: Text that says what it is.
+        higher: Whether more is better; the axis runs so that better is to the right, or above.
+        real: Figure of real photographs; NaN where they have none.
+        seconds: Whether these are times, which are drawn on a scale that is logarithmic from 1 on.
     """
 
     label: str
@@ -28,13 +28,17 @@ class Axis:
 
 
 def pareto(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Which points have no other that is as good in both and better in one.
+    """Find the points that have no other that is as good in both and better in one.
 
     Args:
-        x, y: `(N,)`, more is better; no NaN.
+        x, y: Figures `(N,)`, more is better; no NaN.
 
     Returns:
         `(N,)` of booleans.
+
+    Example:
+        >>> pareto(np.array([1.0, 2.0, 0.0]), np.array([1.0, 0.0, 0.5])).tolist()
+        [True, True, False]
     """
     as_good = (x[:, None] >= x) & (y[:, None] >= y)
     better = (x[:, None] > x) | (y[:, None] > y)
@@ -42,13 +46,13 @@ def pareto(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def tradeoff(points: pd.DataFrame, lines: Sequence[Line], x: Axis, y: Axis) -> str:
-    """Dots with their intervals, and a line through those that no other beats in both.
+    """Draw dots with their intervals, and a line through those that no other beats in both.
 
     Args:
-        points: `method`, `x`, `y`, and if there are intervals `x_low`, `x_high`, `y_low`, `y_high`; rows without both
-            figures are left out.
-        lines: how methods are drawn.
-        x, y: what the figures are.
+        points: Table of `method`, `x`, `y`, and if there are intervals `x_low`, `x_high`, `y_low`, `y_high`; rows
+            without both figures are left out.
+        lines: Look of the methods.
+        x, y: Axes of the figures.
 
     Returns:
         SVG; empty of fewer than two methods.

@@ -29,19 +29,20 @@ def run(
     options: Callable[[str], Options],
     command: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """Distances of every change of every scene, by every metric whose weights are at hand.
+    """Measure every change of every scene, by every metric whose weights are at hand.
 
     Args:
-        makers: metrics by name.
-        scenes: pictures to change, two at least.
-        out: folder for `sensitivity.parquet`, `sensitivity-pictures.parquet` (thumbnails of one scene's changes) and
+        makers: Metrics by name.
+        scenes: Pictures to change, two at least.
+        out: Folder for `sensitivity.parquet`, `sensitivity-pictures.parquet` (thumbnails of one scene's changes) and
             `sensitivity.json`.
-        options: weights and device of a metric, by name.
-        command: that asked for it, for the settings.
+        options: Weights and device of a metric, by name.
+        command: Command line that asked for it, for the settings.
 
     Returns:
-        A row a change: metric, scene, change, unit, level, invariance, `distance` (larger the more different) and
-        `relative`, which is 0 for a picture and itself and 1 for the median of all pairs of the scenes' pictures.
+        A table with a row a change: metric, scene, change, unit, level, invariance, `distance` (larger the more
+        different) and `relative`, which is 0 for a picture and itself and 1 for the median of all pairs of the
+        scenes' pictures.
 
     Raises:
         ValueError: fewer than two scenes.
@@ -71,7 +72,7 @@ def run(
 
 
 def _thumbnails(scenes: Sequence[Scene]) -> pd.DataFrame:
-    """All changes of one scene, of which all can be made if there is one."""
+    """Show all changes of one scene, of which all can be made if there is one."""
     scene = next((scene for scene in scenes if scene.other is not None), scenes[0])
     return pd.DataFrame(
         {"scene": scene.name, "change": change.name, "level": float(level), "picture": thumbnail(picture, _SIDE)}
@@ -113,7 +114,7 @@ def _features(metric: Metric, picture: Image, size: tuple[int, int] | None = Non
 
 
 def _distance(metric: Metric, reference: Features, original: Image, picture: Image) -> float:
-    """Signed so that larger is more different; of two sizes, the second is seen at the size of the first."""
+    """Measure a distance, larger the more different; of two sizes, the second is seen at the size of the first."""
     features = _features(metric, picture)
     if [part.shape for part in features] != [part.shape for part in reference]:
         features = _features(metric, picture, (original.height, original.width))
@@ -125,7 +126,7 @@ def _distance(metric: Metric, reference: Features, original: Image, picture: Ima
 
 
 def ranking(table: pd.DataFrame) -> pd.DataFrame:
-    """How much each metric minds each change: the mean of `relative` over scenes and levels, changes by metrics.
+    """Compute how much each metric minds each change: mean of `relative` over scenes and levels, changes by metrics.
 
     Ordered from what the metrics together mind most.
     """
@@ -135,7 +136,7 @@ def ranking(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def print_ranking(table: pd.DataFrame) -> None:
-    """The ranking as text, invariances marked."""
+    """Print the ranking, invariances marked."""
     means = ranking(table)
     width = max(len(name) for name in CHANGES) + 2
     print(f"{'':{width}}" + "".join(f"  {name[-14:]:>14}" for name in means.columns))

@@ -28,13 +28,13 @@ FILE = "keys_values.safetensors"
 
 @dataclass(frozen=True)
 class Config(Tuning):
-    """See `Tuning`.
+    """Settings of Custom Diffusion, beside those of `Tuning`.
 
     Attributes:
-        initial: the rare word that the new one begins as.
-        prior_weight: of the pictures of the class; 0: none are made.
-        class_pictures: how many of them.
-        class_sampling: how they are drawn.
+        initial: Rare word that the new one begins as.
+        prior_weight: Weight of the pictures of the class; 0: none are made.
+        class_pictures: Number of pictures of the class.
+        class_sampling: Steps and guidance of the pictures of the class.
     """
 
     steps: int = 250
@@ -58,7 +58,7 @@ class Customized(Personalized):
 
 
 def keys_values(pipeline: Any) -> dict[str, nn.Parameter]:
-    """The weights of the UNet that make keys and values of the prompt."""
+    """Collect the weights of the UNet that make keys and values of the prompt."""
     return {
         name: value
         for name, value in pipeline.unet.named_parameters()
@@ -67,7 +67,7 @@ def keys_values(pipeline: Any) -> dict[str, nn.Parameter]:
 
 
 def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = None) -> Customized:
-    """See `Method`. Pictures of the class are kept beside `work`, for all subjects of the class."""
+    """Fit a subject, see `Method`. Pictures of the class are kept beside `work`, for all subjects of the class."""
     check_family(pipeline)
     prior: list[Any] = []
     if config.prior_weight:
@@ -100,7 +100,7 @@ def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = Non
 
 
 def load(folder: Path, pipeline: Any) -> Customized:
-    """See `Method`."""
+    """Load what `save` wrote, see `Method`."""
     held = read_config(folder)
     twin = load_words(own(pipeline, "unet"), folder)
     missing, unexpected = twin.unet.load_state_dict(read_tensors(folder / FILE)[0], strict=False)

@@ -39,16 +39,16 @@ _LORA = {
 
 @dataclass(frozen=True)
 class Config(Tuning):
-    """See `Tuning`.
+    """Settings of DreamBooth, beside those of `Tuning`.
 
     Attributes:
-        identifier: the rare word.
-        prompt: of the photographs, with `{}` for identifier and noun.
-        prior_weight: of the pictures of the class, λ in the paper; 0: none are made.
-        class_pictures: how many of them.
-        class_sampling: how they are drawn.
-        train_text: whether the text encoders learn too.
-        rank: of a LoRA; 0: all weights learn.
+        identifier: Rare word before the noun.
+        prompt: Prompt of the photographs, with `{}` for identifier and noun.
+        prior_weight: Weight of the pictures of the class, λ in the paper; 0: none are made.
+        class_pictures: Number of pictures of the class.
+        class_sampling: Steps and guidance of the pictures of the class.
+        train_text: Whether the text encoders learn too.
+        rank: Rank of a LoRA; 0: all weights learn.
     """
 
     steps: int = 1000
@@ -66,8 +66,8 @@ class DreamBooth(Personalized):
     """A pipeline that knows the subject by a rare word.
 
     Attributes:
-        trained: names of the parts that were.
-        lora: whether by a LoRA.
+        trained: Names of the parts that were trained.
+        lora: Whether a LoRA was trained.
     """
 
     def __init__(self, pipeline: Any, words: str, trained: Sequence[str], lora: bool) -> None:
@@ -93,7 +93,7 @@ class DreamBooth(Personalized):
 
 
 def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = None) -> DreamBooth:
-    """See `Method`. Pictures of the class are kept beside `work`, for all subjects of the class."""
+    """Fit a subject, see `Method`. Pictures of the class are kept beside `work`, for all subjects of the class."""
     check_family(pipeline)
     words = f"{config.identifier} {subject.noun}"
     prior: list[Any] = []
@@ -133,7 +133,7 @@ def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = Non
 
 
 def load(folder: Path, pipeline: Any) -> DreamBooth:
-    """See `Method`."""
+    """Load what `save` wrote, see `Method`."""
     held = read_config(folder)
     twin = own(pipeline, *held["trained"])
     if held["lora"]:

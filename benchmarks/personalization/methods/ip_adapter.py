@@ -17,13 +17,13 @@ from benchmarks.personalization.subjects import Subject
 
 @dataclass(frozen=True)
 class Config:
-    """Which weights, and how much they count.
+    """Settings: which weights, and how much they count.
 
     Attributes:
-        weights: repository of the hub, or a folder.
-        subfolder: with the file and `image_encoder/`.
-        file: of the weights.
-        scale: of the pictures' part beside the prompt's.
+        weights: Repository of the hub, or a folder.
+        subfolder: Folder in it with the file and `image_encoder/`.
+        file: Name of the file of weights.
+        scale: Weight of the pictures' part beside the prompt's.
     """
 
     weights: str = "h94/IP-Adapter"
@@ -36,8 +36,8 @@ class Adapted(Personalized):
     """A pipeline that looks at photographs of the subject.
 
     Attributes:
-        photographs: all of them.
-        config: the weights.
+        photographs: All photographs of the subject.
+        config: Settings with the weights.
     """
 
     def __init__(self, pipeline: Any, words: str, photographs: Sequence[PIL.Image.Image], config: Config) -> None:
@@ -54,7 +54,7 @@ class Adapted(Personalized):
 
 
 def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = None) -> Adapted:
-    """See `Method`.
+    """Fit a subject, see `Method`.
 
     Raises:
         OSError: the weights cannot be had.
@@ -63,7 +63,7 @@ def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = Non
 
 
 def load(folder: Path, pipeline: Any) -> Adapted:
-    """See `Method`."""
+    """Load what `save` wrote, see `Method`."""
     held = read_config(folder)
     photographs = [PIL.Image.open(file).convert("RGB") for file in sorted(folder.glob("*.png"))]
     return _adapt(pipeline, held["words"], photographs, Config(**held["config"]))

@@ -40,13 +40,13 @@ class _Extended(nn.Module):
 
 
 def with_words(pipeline: Any, words: Sequence[str], initial: str, vectors: int = 1) -> tuple[Any, dict[str, Any]]:
-    """A pipeline that knows new words, and what of it can learn.
+    """Copy a pipeline so that it knows new words, and return it with what of it can learn.
 
     Args:
-        pipeline: of Stable Diffusion's family; stays as it is.
-        words: that its tokenizers do not know.
-        initial: text that the words begin as: the mean of its tokens' embeddings.
-        vectors: tokens of each word.
+        pipeline: Pipeline of Stable Diffusion's family; it stays as it is.
+        words: Words that its tokenizers do not know.
+        initial: Text that the words begin as: the mean of its tokens' embeddings.
+        vectors: Tokens of each word.
 
     Returns:
         The pipeline with tokenizers and text encoders of its own, and parameters by name, `(len(words) * vectors, D)`
@@ -98,7 +98,7 @@ def save_words(pipeline: Any, words: Sequence[str], vectors: int, folder: Path) 
 
 
 def load_words(pipeline: Any, folder: Path) -> Any:
-    """A pipeline that knows the words that `save_words` wrote; the one given stays as it is.
+    """Copy a pipeline so that it knows the words that `save_words` wrote; the one given stays as it is.
 
     Raises:
         FileNotFoundError: no words there.
@@ -121,5 +121,10 @@ def load_words(pipeline: Any, folder: Path) -> Any:
 
 
 def names(word: str, vectors: int) -> list[str]:
-    """The tokens of a word."""
+    """Name the tokens of a word.
+
+    Example:
+        >>> names("<toy>", 3)
+        ['<toy>', '<toy>_1', '<toy>_2']
+    """
     return [word, *(f"{word}_{i}" for i in range(1, vectors))]
