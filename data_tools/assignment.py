@@ -150,7 +150,7 @@ class Assignment:
         self._release(self._db.execute(mine, (rater, item)).fetchall())
 
     def _next(self, rater: str) -> list[Item]:
-        """Choose the questions of one more screen: practice first, then a sentinel in each block, at some place in it."""
+        """Choose the questions of one more screen: practice first, then a sentinel somewhere in each block."""
         together = self.study.on_screen
         rows = self._db.execute(
             "SELECT item FROM responses WHERE rater = ?1 UNION SELECT item FROM live WHERE rater = ?1", (rater,)

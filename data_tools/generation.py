@@ -193,7 +193,7 @@ class _Run:
         ]
 
     def variations(self) -> list[Work]:
-        """List the variations of the pictures that were kept, one strength after the other: a batch has one strength."""
+        """List variations of the pictures that were kept, one strength after the other: a batch has one strength."""
         rows = outcomes(read_rows(self.out))
         self.bases = {row["group"]: row for row in rows if row["part"] == "base" and not row["dropped"]}
         return [

@@ -110,7 +110,7 @@ class Study:
 
     @property
     def id(self) -> str:
-        """Digest of all that the questions depend on, which votes belong to; the rest may change while votes come in."""
+        """Digest of all that the questions depend on, which votes belong to; the rest may change meanwhile."""
         asked = (self.task, self.table, self.trials, self.practice, self.sentinel_every, self.seed)
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 

@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 
 
 def edits(picture: PIL.Image.Image) -> dict[str, PIL.Image.Image]:
-    """The picture as people meddle with it, mild to strong."""
+    """Edit the picture as people do, mild to strong."""
     width, height = picture.size
     jpeg = io.BytesIO()
     picture.save(jpeg, "JPEG", quality=30)

@@ -30,7 +30,7 @@ from dreamsim_metric.judgements.columns import TRIPLET_PATHS
 
 
 def pictures(folder: Path, triplets: int) -> None:
-    """Triplets of noise, in the layout of `generate`."""
+    """Write triplets of noise, in the layout of `generate`."""
     (folder / "pictures").mkdir(parents=True)
     random = np.random.default_rng(0)
     rows = []
@@ -44,7 +44,7 @@ def pictures(folder: Path, triplets: int) -> None:
 
 
 def main(raters: int, triplets: int, votes: int) -> dict[str, Any]:
-    """Run it, and print the figures."""
+    """Run the study, and print the figures."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         pictures(root / "pictures", triplets)

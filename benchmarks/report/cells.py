@@ -31,7 +31,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Difference:
-    """A difference of two metrics: in the unit of the score, with its interval and p, and whether that is below 0.05."""
+    """A difference of two metrics: in the unit of the score, with its interval and p, and whether p is below 0.05."""
 
     value: str
     interval: str
