@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import HTMLResponse, Response
 
-from data_tools.filtering import frame
+from data_tools.filtering import to_frame
 from data_tools.stats import measure
 from data_tools.study import Study
 from data_tools.votes import Votes, read_responses
@@ -39,7 +39,7 @@ def admin_token(folder: Path) -> str:
     return token
 
 
-def router(folder: Path, study: Study, votes: Votes) -> APIRouter:
+def make_router(folder: Path, study: Study, votes: Votes) -> APIRouter:
     """Build the owner's pages; each needs the token, as `?key=…` or as a bearer token."""
     token = admin_token(folder)
 
@@ -52,11 +52,11 @@ def router(folder: Path, study: Study, votes: Votes) -> APIRouter:
 
     @found.get("")
     def look(key: str = "") -> Response:
-        return HTMLResponse(page(study, votes.questions(), measure(folder, resamples=RESAMPLES), key))
+        return HTMLResponse(build_page(study, votes.questions(), measure(folder, resamples=RESAMPLES), key))
 
     @found.get("/votes.csv")
     def download() -> Response:
-        text = frame(read_responses(folder, study)).to_csv(index=False)
+        text = to_frame(read_responses(folder, study)).to_csv(index=False)
         return Response(text, media_type="text/csv")
 
     @found.get("/statistics.json")
@@ -66,7 +66,7 @@ def router(folder: Path, study: Study, votes: Votes) -> APIRouter:
     return found
 
 
-def page(study: Study, questions: dict[str, int], measured: dict[str, Any], key: str) -> str:
+def build_page(study: Study, questions: dict[str, int], measured: dict[str, Any], key: str) -> str:
     """Write the page that shows progress, agreement and raters.
 
     Args:

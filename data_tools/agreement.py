@@ -10,7 +10,7 @@ import krippendorff
 import numpy as np
 import pandas as pd
 
-from data_tools.filtering import sentinels, tally
+from data_tools.filtering import score_sentinels, tally
 from data_tools.study import ANSWERS
 
 Interval = tuple[float, float, float]  # estimate, lower and upper end; NaN where there are too few votes
@@ -85,7 +85,7 @@ def interval(
     return measure(counts), float(low), float(high)
 
 
-def statistics(votes: pd.DataFrame, task: str, resamples: int = 1000) -> dict[str, Any]:
+def measure_agreement(votes: pd.DataFrame, task: str, resamples: int = 1000) -> dict[str, Any]:
     """Compute how much the raters of a study agree, and how many they are.
 
     Args:
@@ -118,7 +118,7 @@ def statistics(votes: pd.DataFrame, task: str, resamples: int = 1000) -> dict[st
     }
 
 
-def by_rater(votes: pd.DataFrame, task: str) -> pd.DataFrame:
+def measure_raters(votes: pd.DataFrame, task: str) -> pd.DataFrame:
     """Compute what there is to know of each rater.
 
     Returns:
@@ -137,7 +137,7 @@ def by_rater(votes: pd.DataFrame, task: str) -> pd.DataFrame:
         {
             "votes": main.groupby("rater").size(),
             "median_ms": main.groupby("rater").response_ms.median(),
-            "sentinels": sentinels(votes),
+            "sentinels": score_sentinels(votes),
             "sentinel_failures": (hidden.correct == 0).groupby(hidden.rater).sum(),
             "agreement": agrees.groupby(main.rater).mean(),
         }

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from data_tools.categories import read_categories
-from data_tools.filtering import counted, frame, keep, tally
+from data_tools.filtering import keep, keep_counted, tally, to_frame
 from data_tools.simulation import BUILD
 from data_tools.study import Item, Study
 from data_tools.votes import read_responses
@@ -32,7 +32,7 @@ from dreamsim_metric.judgements.columns import (
 SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}  # of the pictures' prompts; NIGHTS has 80 : 10 : 10 of its triplets
 
 
-def splits(categories: Sequence[str], shares: Mapping[str, float], seed: int = 0) -> dict[str, str]:
+def assign_splits(categories: Sequence[str], shares: Mapping[str, float], seed: int = 0) -> dict[str, str]:
     """Give each category a split, so that no prompt is in two.
 
     Args:
@@ -44,7 +44,7 @@ def splits(categories: Sequence[str], shares: Mapping[str, float], seed: int = 0
         ValueError: shares that do not sum to 1.
 
     Example:
-        >>> splits(["cat", "cat", "cat", "dog"], {"train": 0.75, "test": 0.25})
+        >>> assign_splits(["cat", "cat", "cat", "dog"], {"train": 0.75, "test": 0.25})
         {'cat': 'train', 'dog': 'test'}
     """
     if not shares or abs(sum(shares.values()) - 1) > 1e-6 or min(shares.values()) < 0:
@@ -93,7 +93,7 @@ def export(
     kept = [items[name] for name in counts.index]
     if not kept:
         raise ValueError("no question is left after filtering: ask more people, or ask for fewer votes")
-    by_category = splits([item.category for item in kept], shares, study.seed)
+    by_category = assign_splits([item.category for item in kept], shares, study.seed)
     out.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
@@ -141,8 +141,8 @@ def export_study(
         `votes.read_responses`.
     """
     study = Study.read(folder)
-    everything = frame(read_responses(folder, study))
-    votes = counted(everything, study, quick_ms, max_quick)
+    everything = to_frame(read_responses(folder, study))
+    votes = keep_counted(everything, study, quick_ms, max_quick)
     all_counts = tally(votes, study.task)
     triplets = study.task == "2afc"
     least = min_votes or (sum(study.rounds) if triplets else 1)

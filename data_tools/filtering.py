@@ -28,17 +28,17 @@ COLUMNS = {
 }
 
 
-def frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+def to_frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """Make the table of votes from the rows of `votes.read_responses`."""
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
 
 
-def sentinels(votes: pd.DataFrame) -> pd.Series:
+def score_sentinels(votes: pd.DataFrame) -> pd.Series:
     """Compute the share of the sentinels that each rater who met any was right on, in [0, 1].
 
     Example:
         >>> votes = pd.DataFrame({"rater": ["ann", "ann", "bob"], "kind": "sentinel", "correct": [1.0, 0.0, 1.0]})
-        >>> sentinels(votes).to_dict()
+        >>> score_sentinels(votes).to_dict()
         {'ann': 0.5, 'bob': 1.0}
     """
     return votes[votes.kind == "sentinel"].groupby("rater").correct.mean()
@@ -55,7 +55,7 @@ def drop_raters(
         quick_ms: Milliseconds below which an answer was too quick to have been thought about.
         max_quick: Largest share of too quick answers that a rater may have.
     """
-    right = sentinels(votes)
+    right = score_sentinels(votes)
     quick = (votes.response_ms < quick_ms).groupby(votes.rater).mean()
     out = {*right.index[right < min_sentinels], *quick.index[quick > max_quick]}
     return votes[~votes.rater.isin(out)]
@@ -98,6 +98,6 @@ def keep(counts: pd.DataFrame, min_votes: int = 1, unanimous: bool = False) -> p
     return found[found.drop(columns="votes").max(axis=1) == found.votes] if unanimous else found
 
 
-def counted(votes: pd.DataFrame, study: Study, quick_ms: float = 0.0, max_quick: float = 1.0) -> pd.DataFrame:
+def keep_counted(votes: pd.DataFrame, study: Study, quick_ms: float = 0.0, max_quick: float = 1.0) -> pd.DataFrame:
     """Keep the rows that count in a study: answers of raters who look, not too quick."""
     return drop_quick(drop_raters(votes, study.min_sentinels, quick_ms, max_quick), quick_ms)

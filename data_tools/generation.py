@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from data_tools.manifest import Row, append_rows, open_run, read_rows, replace_rows
 from data_tools.pipelines import DTYPES, Model, load_model, versions
-from data_tools.tables import ROLES, groups, outcomes, write_table
+from data_tools.tables import ROLES, collect_groups, settle_rows, write_table
 from dreamsim_metric.files.write import write_file
 
 ATTEMPTS = 3  # seeds tried for a picture that comes out blank or like another
@@ -194,7 +194,7 @@ class _Run:
 
     def variations(self) -> list[Work]:
         """List variations of the pictures that were kept, one strength after the other: a batch has one strength."""
-        rows = outcomes(read_rows(self.out))
+        rows = settle_rows(read_rows(self.out))
         self.bases = {row["group"]: row for row in rows if row["part"] == "base" and not row["dropped"]}
         return [
             Work(group, f"{self.config.vary}{strength:g}", row["category"], strength)
@@ -207,7 +207,7 @@ class _Run:
         size = self.config.batch_size
         for attempt in range(ATTEMPTS):
             rows = read_rows(self.out)
-            earlier = outcomes([row for row in rows if row["attempt"] < attempt])
+            earlier = settle_rows([row for row in rows if row["attempt"] < attempt])
             kept = {(row["group"], row["part"]) for row in earlier if not row["dropped"]}
             missing = [work for work in works if (work.group, work.part) not in kept]
             by_strength = {work.strength: [w for w in missing if w.strength == work.strength] for work in missing}
@@ -306,7 +306,7 @@ class _Run:
     def finish(self) -> Summary:
         """Mark duplicates, sort the manifest, write the table of what is complete."""
         with self.state.main_process_first():
-            rows = outcomes(read_rows(self.out))
+            rows = settle_rows(read_rows(self.out))
             if self.state.is_main_process:
                 replace_rows(self.out, rows)
                 for row in rows:
@@ -317,7 +317,7 @@ class _Run:
 
     def summary(self, rows: Sequence[Row]) -> Summary:
         """Count what was made."""
-        complete = len(groups(rows))
+        complete = len(collect_groups(rows))
         wanted = self.config.triplets or self.config.pairs * len(self.config.strengths)
         dropped = Counter(row["dropped"].partition(" of ")[0] for row in rows if row["dropped"])
         return Summary(complete, wanted - complete, sum(not row["dropped"] for row in rows), dict(dropped))

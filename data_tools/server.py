@@ -16,7 +16,7 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from data_tools.admin import admin_token, router
+from data_tools.admin import admin_token, make_router
 from data_tools.assignment import Asked
 from data_tools.study import Study
 from data_tools.votes import RefusedError, UnknownRaterError, Votes
@@ -161,7 +161,7 @@ def create_app(folder: Path) -> FastAPI:
             raise HTTPException(404, "no such picture")
         return FileResponse(names[name], headers={"Cache-Control": "private, max-age=86400, immutable"})
 
-    app.include_router(router(folder, study, votes))
+    app.include_router(make_router(folder, study, votes))
     app.mount("/", StaticFiles(directory=PAGE, html=True))
     return app
 

@@ -5,23 +5,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from data_tools.agreement import by_rater, statistics
-from data_tools.filtering import counted, frame
+from data_tools.agreement import measure_agreement, measure_raters
+from data_tools.filtering import keep_counted, to_frame
 from data_tools.simulation import BUILD
 from data_tools.study import ANSWERS, Study
 from data_tools.votes import read_responses
 
 
 def measure(folder: Path, quick_ms: float = 0.0, max_quick: float = 1.0, resamples: int = 1000) -> dict[str, Any]:
-    """Compute `agreement.statistics` of the votes that count, and `by_rater` of all.
+    """Compute `agreement.measure_agreement` of the votes that count, and `measure_raters` of all.
 
     Raises:
         FileNotFoundError, ValueError: Same as in `Study.read` and `votes.read_responses`.
     """
     study = Study.read(folder)
-    table = frame(read_responses(folder, study))
-    raters = by_rater(table, study.task).reset_index().to_dict("records")
-    found = statistics(counted(table, study, quick_ms, max_quick), study.task, resamples)
+    table = to_frame(read_responses(folder, study))
+    raters = measure_raters(table, study.task).reset_index().to_dict("records")
+    found = measure_agreement(keep_counted(table, study, quick_ms, max_quick), study.task, resamples)
     simulated = int((table.build == BUILD).sum())
     figures: dict[str, Any] = _plain({"task": study.task, "simulated": simulated, **found, "by_rater": raters})
     return figures

@@ -14,7 +14,7 @@ ROLES = ("ref", "left", "right")
 TRIPLETS, PAIRS = "triplets.csv", "pairs.csv"
 
 
-def outcomes(rows: Sequence[Row]) -> list[Row]:
+def settle_rows(rows: Sequence[Row]) -> list[Row]:
     """Sort rows, keep each picture's last one, and mark pictures like an earlier one as dropped.
 
     What a row comes to never changes when later attempts or variations are added.
@@ -33,7 +33,7 @@ def outcomes(rows: Sequence[Row]) -> list[Row]:
     return found
 
 
-def groups(rows: Sequence[Row]) -> list[tuple[Row, ...]]:
+def collect_groups(rows: Sequence[Row]) -> list[tuple[Row, ...]]:
     """Collect the complete groups: (reference, left, right), or (picture, variation)."""
     kept: dict[int, dict[str, Row]] = {}
     for row in rows:
@@ -51,7 +51,7 @@ def groups(rows: Sequence[Row]) -> list[tuple[Row, ...]]:
 def write_table(out: Path, rows: Sequence[Row]) -> None:
     """Write `triplets.csv` or `pairs.csv`: what people are to judge, in the columns of the judged tables."""
     lines: list[dict[str, Any]] = []
-    for index, group in enumerate(groups(rows)):
+    for index, group in enumerate(collect_groups(rows)):
         about = {"prompt": group[0]["prompt"], "category": group[0]["category"]}
         if len(group) == 3:
             paths = zip(TRIPLET_PATHS, (row["path"] for row in group), strict=True)

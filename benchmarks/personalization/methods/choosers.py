@@ -21,7 +21,7 @@ import PIL.Image
 from benchmarks.metrics.base import Metric, Options
 from benchmarks.metrics.registry import find_metrics
 from benchmarks.personalization.methods.likeness import similarities
-from data_tools.filtering import counted, frame, tally
+from data_tools.filtering import keep_counted, tally, to_frame
 from data_tools.serving import free_port, start
 from data_tools.study import STUDY, Study
 from data_tools.tables import ROLES, write_table
@@ -220,7 +220,7 @@ def by_person(
         if not _answered(place, study, len(pairs)):
             _serve(place, study, len(pairs), tell or _to_stderr, every)
         wins = [0.0] * len(pictures)
-        for item, row in tally(counted(frame(read_responses(place, study)), study), study.task).iterrows():
+        for item, row in tally(keep_counted(to_frame(read_responses(place, study)), study), study.task).iterrows():
             left, right = pairs[int(str(item))]
             wins[left] += float(row["left"])
             wins[right] += float(row["right"])
@@ -276,7 +276,7 @@ def _serve(place: Path, study: Study, questions: int, tell: Callable[[str], None
 def _answered(place: Path, study: Study, questions: int) -> bool:
     if not (place / VOTES).is_file():
         return False
-    counts = tally(counted(frame(read_responses(place, study)), study), study.task)
+    counts = tally(keep_counted(to_frame(read_responses(place, study)), study), study.task)
     return len(counts) == questions and bool((counts.votes >= study.rounds[0]).all())
 
 
