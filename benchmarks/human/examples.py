@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from torchvision.transforms.functional import to_pil_image
 
-from benchmarks.human.scoring import errors
+from benchmarks.human.scoring import measure_errors
 from benchmarks.human.sources import Part
 from benchmarks.metrics.base import Metric, Unmeasurable
 from benchmarks.thumbnails import thumbnail
@@ -21,7 +21,7 @@ _EACH = 6
 _SIDE = 208  # pixels of a thumbnail
 
 
-def examples(
+def choose_examples(
     parts: Sequence[Part], distances: Sequence[Mapping[str, np.ndarray]], mapper: Metric | None
 ) -> pd.DataFrame:
     """Choose a few judgements of each part, so that reports need neither the pictures nor a network.
@@ -50,7 +50,7 @@ def _chosen(part: Part, distances: Mapping[str, np.ndarray]) -> dict[str, list[i
     if not distances:
         return {}
     table = part.table
-    by_metric = np.stack([errors(table, d) for d in distances.values()])
+    by_metric = np.stack([measure_errors(table, d) for d in distances.values()])
     hardest = _first(part, by_metric.mean(0), set())
     # One metric alone has nobody to dispute with.
     disputed = _first(part, by_metric.std(0), set(hardest)) if len(by_metric) > 1 else []

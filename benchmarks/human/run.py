@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.human.examples import examples
+from benchmarks.human.examples import choose_examples
 from benchmarks.human.measure import measure
-from benchmarks.human.scoring import Score, ceilings, score
+from benchmarks.human.scoring import Score, find_ceilings, score
 from benchmarks.human.sources import Part
 from benchmarks.human.tables import COMPARED
 from benchmarks.metrics.base import Maker, Metric, Options, Unmeasurable
@@ -105,7 +105,7 @@ def run(
         "comparisons": _comparisons(parts, scores),
         "questions": pd.concat([_questions(part) for part in parts], ignore_index=True),
         "answers": pd.concat(answers, ignore_index=True) if answers else pd.DataFrame(columns=list(_ANSWER)),
-        "examples": examples(parts, distances, mapper),
+        "examples": choose_examples(parts, distances, mapper),
     }
     files = {out / f"{name}.parquet": frame.to_parquet(index=False) for name, frame in frames.items()}
     settings = json.dumps(_settings(parts, command, draws, seed), indent=2) + "\n"
@@ -153,7 +153,7 @@ def _scores(
     parts: Sequence[Part], scores: dict[tuple[int, str], dict[str, Score]], draws: int, seed: int
 ) -> pd.DataFrame:
     rows: list[Row] = []
-    best = {i: ceilings(part.table) for i, part in enumerate(parts)}
+    best = {i: find_ceilings(part.table) for i, part in enumerate(parts)}
     for (i, protocol), figures in scores.items():
         part = parts[i]
         known = best[i].get(protocol, {})

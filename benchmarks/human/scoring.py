@@ -83,7 +83,7 @@ def score(table: Judgements, distances: np.ndarray, draws: int = 1000, seed: int
     return found
 
 
-def errors(table: Judgements, distances: np.ndarray) -> np.ndarray:
+def measure_errors(table: Judgements, distances: np.ndarray) -> np.ndarray:
     """Compute how far a metric is from people on each judgement: `(N,)` from 0, with them, to 1, against all of them.
 
     2AFC: the share of people that it is against. Odd one out: 1 for another one than theirs. All others: how far apart
@@ -97,11 +97,11 @@ def errors(table: Judgements, distances: np.ndarray) -> np.ndarray:
         return 1 - vote_agreement(distances[:, 0], distances[:, 1], table.right)
     if isinstance(table, OddOneOut):
         return 1 - _means(table, distances)[ODD]
-    people = rankdata(differences(table)) - rankdata(distances[:, 0])
+    people = rankdata(measure_differences(table)) - rankdata(distances[:, 0])
     return np.abs(people) / max(1, len(table) - 1)
 
 
-def differences(table: Pairs | Ratings | Dissimilarities) -> np.ndarray:
+def measure_differences(table: Pairs | Ratings | Dissimilarities) -> np.ndarray:
     """Compute how different people find the pictures of each pair: `(N,)`, in the data's own unit."""
     if isinstance(table, Dissimilarities):
         return np.nanmean(table.ratings, axis=1)
@@ -129,7 +129,7 @@ def _statistics(table: Judgements, d: np.ndarray) -> dict[str, Callable[[np.ndar
     if isinstance(table, Pairs):
         return {JND: lambda rows: 100 * average_precision(d[rows, 0], table.same[rows])}
     if isinstance(table, Ratings):
-        fitted = logistic_fit(-d[:, 0], table.alike)
+        fitted = fit_logistic(-d[:, 0], table.alike)
         return {
             SROCC: partial(_correlation, spearmanr, -d[:, 0], table.alike),
             KROCC: partial(_correlation, kendalltau, -d[:, 0], table.alike),
@@ -145,7 +145,7 @@ def _correlation(function: Any, x: np.ndarray, y: np.ndarray, rows: np.ndarray) 
     return float(function(x, y)[0])
 
 
-def logistic_fit(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def fit_logistic(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Map scores to opinions by the logistic that image quality assessment uses before a Pearson correlation.
 
     `b1 (1/2 − 1 / (1 + exp(b2 (x − b3)))) + b4 x + b5`, by least squares (Sheikh, Sabir, Bovik, TIP 2006, eq. 8).
@@ -200,7 +200,7 @@ def _rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
     return _correlation(spearmanr, x, y, np.flatnonzero(~(np.isnan(x) | np.isnan(y))))
 
 
-def ceilings(table: Judgements) -> dict[str, dict[str, float]]:
+def find_ceilings(table: Judgements) -> dict[str, dict[str, float]]:
     """Compute how good a metric could be and how good people are, by protocol, where the data tells.
 
     Returns:

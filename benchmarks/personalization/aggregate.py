@@ -85,7 +85,7 @@ class Figure:
         return np.concatenate(rows), np.repeat(np.arange(len(kept)), [len(some) for some in rows])
 
 
-def figures(cells: Sequence[Cell], results: Sequence[Result]) -> list[Figure]:
+def compute_figures(cells: Sequence[Cell], results: Sequence[Result]) -> list[Figure]:
     """Compute all scores that are defined for these metrics, of all methods that have what they need.
 
     Args:
@@ -115,7 +115,7 @@ def _kept(values: np.ndarray) -> np.ndarray:
     return values[~np.isnan(values)]
 
 
-def score_table(found: Sequence[Figure], draws: int, seed: int, version: str) -> pd.DataFrame:
+def tabulate_scores(found: Sequence[Figure], draws: int, seed: int, version: str) -> pd.DataFrame:
     """Make the table `scores`: `low` and `high` are the 95 % interval over subjects, NaN for a single subject."""
     rows = []
     for figure in found:
@@ -130,7 +130,7 @@ def score_table(found: Sequence[Figure], draws: int, seed: int, version: str) ->
     return pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
 
 
-def subject_table(found: Sequence[Figure], nouns: Mapping[str, str]) -> pd.DataFrame:
+def tabulate_subjects(found: Sequence[Figure], nouns: Mapping[str, str]) -> pd.DataFrame:
     """Make the table `by_subject`."""
     rows = [
         {"method": figure.method, **figure.named, "subject": name, "noun": nouns[name], "value": values.mean()}
@@ -140,7 +140,7 @@ def subject_table(found: Sequence[Figure], nouns: Mapping[str, str]) -> pd.DataF
     return pd.DataFrame(rows, columns=list(SUBJECT_COLUMNS))
 
 
-def prompt_table(cells: Sequence[Cell], results: Sequence[Result]) -> pd.DataFrame:
+def tabulate_prompts(cells: Sequence[Cell], results: Sequence[Result]) -> pd.DataFrame:
     """Make the table `by_prompt`: means over subjects, of the scores that go by prompt."""
     rows: list[Row] = []
     for score, result in itertools.product((score for score in SCORES if score.by_prompt), results):
@@ -157,7 +157,7 @@ def prompt_table(cells: Sequence[Cell], results: Sequence[Result]) -> pd.DataFra
     return frame.groupby(list(PROMPT_COLUMNS[:-1]), sort=False, as_index=False).value.mean()
 
 
-def comparison_table(found: Sequence[Figure], draws: int, seed: int) -> pd.DataFrame:
+def tabulate_comparisons(found: Sequence[Figure], draws: int, seed: int) -> pd.DataFrame:
     """Make the table `comparisons`: every two methods, on the subjects that both have.
 
     `difference` is how much better the better one is, in the score's own unit, never below 0. p is corrected for all

@@ -28,7 +28,7 @@ _FEWEST = 3  # of which a rank correlation says anything
 Statistic = Callable[[Measured], np.ndarray]
 
 
-def correlation_table(cells: Sequence[Cell], results: Sequence[Result]) -> pd.DataFrame:
+def tabulate_correlations(cells: Sequence[Cell], results: Sequence[Result]) -> pd.DataFrame:
     """Make the table `correlations`: of every two metrics of pictures, rank correlations of subject fidelity.
 
     Args:

@@ -17,14 +17,14 @@ from benchmarks.metrics.table import MEASURED, METRIC_COLUMNS, measured_row, una
 from benchmarks.personalization import matrices
 from benchmarks.personalization.aggregate import (
     Result,
-    comparison_table,
-    figures,
-    prompt_table,
-    score_table,
-    subject_table,
+    compute_figures,
+    tabulate_comparisons,
+    tabulate_prompts,
+    tabulate_scores,
+    tabulate_subjects,
 )
 from benchmarks.personalization.columns import PICTURE_COLUMNS
-from benchmarks.personalization.correlations import correlation_table
+from benchmarks.personalization.correlations import tabulate_correlations
 from benchmarks.personalization.layout import CLASS, CLASS_PROMPT, Gallery, Painting, picture_folder, read_pictures
 from benchmarks.personalization.pairing import Cell, Pairing
 from benchmarks.personalization.protocols import SCORES
@@ -88,15 +88,15 @@ def score(
         pairing = Pairing(galleries, Path(scratch))
         metrics, results = _measure(pairing, makers, options, cache, given, batch_size, workers)
     cells = pairing.cells
-    found = figures(cells, results)
+    found = compute_figures(cells, results)
     frames = {
         "metrics": pd.DataFrame(metrics, columns=list(METRIC_COLUMNS)),
-        "scores": score_table(found, draws, seed, version("dreamsim_metric")),
-        "by_subject": subject_table(found, {subject.name: subject.noun for subject in subjects}),
-        "by_prompt": prompt_table(cells, results),
-        "pictures": picture_table(cells, results, pictures),
-        "comparisons": comparison_table(found, draws, seed),
-        "correlations": correlation_table(cells, results),
+        "scores": tabulate_scores(found, draws, seed, version("dreamsim_metric")),
+        "by_subject": tabulate_subjects(found, {subject.name: subject.noun for subject in subjects}),
+        "by_prompt": tabulate_prompts(cells, results),
+        "pictures": tabulate_pictures(cells, results, pictures),
+        "comparisons": tabulate_comparisons(found, draws, seed),
+        "correlations": tabulate_correlations(cells, results),
     }
     out.mkdir(parents=True, exist_ok=True)
     files = {out / f"{name}.parquet": frame.to_parquet(index=False) for name, frame in frames.items()}
@@ -147,7 +147,7 @@ def _threshold(name: str, metric: Metric, given: Mapping[str, float]) -> tuple[f
     return curve.threshold, said
 
 
-def picture_table(cells: Sequence[Cell], results: Sequence[Result], folder: Path) -> pd.DataFrame:
+def tabulate_pictures(cells: Sequence[Cell], results: Sequence[Result], folder: Path) -> pd.DataFrame:
     """Make the table `pictures`, a row a painted picture and metric.
 
     `nearest` and `mean` are to the subject's photographs, `to_prompt` to the prompt with the noun of the class in it,

@@ -66,7 +66,7 @@ class Line:
 
 
 @contextmanager
-def drawing(width: float, height: float) -> Iterator[tuple[Figure, list[str]]]:
+def open_drawing(width: float, height: float) -> Iterator[tuple[Figure, list[str]]]:
     """Open a figure in inches, and a list that its SVG goes to."""
     made: list[str] = []
     with matplotlib.rc_context(_STYLE):
@@ -84,12 +84,12 @@ def drawing(width: float, height: float) -> Iterator[tuple[Figure, list[str]]]:
     made.append(re.sub(r"\s*\n\s*", "\n", text))
 
 
-def chance(score: str) -> float:
+def find_chance(score: str) -> float:
     """Tell what guessing gets of a figure; 0 where that is not known."""
     return next((value for name, value in _CHANCE.items() if score.startswith(name)), 0.0)
 
 
-def bars(rows: pd.DataFrame, lines: Sequence[Line], score: str) -> str:
+def draw_bars(rows: pd.DataFrame, lines: Sequence[Line], score: str) -> str:
     """Draw figures as bars from chance on, with intervals, and what people get as upright lines.
 
     Args:
@@ -98,8 +98,8 @@ def bars(rows: pd.DataFrame, lines: Sequence[Line], score: str) -> str:
         score: Name of the score.
     """
     place = {line.name: line for line in lines}
-    floor = chance(score)
-    with drawing(4.8, 0.65 + 0.22 * len(rows)) as (figure, made):
+    floor = find_chance(score)
+    with open_drawing(4.8, 0.65 + 0.22 * len(rows)) as (figure, made):
         axes = figure.subplots()
         y = -np.arange(len(rows))
         axes.barh(
@@ -132,7 +132,7 @@ def bars(rows: pd.DataFrame, lines: Sequence[Line], score: str) -> str:
     return made[0]
 
 
-def scatter(x: np.ndarray, y: np.ndarray, line: Line, xlabel: str, ylabel: str) -> str:
+def draw_scatter(x: np.ndarray, y: np.ndarray, line: Line, xlabel: str, ylabel: str) -> str:
     """Draw a metric against what people say: a sample of the judgements, and the means of equal parts of all.
 
     Args:
@@ -144,7 +144,7 @@ def scatter(x: np.ndarray, y: np.ndarray, line: Line, xlabel: str, ylabel: str) 
     shown = np.random.default_rng(0).permutation(len(x))[:_SHOWN_POINTS]
     parts = [part for part in np.array_split(np.argsort(x, kind="stable"), _BINS) if len(part)]
     jitter = np.random.default_rng(1).uniform(-0.02, 0.02, len(shown)) * (np.ptp(y) or 1)
-    with drawing(2.9, 2.5) as (figure, made):
+    with open_drawing(2.9, 2.5) as (figure, made):
         axes = figure.subplots()
         axes.plot(
             x[shown],
@@ -173,7 +173,7 @@ def scatter(x: np.ndarray, y: np.ndarray, line: Line, xlabel: str, ylabel: str) 
     return made[0]
 
 
-def margins(rows: pd.DataFrame, lines: Sequence[Line]) -> str:
+def draw_margins(rows: pd.DataFrame, lines: Sequence[Line]) -> str:
     """Draw agreement with the majority by how clear it is.
 
     Args:
@@ -182,7 +182,7 @@ def margins(rows: pd.DataFrame, lines: Sequence[Line]) -> str:
     """
     first = rows[rows["metric"] == rows["metric"].iloc[0]]
     names, people, counts = first["margin"].tolist(), first["people"].tolist(), first["triplets"].tolist()
-    with drawing(4.8, 3.4) as (figure, made):
+    with open_drawing(4.8, 3.4) as (figure, made):
         axes = figure.subplots()
         x = np.arange(len(names))
         axes.plot(x, people, "s-", color=INK, markersize=4, linewidth=1.2)
@@ -197,7 +197,7 @@ def margins(rows: pd.DataFrame, lines: Sequence[Line]) -> str:
     return made[0]
 
 
-def speeds(rows: pd.DataFrame, lines: Sequence[Line], score: str) -> str:
+def draw_speeds(rows: pd.DataFrame, lines: Sequence[Line], score: str) -> str:
     """Draw agreement against the time of a pair; the larger a dot, the more learnt numbers.
 
     Args:
@@ -212,7 +212,7 @@ def speeds(rows: pd.DataFrame, lines: Sequence[Line], score: str) -> str:
     rows = rows[rows["seconds"] > 0].sort_values("value")
     if not len(rows):
         return ""
-    with drawing(4.8, max(3.4, 0.2 * len(rows) + 0.6)) as (figure, made):
+    with open_drawing(4.8, max(3.4, 0.2 * len(rows) + 0.6)) as (figure, made):
         axes = figure.subplots()
         axes.set_xscale("log")
         axes.scatter(
@@ -228,14 +228,16 @@ def speeds(rows: pd.DataFrame, lines: Sequence[Line], score: str) -> str:
         axes.set_ylim(low - edge, high + edge)
         axes.margins(x=0.1)
         heights = (rows["value"].to_numpy() - low + edge) / (high - low + 2 * edge)
-        name_beside(axes, rows["metric"], rows["seconds"], rows["value"], heights)
+        write_names_beside(axes, rows["metric"], rows["seconds"], rows["value"], heights)
         axes.set(xlabel="seconds a pair", ylabel=score)
         axes.grid()
         axes.set_axisbelow(True)
     return made[0]
 
 
-def name_beside(axes: Axes, names: Iterable[str], x: Iterable[float], y: Iterable[float], heights: np.ndarray) -> None:
+def write_names_beside(
+    axes: Axes, names: Iterable[str], x: Iterable[float], y: Iterable[float], heights: np.ndarray
+) -> None:
     """Write names on the right, each with a line to its point.
 
     Args:
@@ -278,7 +280,7 @@ def _apart(heights: np.ndarray, least: float) -> np.ndarray:
     return found
 
 
-def curves(rows: pd.DataFrame, lines: Sequence[Line], unit: str) -> str:
+def draw_curves(rows: pd.DataFrame, lines: Sequence[Line], unit: str) -> str:
     """Draw how different a changed picture is to each metric, by level.
 
     Args:
@@ -288,7 +290,7 @@ def curves(rows: pd.DataFrame, lines: Sequence[Line], unit: str) -> str:
     """
     levels = sorted(rows["level"].unique())
     means = rows.pivot_table(index="level", columns="metric", values="relative")
-    with drawing(2.9, 2.2) as (figure, made):
+    with open_drawing(2.9, 2.2) as (figure, made):
         axes: Axes = figure.subplots()
         x = np.arange(1, len(levels) + 1)
         for line in lines:

@@ -63,7 +63,9 @@ def read_examples(
         question = questions.loc[id_]
         captions = _captions(question)
         pictures = [
-            Thumbnail(jpeg_uri(row.picture), captions[row.number], jpeg_uri(row.map) if row.map else "", row.map_metric)
+            Thumbnail(
+                encode_uri(row.picture), captions[row.number], encode_uri(row.map) if row.map else "", row.map_metric
+            )
             for row in rows.sort_values("number").itertuples()
         ]
         answers = [
@@ -76,7 +78,7 @@ def read_examples(
     return found
 
 
-def jpeg_uri(jpeg: bytes) -> str:
+def encode_uri(jpeg: bytes) -> str:
     """Turn a picture into a part of the page."""
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
 

@@ -64,16 +64,16 @@ class Compared:
         return sum(map(len, self.sure.values()))
 
 
-def number(value: float) -> str:
+def format_number(value: float) -> str:
     """Write a number in the page's way.
 
-    >>> number(0.12345), number(23.456), number(float("nan"))
+    >>> format_number(0.12345), format_number(23.456), format_number(float("nan"))
     ('0.123', '23.46', '–')
     """
     return "–" if np.isnan(value) else f"{value:.3f}" if abs(value) < 10 else f"{value:.2f}"
 
 
-def column(head: Sequence[str], better: str, figures: Figures) -> Column:
+def make_column(head: Sequence[str], better: str, figures: Figures) -> Column:
     """Make cells with ranks among the methods.
 
     Args:
@@ -86,8 +86,8 @@ def column(head: Sequence[str], better: str, figures: Figures) -> Column:
     compared = [sign * value for name, value, *_ in rows if name != PHOTOGRAPHS]
     cells = {
         name: Cell(
-            number(value),
-            "" if np.isnan(low) else f"{number(low)} – {number(high)}",
+            format_number(value),
+            "" if np.isnan(low) else f"{format_number(low)} – {format_number(high)}",
             0 if name == PHOTOGRAPHS else 1 + sum(other > sign * value for other in compared),
         )
         for name, value, low, high in rows
@@ -95,7 +95,7 @@ def column(head: Sequence[str], better: str, figures: Figures) -> Column:
     return Column(tuple(head), better, cells)
 
 
-def protocols(scores: pd.DataFrame) -> dict[str, list[Scores]]:
+def arrange_scores(scores: pd.DataFrame) -> dict[str, list[Scores]]:
     """Make tables by protocol: one for each that is published, and for ours one a score, which many metrics have."""
     found: dict[str, list[Scores]] = {}
     for protocol, rows in scores.groupby("protocol", sort=False):
@@ -110,7 +110,7 @@ def protocols(scores: pd.DataFrame) -> dict[str, list[Scores]]:
 def _columns(scores: pd.DataFrame, ours: bool) -> Iterator[Column]:
     for (_, score, metric), rows in scores.groupby(_NAMED, sort=False):
         head = (metric,) if ours else (score, metric)
-        yield column(head, rows["better"].iloc[0], _plain(rows, "value", "low", "high"))
+        yield make_column(head, rows["better"].iloc[0], _plain(rows, "value", "low", "high"))
 
 
 def _plain(rows: pd.DataFrame, *names: str) -> Figures:
@@ -122,7 +122,7 @@ def _definitions(rows: pd.DataFrame, of: str) -> list[tuple[str, str]]:
     return [("", pairs[0][1])] if len({text for _, text in pairs}) == 1 else pairs
 
 
-def comparisons(table: pd.DataFrame, scores: pd.DataFrame) -> list[Compared]:
+def arrange_comparisons(table: pd.DataFrame, scores: pd.DataFrame) -> list[Compared]:
     """Compare every two methods by every score.
 
     Args:
@@ -142,9 +142,9 @@ def comparisons(table: pd.DataFrame, scores: pd.DataFrame) -> list[Compared]:
             if order.index(row.better_method) > order.index(row.worse_method):
                 pair, sign = (row.worse_method, row.better_method), -1
             low, high = sorted((sign * row.low, sign * row.high))
-            interval = "one subject" if np.isnan(row.low) else f"{number(low)} to {number(high)}"
+            interval = "one subject" if np.isnan(row.low) else f"{format_number(low)} to {format_number(high)}"
             p = "p < 0.001" if row.p_holm < 0.001 else f"p = {row.p_holm:.2g}"
-            differences[pair] = Difference(number(sign * row.difference), interval, p, row.p_holm < _SURE)
+            differences[pair] = Difference(format_number(sign * row.difference), interval, p, row.p_holm < _SURE)
         title = ", ".join(key)
         sure: dict[str, list[str]] = {}
         for row in rows[rows["p_holm"] < _SURE].itertuples():
@@ -153,7 +153,7 @@ def comparisons(table: pd.DataFrame, scores: pd.DataFrame) -> list[Compared]:
     return found
 
 
-def breakdowns(
+def break_down(
     by_subject: pd.DataFrame, by_prompt: pd.DataFrame, scores: pd.DataFrame, metric: str
 ) -> dict[str, list[Column]]:
     """Average subject fidelity by class and by subject, and with prompt fidelity by kind of prompt.
@@ -186,4 +186,4 @@ def breakdowns(
 
 def _means(rows: pd.DataFrame, head: Sequence[str], better: str) -> Column:
     means = rows.groupby("method", sort=False)["value"].mean()
-    return column(head, better, ((str(name), value, np.nan, np.nan) for name, value in means.items()))
+    return make_column(head, better, ((str(name), value, np.nan, np.nan) for name, value in means.items()))

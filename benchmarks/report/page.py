@@ -11,7 +11,7 @@ import pandas as pd
 
 from benchmarks.human import run
 from benchmarks.report.cells import Cell, Column, Difference, Versus
-from benchmarks.report.charts import Line, bars, margins, scatter, speeds
+from benchmarks.report.charts import Line, draw_bars, draw_margins, draw_scatter, draw_speeds
 from benchmarks.report.examples import Example, read_examples
 from benchmarks.report.rendering import write_page
 from benchmarks.report.sensitivity import read_sensitivity
@@ -122,13 +122,13 @@ def _sections(
         section = Section(
             f"{part['title']}, {part['split']}",
             f"{part['kind']}: {part['judgements']:,} judgements of {part['pictures']:,} pictures",
-            [bars(rows, lines, score) for score, rows in ranked.items()],
+            [draw_bars(rows, lines, score) for score, rows in ranked.items()],
             [_versus(rows, _of(comparisons, ["score"], (score,)), score) for score, rows in ranked.items()],
         )
         if not _is_part_of_another(key, questions):
             _fill(section, key, questions[key], tables, lines)
             score, rows = next(iter(ranked.items()))
-            section.speeds = speeds(rows.merge(tables["metrics"], on="metric"), lines, score)
+            section.speeds = draw_speeds(rows.merge(tables["metrics"], on="metric"), lines, score)
         yield section
 
 
@@ -168,13 +168,13 @@ def _fill(
             for row in by_margin(d["d0"].to_numpy(), d["d1"].to_numpy(), target)
         ]
         if len({row["margin"] for row in rows}) > 1:  # else all are unanimous, as in NIGHTS
-            section.margins = margins(pd.DataFrame(rows), lines)
+            section.margins = draw_margins(pd.DataFrame(rows), lines)
     if kind in _PEOPLE:
         for line in lines:
             if line.name in distances:
                 d = distances[line.name]
                 x, label = (d["d0"] - d["d1"], "distance of A − of B") if kind == "2AFC" else (d["d0"], "distance")
-                section.scatters.append(scatter(x.to_numpy(), target, line, label, _PEOPLE[kind]))
+                section.scatters.append(draw_scatter(x.to_numpy(), target, line, label, _PEOPLE[kind]))
 
 
 def _versus(ranked: pd.DataFrame, comparisons: pd.DataFrame, score: str) -> Versus:

@@ -10,8 +10,8 @@ from torchvision.transforms.functional import to_pil_image
 
 from benchmarks.personalization.layout import CLASS, FITS
 from benchmarks.personalization.subjects import PLACEHOLDER
-from benchmarks.report.examples import jpeg_uri
-from benchmarks.report.figures import number
+from benchmarks.report.examples import encode_uri
+from benchmarks.report.figures import format_number
 from benchmarks.thumbnails import thumbnail
 from dreamsim_metric.images.convert import to_pixels
 
@@ -45,7 +45,7 @@ class Album:
         """Turn any picture into a part of the page."""
         if file not in self._read:
             try:
-                self._read[file] = jpeg_uri(thumbnail(to_pil_image(to_pixels(file, None)[0]), side))
+                self._read[file] = encode_uri(thumbnail(to_pil_image(to_pixels(file, None)[0]), side))
             except (OSError, ValueError):
                 self._read[file] = ""
         return self._read[file]
@@ -87,7 +87,7 @@ class Cases:
     worst: list[tuple[Shot, str]]
 
 
-def grids(rows: pd.DataFrame, methods: Sequence[str], album: Album) -> list[Grid]:
+def make_grids(rows: pd.DataFrame, methods: Sequence[str], album: Album) -> list[Grid]:
     """Make a grid of each subject that a picture is there of.
 
     Args:
@@ -125,7 +125,7 @@ def _shared(rows: pd.DataFrame) -> list[tuple[str, int]]:
     return [full[i * len(full) // shown] for i in range(shown)]
 
 
-def cases(rows: pd.DataFrame, methods: Sequence[str], distance: bool, album: Album) -> list[Cases]:
+def choose_cases(rows: pd.DataFrame, methods: Sequence[str], distance: bool, album: Album) -> list[Cases]:
     """Choose the extremes of each method by its nearest photograph, no subject twice while there are others.
 
     Args:
@@ -155,14 +155,14 @@ def _beside(row: Any, album: Album) -> tuple[Shot, str]:
 
 def _shot(row: Any, album: Album) -> Shot:
     caption = f"{row.subject}, {_prompt(row.prompt, row.noun)}, seed {row.seed}"
-    return Shot(album.painted(row.path), number(row.nearest), caption)
+    return Shot(album.painted(row.path), format_number(row.nearest), caption)
 
 
 def _prompt(text: str, noun: str) -> str:
     return text.replace(PLACEHOLDER, noun)
 
 
-def trees(home: Path | None, album: Album) -> list[tuple[str, str]]:
+def list_trees(home: Path | None, album: Album) -> list[tuple[str, str]]:
     """List trees of concepts that fits drew: whose they are, and the picture.
 
     Args:
@@ -173,7 +173,7 @@ def trees(home: Path | None, album: Album) -> list[tuple[str, str]]:
     return [(f"{file.parts[-2]}, {file.parts[-3]}", uri) for file in files if (uri := album.uri(file, _TREE))]
 
 
-def rounds(home: Path | None, album: Album) -> list[tuple[str, dict[str, list[str]]]]:
+def list_rounds(home: Path | None, album: Album) -> list[tuple[str, dict[str, list[str]]]]:
     """List feedback that fits were given: whose it is, and the pictures by what became of them.
 
     Fits that only look at the subject's photographs have liked pictures alone, which are in the grids already.

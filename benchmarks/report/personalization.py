@@ -19,12 +19,19 @@ from benchmarks.personalization.protocols import MEAN, OURS, TEXT
 from benchmarks.personalization.subjects import Subject
 from benchmarks.report.charts import Line
 from benchmarks.report.costs import Cost, read_costs, read_failures
-from benchmarks.report.figures import Column, breakdowns, column, comparisons, number, protocols
-from benchmarks.report.painted import Album, cases, grids, rounds, trees
+from benchmarks.report.figures import (
+    Column,
+    arrange_comparisons,
+    arrange_scores,
+    break_down,
+    format_number,
+    make_column,
+)
+from benchmarks.report.painted import Album, choose_cases, list_rounds, list_trees, make_grids
 from benchmarks.report.published import PUBLISHED, Published
 from benchmarks.report.rendering import write_page
 from benchmarks.report.tables import read_table
-from benchmarks.report.tradeoff import Axis, tradeoff
+from benchmarks.report.tradeoff import Axis, draw_tradeoff
 from data_tools.manifest import MANIFEST, SETTINGS
 
 _DIVERSITY = "diversity"  # of ours: what fidelity is shown against where nothing measures prompts
@@ -120,15 +127,15 @@ def _shown(tables: Frames, settings: dict[str, Any], home: Path | None, album: A
         "methods": methods,
         "photographs": PHOTOGRAPHS,
         "lead": lead,
-        "protocols": protocols(scores),
-        "comparisons": comparisons(tables["comparisons"], scores),
+        "protocols": arrange_scores(scores),
+        "comparisons": arrange_comparisons(tables["comparisons"], scores),
         "tradeoff": _tradeoffs(scores, compared, metrics, lines),
-        "breakdowns": breakdowns(tables["by_subject"], tables["by_prompt"], scores, lead) if lead else {},
+        "breakdowns": break_down(tables["by_subject"], tables["by_prompt"], scores, lead) if lead else {},
         "costs": costs,
         "cost_chart": _cost_chart(costs, of_lead, lead, lines) if lead else "",
-        "lead_figures": {row["method"]: number(row["value"]) for row in of_lead.to_dict("records")},
-        "trees": trees(home, album),
-        "rounds": rounds(home, album),
+        "lead_figures": {row["method"]: format_number(row["value"]) for row in of_lead.to_dict("records")},
+        "trees": list_trees(home, album),
+        "rounds": list_rounds(home, album),
         "agreement": _agreement(tables["correlations"]),
         "failures": read_failures(home),
         "published": [(table, _ours(table, scores)) for table in PUBLISHED],
@@ -138,8 +145,8 @@ def _shown(tables: Frames, settings: dict[str, Any], home: Path | None, album: A
     if lead:
         pictures = tables["pictures"][tables["pictures"]["metric"] == lead]
         distance = metrics.set_index("metric")["direction"][lead] == "distance"
-        found["grids"] = grids(pictures, methods, album)
-        found["cases"] = cases(pictures, methods, distance, album)
+        found["grids"] = make_grids(pictures, methods, album)
+        found["cases"] = choose_cases(pictures, methods, distance, album)
     return found
 
 
@@ -184,7 +191,7 @@ def _tradeoffs(
                 ("subject fidelity", name, y),
             )
         ]
-        charts.append(tradeoff(points.rename_axis("method").reset_index(), lines, *axes))
+        charts.append(draw_tradeoff(points.rename_axis("method").reset_index(), lines, *axes))
     away = metrics[metrics["status"] != MEASURED]
     return {
         "charts": [chart for chart in charts if chart],
@@ -208,7 +215,7 @@ def _cost_chart(costs: Sequence[Cost], fidelity: pd.DataFrame, lead: str, lines:
         values["better"].iloc[0] == "higher",
         float(values["value"].get(PHOTOGRAPHS, np.nan)),
     )
-    return tradeoff(pd.DataFrame(rows), lines, Axis("seconds a fit", higher=False, seconds=True), y)
+    return draw_tradeoff(pd.DataFrame(rows), lines, Axis("seconds a fit", higher=False, seconds=True), y)
 
 
 def _agreement(table: pd.DataFrame) -> dict[str, Any]:
@@ -216,7 +223,7 @@ def _agreement(table: pd.DataFrame) -> dict[str, Any]:
     heads = list(dict.fromkeys(zip(table["level"], table["score"], strict=True)))
     rows: dict[tuple[str, str], dict[tuple[str, str], tuple[str, str, int]]] = {}
     for row in table.itertuples():
-        said = (number(row.spearman), number(row.kendall), row.n)
+        said = (format_number(row.spearman), format_number(row.kendall), row.n)
         rows.setdefault((row.metric_a, row.metric_b), {})[row.level, row.score] = said
     return {"heads": heads, "rows": rows}
 
@@ -230,6 +237,6 @@ def _ours(table: Published, scores: pd.DataFrame) -> list[Column]:
         some = some[some["metric"] == some["metric"].iloc[0]] if len(some) else some
         better = some["better"].iloc[0] if len(some) else "higher"
         found.append(
-            column((name,), better, some[["method", "value", "low", "high"]].itertuples(index=False, name=None))
+            make_column((name,), better, some[["method", "value", "low", "high"]].itertuples(index=False, name=None))
         )
     return found if len(rows) else []

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.report.charts import Line, curves
-from benchmarks.report.examples import jpeg_uri
+from benchmarks.report.charts import Line, draw_curves
+from benchmarks.report.examples import encode_uri
 from benchmarks.report.tables import read_table
 from benchmarks.sensitivity.changes import CHANGES
-from benchmarks.sensitivity.run import PICTURES, SETTINGS, TABLE, ranking
+from benchmarks.sensitivity.run import PICTURES, SETTINGS, TABLE, rank_changes
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def read_sensitivity(folder: Path, lines: Sequence[Line]) -> Sensitivity | None:
         return None
     names = dict.fromkeys([*(line.name for line in lines), *table["metric"]])
     drawn = [Line(name, i) for i, name in enumerate(names) if name in set(table["metric"])]
-    means = ranking(table)
+    means = rank_changes(table)
     changes = []
     for name, values in means.iterrows():
         rows, shown = table[table["change"] == name], pictures[pictures["change"] == name]
@@ -78,8 +78,8 @@ def read_sensitivity(folder: Path, lines: Sequence[Line]) -> Sensitivity | None:
                 name=str(name),
                 invariance=CHANGES[str(name)].invariance,
                 means=[(f"{value:.2f}", round(100 * float(np.clip(value, 0, 1)))) for value in values],
-                curves=curves(rows, drawn, str(rows["unit"].iloc[0])),
-                thumbnails=[(jpeg_uri(row.picture), f"{row.level:g}") for row in shown.itertuples()],
+                curves=draw_curves(rows, drawn, str(rows["unit"].iloc[0])),
+                thumbnails=[(encode_uri(row.picture), f"{row.level:g}") for row in shown.itertuples()],
             )
         )
     scene = str(pictures["scene"].iloc[0])

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import NullFormatter, NullLocator
 
-from benchmarks.report.charts import INK, MUTED, Line, drawing
+from benchmarks.report.charts import INK, MUTED, Line, open_drawing
 from benchmarks.report.tables import read_table
 from benchmarks.speed.printing import contests, memory, ratio, seconds, title
 from benchmarks.speed.run import SETTINGS, TABLE
@@ -137,7 +137,7 @@ def _bars(rows: pd.DataFrame, lines: Sequence[Line]) -> str:
     """Draw times as fast as the reference, with the extremes of the rounds."""
     place = {line.name: line for line in lines}
     wide = rows["ratio"].max() / max(rows["ratio"].min(), 1e-9) > 20
-    with drawing(4.8, 0.75 + 0.24 * len(rows)) as (figure, made):
+    with open_drawing(4.8, 0.75 + 0.24 * len(rows)) as (figure, made):
         axes = figure.subplots()
         y = -np.arange(len(rows))
         floor = 10 ** np.floor(np.log10(rows["ratio_low"].min() * 0.9)) if wide else 0
@@ -164,7 +164,7 @@ def _curves(rows: pd.DataFrame, lines: Sequence[Line]) -> str:
     """Draw time of all, and memory, by size."""
     colour = next(line.colour for line in lines if line.name == rows["package"].iloc[0])
     sizes = rows["size"].to_numpy()
-    with drawing(4.8, 2.5) as (figure, made):
+    with open_drawing(4.8, 2.5) as (figure, made):
         left, right = figure.subplots(1, 2)
         memory_mb = rows["peak_bytes"].clip(lower=1e5) / 1e6  # less is not told from nothing
         drawn = (

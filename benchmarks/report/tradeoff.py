@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.report.charts import INK, MUTED, Line, drawing, name_beside
+from benchmarks.report.charts import INK, MUTED, Line, open_drawing, write_names_beside
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def pareto(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.asarray(~(as_good & better).any(0))
 
 
-def tradeoff(points: pd.DataFrame, lines: Sequence[Line], x: Axis, y: Axis) -> str:
+def draw_tradeoff(points: pd.DataFrame, lines: Sequence[Line], x: Axis, y: Axis) -> str:
     """Draw dots with their intervals, and a line through those that no other beats in both.
 
     Args:
@@ -63,7 +63,7 @@ def tradeoff(points: pd.DataFrame, lines: Sequence[Line], x: Axis, y: Axis) -> s
     place = {line.name: line for line in lines}
     signs = (1 if x.higher else -1), (1 if y.higher else -1)
     first = points[pareto(signs[0] * points["x"].to_numpy(), signs[1] * points["y"].to_numpy())].sort_values(["x", "y"])
-    with drawing(4.8, max(3.4, 0.2 * len(points) + 0.8)) as (figure, made):
+    with open_drawing(4.8, max(3.4, 0.2 * len(points) + 0.8)) as (figure, made):
         axes = figure.subplots()
         if x.seconds:
             axes.set_xscale("symlog", linthresh=1)
@@ -91,5 +91,5 @@ def tradeoff(points: pd.DataFrame, lines: Sequence[Line], x: Axis, y: Axis) -> s
         heights = (axes.transScale + axes.transLimits).transform(points[["x", "y"]].to_numpy(dtype=float))[:, 1]
         order = np.argsort(heights, kind="stable")
         shown = points.iloc[order]
-        name_beside(axes, shown["method"], shown["x"], shown["y"], heights[order])
+        write_names_beside(axes, shown["method"], shown["x"], shown["y"], heights[order])
     return made[0]

@@ -96,7 +96,7 @@ def _scene(file: Path) -> Scene:
     return Scene(file.stem, picture, mask)
 
 
-def changed(scene: Scene) -> Iterator[tuple[Change, float, Image]]:
+def apply_changes(scene: Scene) -> Iterator[tuple[Change, float, Image]]:
     """Yield all that can be made of a scene, a level at a time."""
     for change in CHANGES.values():
         if not change.needs_mask or scene.other is not None:

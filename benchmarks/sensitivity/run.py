@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 
 from benchmarks.metrics.base import Features, Maker, Metric, Options, Unmeasurable
-from benchmarks.sensitivity.changes import CHANGES, Image, Scene, changed
+from benchmarks.sensitivity.changes import CHANGES, Image, Scene, apply_changes
 from benchmarks.thumbnails import thumbnail
 from dreamsim_metric.files.write import write_files
 
@@ -76,7 +76,7 @@ def _thumbnails(scenes: Sequence[Scene]) -> pd.DataFrame:
     scene = next((scene for scene in scenes if scene.other is not None), scenes[0])
     return pd.DataFrame(
         {"scene": scene.name, "change": change.name, "level": float(level), "picture": thumbnail(picture, _SIDE)}
-        for change, level, picture in changed(scene)
+        for change, level, picture in apply_changes(scene)
     )
 
 
@@ -97,7 +97,7 @@ def _rows(metric: Metric, scenes: Sequence[Scene]) -> list[dict[str, Any]]:
         raise Unmeasurable("it finds different pictures no more different than equal ones")
     rows = []
     for scene, features, zero in zip(scenes, own, same, strict=True):
-        for change, level, picture in changed(scene):
+        for change, level, picture in apply_changes(scene):
             d = _distance(metric, features, scene.picture, picture)
             rows.append(
                 {"scene": scene.name, "change": change.name, "unit": change.unit, "level": level}
@@ -125,7 +125,7 @@ def _distance(metric: Metric, reference: Features, original: Image, picture: Ima
     return value if metric.card.direction == "distance" else -value
 
 
-def ranking(table: pd.DataFrame) -> pd.DataFrame:
+def rank_changes(table: pd.DataFrame) -> pd.DataFrame:
     """Compute how much each metric minds each change: mean of `relative` over scenes and levels, changes by metrics.
 
     Ordered from what the metrics together mind most.
@@ -137,7 +137,7 @@ def ranking(table: pd.DataFrame) -> pd.DataFrame:
 
 def print_ranking(table: pd.DataFrame) -> None:
     """Print the ranking, invariances marked."""
-    means = ranking(table)
+    means = rank_changes(table)
     width = max(len(name) for name in CHANGES) + 2
     print(f"{'':{width}}" + "".join(f"  {name[-14:]:>14}" for name in means.columns))
     for change, row in means.iterrows():

@@ -134,7 +134,7 @@ def check_family(pipeline: Any) -> None:
         )
 
 
-def own(pipeline: Any, *parts: str) -> Any:
+def copy_parts(pipeline: Any, *parts: str) -> Any:
     """Copy a pipeline that shares all but these parts, of which it gets copies."""
     twin = copy.copy(pipeline)
     for part in parts:
@@ -142,7 +142,7 @@ def own(pipeline: Any, *parts: str) -> Any:
     return twin
 
 
-def text_parts(pipeline: Any) -> list[tuple[str, str]]:
+def find_text_parts(pipeline: Any) -> list[tuple[str, str]]:
     """Name its tokenizers and text encoders: one pair, or XL's two."""
     pairs = [("tokenizer", "text_encoder"), ("tokenizer_2", "text_encoder_2")]
     return [pair for pair in pairs if getattr(pipeline, pair[1], None) is not None]

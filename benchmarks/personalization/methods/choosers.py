@@ -20,7 +20,7 @@ import PIL.Image
 
 from benchmarks.metrics.base import Metric, Options
 from benchmarks.metrics.registry import find_metrics
-from benchmarks.personalization.methods.likeness import similarities
+from benchmarks.personalization.methods.likeness import measure_similarities
 from data_tools.filtering import keep_counted, tally, to_frame
 from data_tools.serving import free_port, start
 from data_tools.study import STUDY, Study
@@ -97,7 +97,7 @@ def by_metric(name: str, references: Pictures, options: Options = _OPTIONS) -> C
 
     def choose(pictures: Pictures) -> Choice:
         _check_round(pictures)
-        alike = similarities(metric, references, pictures).mean(0)
+        alike = measure_similarities(metric, references, pictures).mean(0)
         scores = (1 - alike if metric.card.direction == "distance" else alike).tolist()
         if not np.isfinite(scores).all():
             raise ValueError(f"{name} gave {', '.join(map(str, scores))} for the pictures of a round; expected numbers")

@@ -13,8 +13,8 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from benchmarks.personalization.methods.base import PAPER, Method, Personalized, Sampling, check_family, own
-from benchmarks.personalization.methods.prior import class_pictures
+from benchmarks.personalization.methods.base import PAPER, Method, Personalized, Sampling, check_family, copy_parts
+from benchmarks.personalization.methods.prior import paint_class_pictures
 from benchmarks.personalization.methods.saved import read_config, write_config
 from benchmarks.personalization.methods.tokens import load_words, save_words, settle, with_words
 from benchmarks.personalization.methods.tuning import Denoiser, Example, Tuning, pick, tune
@@ -53,11 +53,11 @@ class Customized(Personalized):
     def save(self, folder: Path) -> None:
         write_config(folder, words=self.words)
         save_words(self.pipeline, [WORD], 1, folder)
-        held = {name: value.detach().cpu().contiguous() for name, value in keys_values(self.pipeline).items()}
+        held = {name: value.detach().cpu().contiguous() for name, value in find_keys_values(self.pipeline).items()}
         write_file(folder / FILE, safetensors.torch.save(held))
 
 
-def keys_values(pipeline: Any) -> dict[str, nn.Parameter]:
+def find_keys_values(pipeline: Any) -> dict[str, nn.Parameter]:
     """Collect the weights of the UNet that make keys and values of the prompt."""
     return {
         name: value
@@ -71,11 +71,11 @@ def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = Non
     check_family(pipeline)
     prior: list[Any] = []
     if config.prior_weight:
-        prior = class_pictures(
+        prior = paint_class_pictures(
             pipeline, subject.noun, config.class_pictures, config.class_sampling, config.batch_size, work
         )
-    twin, learnt = with_words(own(pipeline, "unet"), [WORD], config.initial)
-    weights = keys_values(twin)
+    twin, learnt = with_words(copy_parts(pipeline, "unet"), [WORD], config.initial)
+    weights = find_keys_values(twin)
     for value in weights.values():
         value.data = value.data.float()  # small steps are lost in half precision
     denoiser = Denoiser(twin, told=True)
@@ -102,9 +102,9 @@ def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = Non
 def load(folder: Path, pipeline: Any) -> Customized:
     """Load what `save` wrote, see `Method`."""
     held = read_config(folder)
-    twin = load_words(own(pipeline, "unet"), folder)
+    twin = load_words(copy_parts(pipeline, "unet"), folder)
     missing, unexpected = twin.unet.load_state_dict(read_tensors(folder / FILE)[0], strict=False)
-    if unexpected or set(missing) & set(keys_values(twin)):
+    if unexpected or set(missing) & set(find_keys_values(twin)):
         raise ValueError(f"{folder / FILE} is of another pipeline; fit the method to this one")
     return Customized(twin, held["words"])
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from benchmarks.metrics.base import Metric, Options
 from benchmarks.metrics.registry import find_metrics
 from benchmarks.personalization.methods.base import PAPER, Method, Personalized, Sampling
-from benchmarks.personalization.methods.likeness import similarities
+from benchmarks.personalization.methods.likeness import measure_similarities
 from benchmarks.personalization.methods.plain import Plain
 from benchmarks.personalization.methods.saved import read_config, write_config
 from benchmarks.personalization.methods.textual_inversion import TEMPLATES
@@ -117,7 +117,7 @@ def late(count: int, highest: int, random: torch.Generator) -> Tensor:
 
 def most_alike(pictures: Sequence[PIL.Image.Image], metric: Metric, count: int) -> list[PIL.Image.Image]:
     """Choose the pictures that are most like the others on average."""
-    mean = similarities(metric, pictures, pictures).mean(1)
+    mean = measure_similarities(metric, pictures, pictures).mean(1)
     return [pictures[i] for i in sorted(np.argsort(-mean, kind="stable")[:count])]
 
 
@@ -159,7 +159,7 @@ class _Growing:
         photographs = [PIL.Image.open(file).convert("RGB") for file in subject.pictures]
         nodes = {0: Node(subject.noun, photographs, {})}
         for n in range(inner):
-            pair = [word(2 * n + 1), word(2 * n + 2)]
+            pair = [name_word(2 * n + 1), name_word(2 * n + 2)]
             twin, learnt, scores = self.split(nodes[n].pictures, pair, self.work / f"node{n}")
             nodes[n] = replace(nodes[n], scores=scores)
             for encoder, rows in learnt.items():
@@ -167,12 +167,12 @@ class _Growing:
             for i, name in enumerate(pair, 2 * n + 1):
                 kept = most_alike(self.paint(twin, name), next(iter(self.metrics.values())), self.config.kept)
                 nodes[i] = Node(name, kept, {})
-        tokens = [word(i) for i in range(1, 2 * inner + 1)]
+        tokens = [name_word(i) for i in range(1, 2 * inner + 1)]
         twin, learnt = with_words(self.pipeline, tokens, self.config.initial)
         for encoder, parameter in learnt.items():
             parameter.data.copy_(torch.cat(self.learnt[encoder]))
         settle(twin)
-        return Decomposed(twin, f"{word(1)} {word(2)}", [nodes[i] for i in sorted(nodes)], tokens)
+        return Decomposed(twin, f"{name_word(1)} {name_word(2)}", [nodes[i] for i in sorted(nodes)], tokens)
 
     def split(
         self, pictures: Sequence[PIL.Image.Image], pair: list[str], work: Path
@@ -217,7 +217,9 @@ class _Growing:
         """Score two words by each metric."""
         left, right = (self.paint(pipeline, name) for name in pair)
         return {
-            name: consistency(*(similarities(metric, a, b) for a, b in ((left, left), (right, right), (left, right))))
+            name: consistency(
+                *(measure_similarities(metric, a, b) for a, b in ((left, left), (right, right), (left, right)))
+            )
             for name, metric in self.metrics.items()
         }
 
@@ -230,7 +232,7 @@ class _Growing:
         return made[: self.config.samples]
 
 
-def word(node: int) -> str:
+def name_word(node: int) -> str:
     """Name the word that stands for a node."""
     return f"<{node}>"
 

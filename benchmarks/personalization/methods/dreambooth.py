@@ -22,10 +22,10 @@ from benchmarks.personalization.methods.base import (
     Personalized,
     Sampling,
     check_family,
-    own,
-    text_parts,
+    copy_parts,
+    find_text_parts,
 )
-from benchmarks.personalization.methods.prior import class_pictures
+from benchmarks.personalization.methods.prior import paint_class_pictures
 from benchmarks.personalization.methods.saved import read_config, write_config
 from benchmarks.personalization.methods.tuning import Denoiser, Example, Tuning, pick, tune
 from benchmarks.personalization.subjects import Subject, fill
@@ -98,11 +98,11 @@ def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = Non
     words = f"{config.identifier} {subject.noun}"
     prior: list[Any] = []
     if config.prior_weight:
-        prior = class_pictures(
+        prior = paint_class_pictures(
             pipeline, subject.noun, config.class_pictures, config.class_sampling, max(4, config.batch_size), work
         )
-    trained = ["unet", *(encoder for _, encoder in text_parts(pipeline) if config.train_text)]
-    twin = own(pipeline, *trained)
+    trained = ["unet", *(encoder for _, encoder in find_text_parts(pipeline) if config.train_text)]
+    twin = copy_parts(pipeline, *trained)
     parameters: dict[str, nn.Parameter] = {}
     for part in trained:
         module = getattr(twin, part)
@@ -135,7 +135,7 @@ def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = Non
 def load(folder: Path, pipeline: Any) -> DreamBooth:
     """Load what `save` wrote, see `Method`."""
     held = read_config(folder)
-    twin = own(pipeline, *held["trained"])
+    twin = copy_parts(pipeline, *held["trained"])
     if held["lora"]:
         twin.load_lora_weights(folder)
     else:

@@ -159,7 +159,7 @@ class Fabric(Personalized):
         asked = (fill(prompt, self.words), sampling)
         if asked not in self._taught:
             chooser = make_chooser(self.config.chooser, self.references, self.work, prompt=asked[0], options=self._at)
-            found = rounds(self, prompt, chooser, self.config, _FAR * (1 + self.config.seed), sampling)
+            found = paint_rounds(self, prompt, chooser, self.config, _FAR * (1 + self.config.seed), sampling)
             self._taught[asked] = self.with_feedback(found)
             if self.work is not None:
                 _write_rounds(found, self.work / f"rounds-{Prompt(prompt).slug}")
@@ -208,7 +208,7 @@ class Fabric(Personalized):
         return torch.stack(rows)
 
 
-def rounds(
+def paint_rounds(
     fabric: Fabric, prompt: str, chooser: Chooser, config: Config, seed: int = 0, sampling: Sampling = _SAMPLING
 ) -> list[Round]:
     """Paint and be told what is liked, again and again.

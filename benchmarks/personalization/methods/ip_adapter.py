@@ -10,7 +10,7 @@ from typing import Any
 
 import PIL.Image
 
-from benchmarks.personalization.methods.base import PAPER, Method, Personalized, Sampling, check_family, own
+from benchmarks.personalization.methods.base import PAPER, Method, Personalized, Sampling, check_family, copy_parts
 from benchmarks.personalization.methods.saved import read_config, write_config
 from benchmarks.personalization.subjects import Subject
 
@@ -71,7 +71,7 @@ def load(folder: Path, pipeline: Any) -> Adapted:
 
 def _adapt(pipeline: Any, noun: str, photographs: list[PIL.Image.Image], config: Config) -> Adapted:
     check_family(pipeline)
-    twin = own(pipeline, "unet")
+    twin = copy_parts(pipeline, "unet")
     try:
         twin.load_ip_adapter(config.weights, subfolder=config.subfolder, weight_name=config.file)
     except Exception as error:  # the hub's client and diffusers have many kinds

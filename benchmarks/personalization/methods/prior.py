@@ -13,7 +13,7 @@ from benchmarks.personalization.methods.plain import Plain
 from dreamsim_metric.files.write import write_file
 
 
-def class_pictures(
+def paint_class_pictures(
     pipeline: Any, noun: str, count: int, sampling: Sampling, batch_size: int, work: Path | None
 ) -> list[PIL.Image.Image]:
     """Paint "a {noun}" with the seeds 0 … count − 1; those that were painted before are not painted again.
