@@ -24,7 +24,7 @@ from diffusers import AutoPipelineForImage2Image
 from diffusers.utils.torch_utils import randn_tensor
 from tqdm import tqdm
 
-from data_tools.manifest import Row, append_rows, open_run, read_rows, replace_rows
+from data_tools.manifest import append_rows, open_run, read_rows, replace_rows
 from data_tools.pipelines import DTYPES, Model, load_model, versions
 from data_tools.tables import ROLES, collect_groups, settle_rows, write_table
 from dreamsim_metric.files.write import write_file
@@ -176,7 +176,7 @@ class _Run:
         default = inspect.signature(model.pipeline.__call__).parameters.get("guidance_scale")
         if self.guidance is None and default is not None:
             self.guidance = default.default
-        self.bases: dict[int, Row] = {}
+        self.bases: dict[int, dict[str, Any]] = {}
         self.varying = AutoPipelineForImage2Image.from_pipe(model.pipeline) if config.pairs else None
         if self.varying:
             self.varying.set_progress_bar_config(disable=True)
@@ -227,7 +227,7 @@ class _Run:
             bar.close()
             self.state.wait_for_everyone()
 
-    def batch(self, works: Sequence[Work], attempt: int) -> list[Row]:
+    def batch(self, works: Sequence[Work], attempt: int) -> list[dict[str, Any]]:
         """Make and write pictures, and return their rows."""
         config, pipeline = self.config, self.model.pipeline
         seeds = [work.seed(config.seed, attempt) for work in works]
@@ -235,7 +235,7 @@ class _Run:
         arguments: dict[str, Any] = {"num_inference_steps": config.steps}
         if self.guidance is not None:
             arguments["guidance_scale"] = self.guidance
-        bases: list[Row] = []
+        bases: list[dict[str, Any]] = []
         if works[0].strength is None or config.vary == "noise":
             width, height = config.size or (None, None)
             arguments.update(width=width, height=height, generator=_generators(seeds))
@@ -285,7 +285,7 @@ class _Run:
             )
         return rows
 
-    def noise(self, bases: Sequence[Row], seeds: Sequence[int], strength: float) -> dict[str, Any]:
+    def noise(self, bases: Sequence[dict[str, Any]], seeds: Sequence[int], strength: float) -> dict[str, Any]:
         """Turn the noise that pictures began with towards new noise, by a share of a right angle."""
         pipeline = self.model.pipeline
         if not hasattr(pipeline, "unet") or not hasattr(pipeline, "vae_scale_factor"):
@@ -315,7 +315,7 @@ class _Run:
                 write_table(self.out, rows)
         return self.summary(rows)
 
-    def summary(self, rows: Sequence[Row]) -> Summary:
+    def summary(self, rows: Sequence[dict[str, Any]]) -> Summary:
         """Count what was made."""
         complete = len(collect_groups(rows))
         wanted = self.config.triplets or self.config.pairs * len(self.config.strengths)

@@ -15,7 +15,6 @@ from filelock import FileLock
 from dreamsim_metric.files.write import write_file
 
 SETTINGS, MANIFEST = "settings.json", "manifest.jsonl"
-Row = dict[str, Any]
 
 
 def open_run(folder: Path, settings: Mapping[str, Any]) -> None:
@@ -58,7 +57,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
     return dict(json.loads(file.read_text(encoding="utf-8")))
 
 
-def append_rows(folder: Path, rows: Iterable[Row], name: str = MANIFEST) -> None:
+def append_rows(folder: Path, rows: Iterable[dict[str, Any]], name: str = MANIFEST) -> None:
     """Add lines, whole, whatever other processes add meanwhile.
 
     Args:
@@ -81,7 +80,7 @@ def append_rows(folder: Path, rows: Iterable[Row], name: str = MANIFEST) -> None
         os.fsync(file.fileno())
 
 
-def read_rows(folder: Path, name: str = MANIFEST) -> list[Row]:
+def read_rows(folder: Path, name: str = MANIFEST) -> list[dict[str, Any]]:
     """Read all whole lines of a file, as they were added; a cut last one is left out."""
     file = folder / name
     if not file.is_file():
@@ -89,7 +88,7 @@ def read_rows(folder: Path, name: str = MANIFEST) -> list[Row]:
     return [json.loads(line) for line in file.read_bytes()[: _whole(file)].splitlines()]
 
 
-def replace_rows(folder: Path, rows: Sequence[Row]) -> None:
+def replace_rows(folder: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Put these lines in place of all others, at once.
 
     Raises:

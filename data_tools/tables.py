@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from data_tools.manifest import Row
 from dreamsim_metric.files.write import write_file
 from dreamsim_metric.judgements.columns import PAIR_PATHS, TRIPLET_PATHS
 
@@ -14,7 +13,7 @@ ROLES = ("ref", "left", "right")
 TRIPLETS, PAIRS = "triplets.csv", "pairs.csv"
 
 
-def settle_rows(rows: Sequence[Row]) -> list[Row]:
+def settle_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Sort rows, keep each picture's last one, and mark pictures like an earlier one as dropped.
 
     What a row comes to never changes when later attempts or variations are added.
@@ -33,13 +32,13 @@ def settle_rows(rows: Sequence[Row]) -> list[Row]:
     return found
 
 
-def collect_groups(rows: Sequence[Row]) -> list[tuple[Row, ...]]:
+def collect_groups(rows: Sequence[dict[str, Any]]) -> list[tuple[dict[str, Any], ...]]:
     """Collect the complete groups: (reference, left, right), or (picture, variation)."""
-    kept: dict[int, dict[str, Row]] = {}
+    kept: dict[int, dict[str, dict[str, Any]]] = {}
     for row in rows:
         if not row["dropped"]:
             kept.setdefault(row["group"], {})[row["part"]] = row
-    found: list[tuple[Row, ...]] = []
+    found: list[tuple[dict[str, Any], ...]] = []
     for _, parts in sorted(kept.items()):
         if "base" in parts:
             found.extend((parts["base"], row) for part, row in parts.items() if part != "base")
@@ -48,7 +47,7 @@ def collect_groups(rows: Sequence[Row]) -> list[tuple[Row, ...]]:
     return found
 
 
-def write_table(out: Path, rows: Sequence[Row]) -> None:
+def write_table(out: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Write `triplets.csv` or `pairs.csv`: what people are to judge, in the columns of the judged tables."""
     lines: list[dict[str, Any]] = []
     for index, group in enumerate(collect_groups(rows)):

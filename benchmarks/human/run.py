@@ -29,8 +29,6 @@ TABLES = ("metrics", "scores", "comparisons", "questions", "answers", "examples"
 _PART = ("data", "split", "kind")
 _ANSWER = (*_PART, "id", "metric", "d0", "d1", "d2")
 
-Row = dict[str, Any]
-
 
 def run(
     makers: Mapping[str, Maker],
@@ -69,7 +67,7 @@ def run(
         OSError: the disk is full or not writable.
     """
     out.mkdir(parents=True, exist_ok=True)
-    metrics: list[Row] = []
+    metrics: list[dict[str, Any]] = []
     distances: list[dict[str, np.ndarray]] = [{} for _ in parts]  # of each part, by metric
     scores: dict[tuple[int, str], dict[str, Score]] = {}  # part and protocol → metric → figure
     for name, make in makers.items():
@@ -124,7 +122,7 @@ def _mapper(
     return None
 
 
-def _named(part: Part) -> Row:
+def _named(part: Part) -> dict[str, Any]:
     return {"data": part.data, "split": part.split, "kind": part.kind}
 
 
@@ -152,7 +150,7 @@ def _questions(part: Part) -> pd.DataFrame:
 def _scores(
     parts: Sequence[Part], scores: dict[tuple[int, str], dict[str, Score]], draws: int, seed: int
 ) -> pd.DataFrame:
-    rows: list[Row] = []
+    rows: list[dict[str, Any]] = []
     best = {i: find_ceilings(part.table) for i, part in enumerate(parts)}
     for (i, protocol), figures in scores.items():
         part = parts[i]
@@ -175,10 +173,10 @@ def _scores(
 
 def _comparisons(parts: Sequence[Part], scores: dict[tuple[int, str], dict[str, Score]]) -> pd.DataFrame:
     """Compare every two metrics on the same judgements; p is corrected for all pairs of one figure (Holm)."""
-    rows: list[Row] = []
+    rows: list[dict[str, Any]] = []
     for (i, protocol), figures in scores.items():
         ordered = sorted(figures.items(), key=lambda item: -item[1].value)
-        found: list[Row] = []
+        found: list[dict[str, Any]] = []
         for (better, a), (worse, b) in itertools.combinations(ordered, 2):
             difference, draws = a.value - b.value, a.paired - b.paired
             low, high = interval(draws)
@@ -193,7 +191,7 @@ def _comparisons(parts: Sequence[Part], scores: dict[tuple[int, str], dict[str, 
     return pd.DataFrame(rows, columns=columns)
 
 
-def _settings(parts: Sequence[Part], command: Sequence[str], draws: int, seed: int) -> Row:
+def _settings(parts: Sequence[Part], command: Sequence[str], draws: int, seed: int) -> dict[str, Any]:
     return {
         "command": list(command),
         "made": time.strftime("%Y-%m-%d %H:%M:%S %z"),

@@ -15,8 +15,6 @@ from benchmarks.personalization.pairing import Cell
 from benchmarks.personalization.protocols import COPYING, SCORES, Score
 from benchmarks.resampling import Resamples, holm, interval, paired_p
 
-Row = dict[str, Any]
-
 
 @dataclass(frozen=True)
 class Result:
@@ -60,7 +58,7 @@ class Figure:
     threshold: str = ""
 
     @property
-    def named(self) -> Row:
+    def named(self) -> dict[str, Any]:
         """The columns that tell it from figures of the same method."""
         return {"protocol": self.score.protocol, "score": self.score.name, "metric": self.metric}
 
@@ -142,7 +140,7 @@ def tabulate_subjects(found: Sequence[Figure], nouns: Mapping[str, str]) -> pd.D
 
 def tabulate_prompts(cells: Sequence[Cell], results: Sequence[Result]) -> pd.DataFrame:
     """Make the table `by_prompt`: means over subjects, of the scores that go by prompt."""
-    rows: list[Row] = []
+    rows: list[dict[str, Any]] = []
     for score, result in itertools.product((score for score in SCORES if score.by_prompt), results):
         if not score.takes(result.metric, result.direction, result.text):
             continue
@@ -167,7 +165,7 @@ def tabulate_comparisons(found: Sequence[Figure], draws: int, seed: int) -> pd.D
     for figure in found:
         if figure.method != PHOTOGRAPHS:
             groups.setdefault(tuple(figure.named.values()), []).append(figure)
-    rows: list[Row] = []
+    rows: list[dict[str, Any]] = []
     for group in groups.values():
         compared = [
             row for a, b in itertools.combinations(group, 2) if (row := _compared(a, b, draws, seed)) is not None
@@ -177,7 +175,7 @@ def tabulate_comparisons(found: Sequence[Figure], draws: int, seed: int) -> pd.D
     return pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS))
 
 
-def _compared(a: Figure, b: Figure, draws: int, seed: int) -> Row | None:
+def _compared(a: Figure, b: Figure, draws: int, seed: int) -> dict[str, Any] | None:
     shared = sorted(a.values.keys() & b.values.keys())
     if not shared:
         return None

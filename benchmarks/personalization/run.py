@@ -37,7 +37,7 @@ from tqdm import tqdm
 from benchmarks.personalization.layout import CLASS, CLASS_PROMPT, COSTS, FAILURES, FITS, PAINTED
 from benchmarks.personalization.methods.base import Method, Personalized, Sampling
 from benchmarks.personalization.subjects import Subject, fill
-from data_tools.manifest import Row, append_rows, open_run, read_rows
+from data_tools.manifest import append_rows, open_run, read_rows
 from data_tools.pipelines import Model, load_model, versions
 from dreamsim_metric.files.write import write_file
 
@@ -94,7 +94,7 @@ def run(
     subjects: Sequence[Subject],
     out: Path,
     device: str | None = None,
-) -> list[Row]:
+) -> list[dict[str, Any]]:
     """Fit and sample all that is missing.
 
     A job that fails is written down, and the others go on.
@@ -135,7 +135,7 @@ def run(
         for name, (_, config) in methods.items():
             open_run(out / FITS / name, _plain(config))
     jobs = [_Job(name, *method, subject) for subject in subjects for name, method in methods.items()]
-    failures: list[Row] = []
+    failures: list[dict[str, Any]] = []
     doing = _Jobs(plan, model, out)
     ours = jobs[state.process_index :: state.num_processes]
     bar = tqdm(ours, unit="fit", disable=None if state.is_main_process else True)
@@ -255,7 +255,7 @@ def _cost(out: Path, job: _Job, stage: str, count: int) -> Iterator[None]:
     )
 
 
-def _failure(job: _Job, stage: str, error: BaseException) -> Row:
+def _failure(job: _Job, stage: str, error: BaseException) -> dict[str, Any]:
     text = " ".join(str(error).split()) or type(error).__name__
     return {"method": job.name, "subject": job.subject.name, "stage": stage, "error": text}
 

@@ -34,8 +34,6 @@ from data_tools.manifest import SETTINGS
 from dreamsim_metric.files.write import write_files
 from dreamsim_metric.scale.cache import Cache
 
-Row = dict[str, Any]
-
 
 def score(
     pictures: Path,
@@ -113,7 +111,7 @@ def _measure(
     copy_below: Mapping[str, float],
     batch_size: int,
     workers: int,
-) -> tuple[list[Row], list[Result]]:
+) -> tuple[list[dict[str, Any]], list[Result]]:
     """Make the rows of the table `metrics`, and collect what those said that could."""
     rows, results = [], []
     for name, make in makers.items():
@@ -153,7 +151,7 @@ def tabulate_pictures(cells: Sequence[Cell], results: Sequence[Result], folder: 
     `nearest` and `mean` are to the subject's photographs, `to_prompt` to the prompt with the noun of the class in it,
     all in the metric's own direction; pictures of the class alone have no `to_prompt`.
     """
-    rows: list[Row] = []
+    rows: list[dict[str, Any]] = []
     for result in results:
         for cell, measured in zip(cells, result.measured, strict=True):
             of_class = matrices.Measured(
@@ -178,7 +176,7 @@ def _padded(values: np.ndarray, n: int) -> np.ndarray:
     return values if len(values) else np.full(n, np.nan)
 
 
-def _named(cell: Cell, picture: Painting, folder: Path) -> Row:
+def _named(cell: Cell, picture: Painting, folder: Path) -> dict[str, Any]:
     prompt = picture.prompt
     return {
         "method": cell.method,
@@ -199,8 +197,8 @@ def _settings(
     command: Sequence[str],
     draws: int,
     seed: int,
-) -> Row:
-    methods: dict[str, Row] = {}
+) -> dict[str, Any]:
+    methods: dict[str, dict[str, Any]] = {}
     for gallery in galleries:
         counts = methods.setdefault(gallery.method, {"subjects": 0, "pictures": 0, "of_class": 0})
         counts["subjects"] += 1
