@@ -13,7 +13,7 @@ import pandas as pd
 
 from benchmarks.human.examples import choose_examples
 from benchmarks.human.measure import measure
-from benchmarks.human.scoring import Score, find_ceilings, score
+from benchmarks.human.scoring import Figure, find_ceilings, score
 from benchmarks.human.sources import Part
 from benchmarks.human.tables import COMPARED
 from benchmarks.metrics.base import Maker, Metric, Options, Unmeasurable
@@ -69,7 +69,7 @@ def run(
     out.mkdir(parents=True, exist_ok=True)
     metrics: list[dict[str, Any]] = []
     distances: list[dict[str, np.ndarray]] = [{} for _ in parts]  # of each part, by metric
-    scores: dict[tuple[int, str], dict[str, Score]] = {}  # part and protocol → metric → figure
+    scores: dict[tuple[int, str], dict[str, Figure]] = {}  # part and protocol → metric → figure
     for name, make in makers.items():
         print(f"{name} …", file=sys.stderr)
         try:
@@ -112,7 +112,7 @@ def run(
 
 
 def _mapper(
-    makers: Mapping[str, Maker], options: Callable[[str], Options], figures: Mapping[str, Score]
+    makers: Mapping[str, Maker], options: Callable[[str], Options], figures: Mapping[str, Figure]
 ) -> Metric | None:
     """Make again the best of the metrics that tell where pictures differ: one network is held at a time."""
     for name in sorted(figures, key=lambda name: -figures[name].value):
@@ -148,7 +148,7 @@ def _questions(part: Part) -> pd.DataFrame:
 
 
 def _scores(
-    parts: Sequence[Part], scores: dict[tuple[int, str], dict[str, Score]], draws: int, seed: int
+    parts: Sequence[Part], scores: dict[tuple[int, str], dict[str, Figure]], draws: int, seed: int
 ) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     best = {i: find_ceilings(part.table) for i, part in enumerate(parts)}
@@ -171,7 +171,7 @@ def _scores(
     return pd.DataFrame(rows)
 
 
-def _comparisons(parts: Sequence[Part], scores: dict[tuple[int, str], dict[str, Score]]) -> pd.DataFrame:
+def _comparisons(parts: Sequence[Part], scores: dict[tuple[int, str], dict[str, Figure]]) -> pd.DataFrame:
     """Compare every two metrics on the same judgements; p is corrected for all pairs of one figure (Holm)."""
     rows: list[dict[str, Any]] = []
     for (i, protocol), figures in scores.items():

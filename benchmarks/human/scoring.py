@@ -24,7 +24,7 @@ _NOISE_DRAWS = 20
 
 
 @dataclass(frozen=True)
-class Score:
+class Figure:
     """One figure of one metric on one data set.
 
     Attributes:
@@ -50,7 +50,7 @@ class Score:
         return self.by_reference if len(self.by_reference) else self.by_row
 
 
-def score(table: Judgements, distances: np.ndarray, draws: int = 1000, seed: int = 0) -> list[Score]:
+def score(table: Judgements, distances: np.ndarray, draws: int = 1000, seed: int = 0) -> list[Figure]:
     """Compute all figures of a metric on a table.
 
     Args:
@@ -75,11 +75,11 @@ def score(table: Judgements, distances: np.ndarray, draws: int = 1000, seed: int
             raise ValueError(f"people tie on all of {table.name}; expected some that they agree on")
         by_reference = 100 * references.means(values) if references else np.zeros(0)
         n = int(np.count_nonzero(~np.isnan(values)))
-        found.append(Score(name, 100 * float(np.nanmean(values)), n, 100 * rows.means(values), by_reference, groups))
+        found.append(Figure(name, 100 * float(np.nanmean(values)), n, 100 * rows.means(values), by_reference, groups))
     for name, statistic in _statistics(table, distances).items():
         value = statistic(np.arange(len(table)))
         by_reference = references.statistics(statistic) if references else np.zeros(0)
-        found.append(Score(name, value, len(table), rows.statistics(statistic), by_reference, groups))
+        found.append(Figure(name, value, len(table), rows.statistics(statistic), by_reference, groups))
     return found
 
 
@@ -173,7 +173,7 @@ def fit_logistic(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return fitted if np.square(fitted - y).sum() <= np.square(line - y).sum() else line
 
 
-def _rdm(table: Dissimilarities, d: np.ndarray, rows: Resamples, draws: int, seed: int) -> Score:
+def _rdm(table: Dissimilarities, d: np.ndarray, rows: Resamples, draws: int, seed: int) -> Figure:
     """Mean over raters of the Spearman correlation with each (Nili et al., PLoS Computational Biology 2014)."""
     n = len(table.pictures)
     position = np.full((n, n), -1)
@@ -193,7 +193,7 @@ def _rdm(table: Dissimilarities, d: np.ndarray, rows: Resamples, draws: int, see
             by_picture.append(some(pairs[(pairs >= 0) & (drawn[i] != drawn[j])]))
         except ValueError:
             by_picture.append(np.nan)
-    return Score(RDM, some(np.arange(len(table))), len(table), rows.statistics(some), np.array(by_picture), n)
+    return Figure(RDM, some(np.arange(len(table))), len(table), rows.statistics(some), np.array(by_picture), n)
 
 
 def _rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
