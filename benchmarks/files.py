@@ -7,7 +7,7 @@ from typing import Any
 
 
 def import_file(file: Path, table: str) -> dict[str, Any]:
-    """A dictionary of a Python file that is in no package.
+    """Import a dictionary from a Python file that is in no package.
 
     Raises:
         FileNotFoundError: no such file.

@@ -12,7 +12,7 @@ _LIBRARIES = ("dreamsim_metric", "torch", "torchvision", "timm", "open_clip_torc
 
 
 def surroundings() -> dict[str, Any]:
-    """What figures may depend on beside the data: versions of libraries, Python, the machine."""
+    """Collect what figures may depend on beside the data: versions of libraries, Python, the machine."""
     return {
         "versions": {name: version(name) for name in _LIBRARIES},
         "python": platform.python_version(),
@@ -22,7 +22,7 @@ def surroundings() -> dict[str, Any]:
 
 
 def version(library: str) -> str:
-    """Of a library, by its name on PyPI; empty where it is not installed."""
+    """Return the version of a library, by its name on PyPI; empty where it is not installed."""
     if library == "dreamsim_metric":  # also from a folder where it is not installed
         return __version__
     try:

@@ -6,7 +6,7 @@ from dreamsim_metric.images.encoding import encode
 
 
 def thumbnail(picture: PIL.Image.Image, side: int) -> bytes:
-    """A JPEG of a picture, its longer side shrunk to `side` pixels if it is larger."""
+    """Make a JPEG of a picture, its longer side shrunk to `side` pixels if it is larger."""
     small = picture.copy()
     small.thumbnail((side, side), PIL.Image.Resampling.LANCZOS)
     return encode(small, "JPEG", quality=82)

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import HTMLResponse, Response
 
-from data_tools.filtering import frame
+from data_tools.filtering import to_frame
 from data_tools.stats import measure
 from data_tools.study import Study
 from data_tools.votes import Votes, read_responses
@@ -23,7 +23,7 @@ th:first-child,td:first-child{text-align:left}progress{width:100%}.bad{color:#c3
 
 
 def admin_token(folder: Path) -> str:
-    """The token of a study's pages for its owner, made when there is none.
+    """Return the token of a study's pages for its owner; make it when there is none.
 
     Raises:
         OSError: the folder cannot be written.
@@ -39,8 +39,8 @@ def admin_token(folder: Path) -> str:
     return token
 
 
-def router(folder: Path, study: Study, votes: Votes) -> APIRouter:
-    """The owner's pages; each needs the token, as `?key=…` or as a bearer token."""
+def make_router(folder: Path, study: Study, votes: Votes) -> APIRouter:
+    """Build the owner's pages; each needs the token, as `?key=…` or as a bearer token."""
     token = admin_token(folder)
 
     def owner(request: Request, key: str = "") -> None:
@@ -52,11 +52,11 @@ def router(folder: Path, study: Study, votes: Votes) -> APIRouter:
 
     @found.get("")
     def look(key: str = "") -> Response:
-        return HTMLResponse(page(study, votes.questions(), measure(folder, resamples=RESAMPLES), key))
+        return HTMLResponse(build_page(study, votes.questions(), measure(folder, resamples=RESAMPLES), key))
 
     @found.get("/votes.csv")
     def download() -> Response:
-        text = frame(read_responses(folder, study)).to_csv(index=False)
+        text = to_frame(read_responses(folder, study)).to_csv(index=False)
         return Response(text, media_type="text/csv")
 
     @found.get("/statistics.json")
@@ -66,14 +66,14 @@ def router(folder: Path, study: Study, votes: Votes) -> APIRouter:
     return found
 
 
-def page(study: Study, questions: dict[str, int], measured: dict[str, Any], key: str) -> str:
-    """Progress, agreement and raters, to look at.
+def build_page(study: Study, questions: dict[str, int], measured: dict[str, Any], key: str) -> str:
+    """Write the page that shows progress, agreement and raters.
 
     Args:
-        study: what is asked.
-        questions: of `Votes.questions`.
-        measured: of `stats.measure`.
-        key: the token, for the links.
+        study: The study that is shown.
+        questions: Counts of questions, by `Votes.questions`.
+        measured: Agreement and raters, by `stats.measure`.
+        key: Token of the owner, for the links.
     """
     lines = [
         f"<tr><td>{html.escape(row['rater'][:8])}…<td>{row['votes']:.0f}<td>{_number(row['median_ms'], 0)}"

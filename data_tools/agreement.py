@@ -10,7 +10,7 @@ import krippendorff
 import numpy as np
 import pandas as pd
 
-from data_tools.filtering import sentinels, tally
+from data_tools.filtering import score_sentinels, tally
 from data_tools.study import ANSWERS
 from dreamsim_metric.judgements.resampling import Resamples, interval
 
@@ -18,13 +18,17 @@ Interval = tuple[float, float, float]  # estimate, lower and upper end; NaN wher
 
 
 def alpha(counts: np.ndarray) -> float:
-    """Krippendorff's alpha for categories (Krippendorff 2004, Content Analysis, chapter 11).
+    """Compute Krippendorff's alpha for categories (Krippendorff 2004, Content Analysis, chapter 11).
 
     Args:
-        counts: (questions, 2), how often each answer was given.
+        counts: How often each answer was given, `(questions, 2)`.
 
     Returns:
         1 where all agree, 0 where as much as by chance; NaN without two votes on a question, or two answers.
+
+    Example:
+        >>> round(alpha(np.array([[3, 0], [0, 3], [2, 1]])), 2)
+        0.6
     """
     counts = counts[counts.sum(1) > 1]
     if not len(counts) or (counts.sum(0) == 0).any():
@@ -33,7 +37,12 @@ def alpha(counts: np.ndarray) -> float:
 
 
 def pairwise(counts: np.ndarray) -> float:
-    """Share of pairs of votes on one question that agree, mean over questions with two votes or more, in [0, 1]."""
+    """Compute the share of pairs of votes on one question that agree, mean over questions that have pairs, in [0, 1].
+
+    Example:
+        >>> round(pairwise(np.array([[3, 0], [2, 1], [1, 0]])), 3)  # all pairs agree; one of three; no pair
+        0.667
+    """
     total = counts.sum(1)
     several = total > 1
     if not several.any():
@@ -43,7 +52,7 @@ def pairwise(counts: np.ndarray) -> float:
 
 
 def split_half(counts: np.ndarray, splits: int = 100, seed: int = 0) -> float:
-    """Reliability of the shares: the correlation between two random halves of each question's votes.
+    """Compute the reliability of the shares: the correlation between two random halves of each question's votes.
 
     Stepped up to all votes by the Spearman-Brown formula, mean over random splits. Questions with one vote are left
     out.
@@ -67,20 +76,20 @@ def split_half(counts: np.ndarray, splits: int = 100, seed: int = 0) -> float:
 def estimate(
     counts: np.ndarray, measure: Callable[[np.ndarray], float], seed: int = 0, resamples: int = 1000
 ) -> Interval:
-    """A measure of the votes, with its bootstrap interval."""
+    """Compute a measure of the votes with its bootstrap interval over questions."""
     if not len(counts):
         return measure(counts), float("nan"), float("nan")
     drawn = Resamples(np.arange(len(counts)), resamples, seed).statistics(lambda rows: measure(counts[rows]))
     return measure(counts), *interval(drawn)
 
 
-def statistics(votes: pd.DataFrame, task: str, resamples: int = 1000) -> dict[str, Any]:
-    """All of it.
+def measure_agreement(votes: pd.DataFrame, task: str, resamples: int = 1000) -> dict[str, Any]:
+    """Compute how much the raters of a study agree, and how many they are.
 
     Args:
-        votes: the table.
-        task: `2afc` or `jnd`.
-        resamples: of the bootstraps.
+        votes: Table of votes, see `filtering`.
+        task: Kind of question, `2afc` or `jnd`.
+        resamples: Number of bootstrap draws for the intervals.
 
     Returns:
         `raters`, `questions`, `votes`: how many; `alpha`, `pairwise`, `split_half`: (estimate, lower, upper);
@@ -107,12 +116,13 @@ def statistics(votes: pd.DataFrame, task: str, resamples: int = 1000) -> dict[st
     }
 
 
-def by_rater(votes: pd.DataFrame, task: str) -> pd.DataFrame:
-    """What to know of each rater.
+def measure_raters(votes: pd.DataFrame, task: str) -> pd.DataFrame:
+    """Compute what there is to know of each rater.
 
     Returns:
-        By rater: `votes`; `median_ms`; `sentinels`, share right (NaN if none met); `sentinel_failures`; `agreement`,
-        share of the votes that are with the majority of the others' (ties and questions without others left out).
+        A table with a row a rater: `votes`; `median_ms`; `sentinels`, share right (NaN if none met);
+        `sentinel_failures`; `agreement`, share of the votes that are with the majority of the others' (ties and
+        questions without others left out).
     """
     main = votes[votes.kind == "main"]
     first = ANSWERS[task][0]
@@ -125,7 +135,7 @@ def by_rater(votes: pd.DataFrame, task: str) -> pd.DataFrame:
         {
             "votes": main.groupby("rater").size(),
             "median_ms": main.groupby("rater").response_ms.median(),
-            "sentinels": sentinels(votes),
+            "sentinels": score_sentinels(votes),
             "sentinel_failures": (hidden.correct == 0).groupby(hidden.rater).sum(),
             "agreement": agrees.groupby(main.rater).mean(),
         }

@@ -33,9 +33,9 @@ class Asked:
     """A question as a rater gets it.
 
     Attributes:
-        screen: the rater's, counted from 0; those of one screen are shown together.
-        item: the question.
-        swapped: whether its two sides, or the order of its two pictures, are exchanged.
+        screen: Number of the rater's screen, counted from 0; questions of one screen are shown together.
+        item: The question itself.
+        swapped: Whether the question's two sides, or the order of its two pictures, are exchanged.
     """
 
     screen: int
@@ -47,12 +47,12 @@ class Assignment:
     """The questions of a study, over a database with its `leases` and `responses`. Callers hold the transaction."""
 
     def __init__(self, db: sqlite3.Connection, study: Study, clock: Callable[[], float]) -> None:
-        """Nothing is read yet; `begin` does.
+        """Prepare the questions; nothing is read yet (`begin` does that).
 
         Args:
-            db: the connection.
-            study: whose questions are asked.
-            clock: the time in seconds.
+            db: Connection to the database of the votes.
+            study: Study whose questions are asked.
+            clock: Function that tells the time in seconds.
         """
         self.study, self._db, self._clock = study, db, clock
         items = study.items()
@@ -61,13 +61,13 @@ class Assignment:
         self._main = [item for item in items if item.kind == "main"]
 
     def begin(self) -> None:
-        """Make the counts."""
+        """Make the temporary tables and count."""
         for statement in _TABLES:
             self._db.execute(statement)
         self.count()
 
     def count(self) -> None:
-        """Counts and live leases from what is stored."""
+        """Count votes and live leases from what is stored."""
         first = ANSWERS[self.study.task][0]
         rejected = {rater for (rater,) in self._db.execute("SELECT rater FROM raters") if self.rejected(rater)}
         found = {item.id: [0, 0] for item in self._main}
@@ -102,25 +102,25 @@ class Assignment:
         )
 
     def rejected(self, rater: str) -> bool:
-        """Whether a rater was wrong on so many sentinels that their votes do not count."""
+        """Tell whether a rater was wrong on so many sentinels that their votes do not count."""
         mean = "SELECT avg(correct) FROM responses WHERE kind = 'sentinel' AND rater = ?"
         share = self._db.execute(mean, (rater,)).fetchone()[0]
         return share is not None and share < self.study.min_sentinels
 
     def total(self) -> int:
-        """Screens that a rater is asked, if questions do not run out."""
+        """Count the screens that a rater is asked, if questions do not run out."""
         known, on_screen = sum(map(len, self._known.values())), self.study.on_screen
         return known // on_screen + -(-min(self.study.trials, len(self._main)) // on_screen)
 
     def questions(self) -> dict[str, int]:
-        """How many questions there are, are finished, and are open with somebody."""
+        """Count the questions: `all`, those `finished`, and those `open` with somebody."""
         row = self._db.execute("SELECT count(*), sum(target <= votes), sum(leased > 0) FROM counts").fetchone()
         return dict(zip(("all", "finished", "open"), map(int, row), strict=True))
 
     # Leases
 
     def held(self, rater: str) -> list[Asked]:
-        """What a rater has open."""
+        """Return the questions that a rater has open."""
         rows = self._db.execute(
             "SELECT screen, item, swapped FROM leases WHERE lease IN (SELECT lease FROM live WHERE rater = ?) "
             "ORDER BY lease",
@@ -129,7 +129,7 @@ class Assignment:
         return [Asked(screen, self.items[item], bool(swapped)) for screen, item, swapped in rows]
 
     def give(self, rater: str) -> list[Asked]:
-        """What a rater has open, filled up to `AHEAD` screens; all of it is theirs for another lease's time."""
+        """Lease a rater questions up to `AHEAD` screens; renew those that they have open, and return all of them."""
         now = self._clock()
         expires = now + 60 * self.study.lease_minutes
         self._release(self._db.execute("SELECT lease, item FROM live WHERE expires <= ?", (now,)).fetchall())
@@ -150,7 +150,7 @@ class Assignment:
         self._release(self._db.execute(mine, (rater, item)).fetchall())
 
     def _next(self, rater: str) -> list[Item]:
-        """The questions of one more screen: practice first, then a sentinel in each block, at a place that varies."""
+        """Choose the questions of one more screen: practice first, then a sentinel somewhere in each block."""
         together = self.study.on_screen
         rows = self._db.execute(
             "SELECT item FROM responses WHERE rater = ?1 UNION SELECT item FROM live WHERE rater = ?1", (rater,)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from data_tools.categories import read_categories
-from data_tools.filtering import counted, frame, keep, tally
+from data_tools.filtering import keep, keep_counted, tally, to_frame
 from data_tools.simulation import BUILD
 from data_tools.study import Item, Study
 from data_tools.votes import read_responses
@@ -17,21 +17,34 @@ from dreamsim_metric.files.digest import digest_file
 from dreamsim_metric.files.json_file import write_json
 from dreamsim_metric.files.table import write_csv
 from dreamsim_metric.files.write import new_folder
+from dreamsim_metric.judgements.columns import (
+    EXPORT_FILE,
+    PAIR_FILE,
+    PAIR_PATHS,
+    SAME,
+    TRIPLET_FILE,
+    TRIPLET_PATHS,
+    TRIPLET_SHARES,
+)
 from dreamsim_metric.messages import list_briefly
 
 SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}  # of the pictures' prompts; NIGHTS has 80 : 10 : 10 of its triplets
 
 
-def splits(categories: Sequence[str], shares: Mapping[str, float], seed: int = 0) -> dict[str, str]:
-    """Each category's split, so that no prompt is in two.
+def assign_splits(categories: Sequence[str], shares: Mapping[str, float], seed: int = 0) -> dict[str, str]:
+    """Give each category a split, so that no prompt is in two.
 
     Args:
-        categories: one a question, repeated.
-        shares: of the questions, by split; what comes nearest with whole categories.
-        seed: of the order.
+        categories: Category of each question, `(N,)`, repeated as often as it is asked about.
+        shares: Share of the questions wanted in each split; whole categories come as near to it as they can.
+        seed: Seed of the order in which categories are given out.
 
     Raises:
         ValueError: shares that do not sum to 1.
+
+    Example:
+        >>> assign_splits(["cat", "cat", "cat", "dog"], {"train": 0.75, "test": 0.25})
+        {'cat': 'train', 'dog': 'test'}
     """
     if not shares or abs(sum(shares.values()) - 1) > 1e-6 or min(shares.values()) < 0:
         raise ValueError(f"got shares {dict(shares)}; expected some that sum to 1")
@@ -56,11 +69,11 @@ def write_data_set(
     was made from, and how.
 
     Args:
-        study: that was answered.
-        counts: `filtering.tally`, filtered.
-        out: a folder that is not there, or empty.
-        about: for `export.json`.
-        shares: of the questions, by split; categories stay whole.
+        study: Study that was answered.
+        counts: Votes for each answer to each question (`filtering.tally`), filtered.
+        out: Folder that is not there yet, or empty.
+        about: More facts for `export.json`.
+        shares: Share of the questions in each split; categories stay whole.
 
     Returns:
         The number of rows by split.
@@ -79,14 +92,14 @@ def write_data_set(
     kept = [items[name] for name in counts.index]
     if not kept:
         raise ValueError("no question is left after filtering: ask more people, or ask for fewer votes")
-    by_category = splits([item.category for item in kept], shares, study.seed)
+    by_category = assign_splits([item.category for item in kept], shares, study.seed)
     with new_folder(out) as beside:
         write = _triplets if study.task == "2afc" else _pairs
         rows = write(study, kept, counts, by_category, beside)
-        write_csv(beside / ("data.csv" if study.task == "2afc" else "jnd.csv"), rows)
+        write_csv(beside / (TRIPLET_FILE if study.task == "2afc" else PAIR_FILE), rows)
         sizes = {split: sum(row["split"] == split for row in rows) for split in shares}
         facts = {**about, "study": study.id, "task": study.task, "shares": dict(shares), "rows": sizes}
-        write_json(beside / "export.json", facts)
+        write_json(beside / EXPORT_FILE, facts)
     return sizes
 
 
@@ -102,22 +115,23 @@ def collect(
     """Filter a study's votes and write what is left.
 
     Args:
-        folder: the study's.
-        out: for the data set.
-        quick_ms: leave out answers that took less.
-        max_quick: leave out raters with a larger share of them.
-        min_votes: default: those of all rounds for triplets, one for pairs.
-        disputed: keep triplets that people disagree on. Pairs are kept whatever people say of them.
+        folder: Folder of the study.
+        out: Folder for the data set.
+        quick_ms: Milliseconds below which an answer is left out.
+        max_quick: Largest share of such answers that a rater may have; the others are left out.
+        min_votes: Votes that a question needs. Default: those of all rounds for triplets, one for pairs.
+        disputed: Whether triplets that people disagree on are kept. Pairs are kept whatever people say of them.
 
     Returns:
         What was there, what was left out and why, what was written.
 
     Raises:
-        As `write_data_set`, `Study.read` and `votes.read_responses`.
+        FileExistsError, FileNotFoundError, ValueError, OSError: Same as in `write_data_set`, `Study.read` and
+        `votes.read_responses`.
     """
     study = Study.read(folder)
-    everything = frame(read_responses(folder, study))
-    votes = counted(everything, study, quick_ms, max_quick)
+    everything = to_frame(read_responses(folder, study))
+    votes = keep_counted(everything, study, quick_ms, max_quick)
     all_counts = tally(votes, study.task)
     triplets = study.task == "2afc"
     least = min_votes or (sum(study.rounds) if triplets else 1)
@@ -146,12 +160,13 @@ def _triplets(
         paths = [f"ref/{folder}/{number}.png", f"distort/{folder}/{number}_0.png", f"distort/{folder}/{number}_1.png"]
         _copy(study, item, paths, out)
         left, votes = (int(counts.at[item.id, column]) for column in ("left", "votes"))
-        shares = {"left_vote": round(left / votes, 6), "right_vote": round(1 - left / votes, 6), "votes": votes}
+        shares = zip(TRIPLET_SHARES, (round(left / votes, 6), round(1 - left / votes, 6)), strict=True)
         rows.append(
             {
                 "id": index,
-                **shares,
-                **dict(zip(("ref_path", "left_path", "right_path"), paths, strict=True)),
+                **dict(shares),
+                "votes": votes,
+                **dict(zip(TRIPLET_PATHS, paths, strict=True)),
                 "split": splits[item.category],
                 "is_imagenet": item.category in imagenet,
                 "prompt": item.prompt,
@@ -173,9 +188,8 @@ def _pairs(
         rows.append(
             {
                 "id": index,
-                "a_path": paths[0],
-                "b_path": paths[1],
-                "same": round(same / votes, 6),
+                **dict(zip(PAIR_PATHS, paths, strict=True)),
+                SAME: round(same / votes, 6),
                 "votes": votes,
                 "split": splits[item.category],
                 "prompt": item.prompt,

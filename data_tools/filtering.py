@@ -28,13 +28,19 @@ COLUMNS = {
 }
 
 
-def frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """The table of `votes.read_responses`' rows."""
+def to_frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """Make the table of votes from the rows of `votes.read_responses`."""
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
 
 
-def sentinels(votes: pd.DataFrame) -> pd.Series:
-    """Share of the sentinels that each rater who met any was right on, in [0, 1], by rater."""
+def score_sentinels(votes: pd.DataFrame) -> pd.Series:
+    """Compute the share of the sentinels that each rater who met any was right on, in [0, 1].
+
+    Example:
+        >>> votes = pd.DataFrame({"rater": ["ann", "ann", "bob"], "kind": "sentinel", "correct": [1.0, 0.0, 1.0]})
+        >>> score_sentinels(votes).to_dict()
+        {'ann': 0.5, 'bob': 1.0}
+    """
     return votes[votes.kind == "sentinel"].groupby("rater").correct.mean()
 
 
@@ -44,12 +50,12 @@ def drop_raters(
     """Leave out all rows of raters who did not look.
 
     Args:
-        votes: the table.
-        min_sentinels: least share of sentinels to be right on; who met none stays.
-        quick_ms: an answer that took less is too quick to have been thought about.
-        max_quick: largest share of too quick answers.
+        votes: Table of votes, a row a response.
+        min_sentinels: Least share of sentinels to be right on; who met none stays.
+        quick_ms: Milliseconds below which an answer was too quick to have been thought about.
+        max_quick: Largest share of too quick answers that a rater may have.
     """
-    right = sentinels(votes)
+    right = score_sentinels(votes)
     quick = (votes.response_ms < quick_ms).groupby(votes.rater).mean()
     out = {*right.index[right < min_sentinels], *quick.index[quick > max_quick]}
     return votes[~votes.rater.isin(out)]
@@ -61,10 +67,16 @@ def drop_quick(votes: pd.DataFrame, quick_ms: float) -> pd.DataFrame:
 
 
 def tally(votes: pd.DataFrame, task: str) -> pd.DataFrame:
-    """How often each answer was given to each question.
+    """Count how often each answer was given to each question.
 
     Returns:
-        By question, in the order of the table: a column for each of the task's two answers, and `votes`, their sum.
+        A table with a row a question, in the order of the votes: a column for each of the task's two answers,
+        and `votes`, their sum.
+
+    Example:
+        >>> votes = pd.DataFrame({"item": ["7", "7", "9"], "kind": "main", "answer": ["left", "right", "left"]})
+        >>> tally(votes, "2afc").to_dict("index")
+        {'7': {'left': 1, 'right': 1, 'votes': 2}, '9': {'left': 1, 'right': 0, 'votes': 1}}
     """
     main = votes[votes.kind == "main"]
     counts = pd.crosstab(main["item"], main["answer"]).reindex(columns=list(ANSWERS[task]), fill_value=0)
@@ -75,11 +87,17 @@ def tally(votes: pd.DataFrame, task: str) -> pd.DataFrame:
 
 
 def keep(counts: pd.DataFrame, min_votes: int = 1, unanimous: bool = False) -> pd.DataFrame:
-    """The questions with enough votes, and where asked only those on which all agree."""
+    """Keep the questions with enough votes, and where asked only those on which all agree.
+
+    Example:
+        >>> counts = pd.DataFrame({"left": [3, 2], "right": [0, 1], "votes": 3}, index=["7", "9"])
+        >>> list(keep(counts, min_votes=3, unanimous=True).index)
+        ['7']
+    """
     found = counts[counts.votes >= min_votes]
     return found[found.drop(columns="votes").max(axis=1) == found.votes] if unanimous else found
 
 
-def counted(votes: pd.DataFrame, study: Study, quick_ms: float = 0.0, max_quick: float = 1.0) -> pd.DataFrame:
-    """The rows that count in a study: of raters who look, not too quick."""
+def keep_counted(votes: pd.DataFrame, study: Study, quick_ms: float = 0.0, max_quick: float = 1.0) -> pd.DataFrame:
+    """Keep the rows that count in a study: answers of raters who look, not too quick."""
     return drop_quick(drop_raters(votes, study.min_sentinels, quick_ms, max_quick), quick_ms)

@@ -23,9 +23,9 @@ from diffusers import AutoPipelineForImage2Image
 from diffusers.utils.torch_utils import randn_tensor
 from tqdm import tqdm
 
-from data_tools.manifest import Row, append_rows, open_run, read_rows, replace_rows
+from data_tools.manifest import append_rows, open_run, read_rows, replace_rows
 from data_tools.pipelines import DTYPES, Model, load_model, versions
-from data_tools.tables import ROLES, groups, outcomes, write_table
+from data_tools.tables import ROLES, collect_groups, settle_rows, write_table
 from dreamsim_metric.bounds import check_least
 from dreamsim_metric.files.write import write_file
 from dreamsim_metric.images.encoding import encode
@@ -36,21 +36,22 @@ BLANK = 1.0  # standard deviation, of 255, below which a picture shows nothing
 
 @dataclass(frozen=True)
 class Config:
-    """What the pictures depend on.
+    """Settings that the pictures depend on.
 
     Attributes:
-        model: as `load_model` takes it; so `revision`, `variant`, `dtype` and `scheduler`.
-        categories: what goes into the prompt.
-        template: the prompt, with `{category}`.
-        triplets: how many; or
-        pairs: how many pictures to vary.
-        strengths: of the variations, each above 0 and at most 1; every picture gets all of them.
-        vary: `image` (image-to-image) or `noise` (of the noise at the beginning; latent diffusion with a UNet only).
-        steps: of the scheduler.
-        guidance: without a classifier; the pipeline's own if None.
-        size: (width, height); the model's if None.
-        seed: of everything.
-        batch_size: pictures at once. Their bytes may depend on it.
+        model: Name or folder of the pipeline, for `load_model`; `revision`, `variant`, `dtype` and `scheduler` too.
+        categories: Names that go into the prompt, in turn.
+        template: Prompt with `{category}` in it.
+        triplets: Number of triplets to make; 0 if pairs are made.
+        pairs: Number of pictures to vary; 0 if triplets are made.
+        strengths: Strengths of the variations, each above 0 and at most 1; every picture gets all of them.
+        vary: Kind of variation: `image` (image-to-image) or `noise` (of the noise at the beginning; latent diffusion
+            with a UNet only).
+        steps: Steps of the scheduler for a picture.
+        guidance: Scale of the classifier-free guidance; the pipeline's own if None.
+        size: Width and height in pixels; the model's if None.
+        seed: Seed of everything that is random.
+        batch_size: Pictures made at once. Their bytes may depend on it.
     """
 
     model: str
@@ -71,7 +72,7 @@ class Config:
     batch_size: int = 4
 
     def check(self) -> None:
-        """Raises ValueError for what cannot be."""
+        """Raise ValueError for settings that cannot be."""
         if bool(self.triplets) == bool(self.pairs) or min(self.triplets, self.pairs) < 0:
             raise ValueError(f"got {self.triplets} triplets and {self.pairs} pairs; expected some of one of them")
         if "{category}" not in self.template:
@@ -91,7 +92,7 @@ class Config:
 
 @dataclass(frozen=True)
 class Work:
-    """One picture to make: which of its group, from what."""
+    """A picture to make: which of its group, from what."""
 
     group: int
     part: str
@@ -99,12 +100,12 @@ class Work:
     strength: float | None = None
 
     def seed(self, base: int, attempt: int) -> int:
-        """Different for each picture and attempt, the same in each run."""
+        """Compute a seed that differs for each picture and attempt, and is the same in each run."""
         text = f"{base} {self.group} {self.part} {attempt}"
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
 
     def path(self, attempt: int) -> str:
-        """Of the file, relative to the run's folder."""
+        """Name the picture's file, relative to the run's folder."""
         slug = re.sub(r"[^a-z0-9]+", "-", self.category.lower()).strip("-") or "category"
         again = f"_{attempt}" if attempt else ""
         return f"pictures/{slug[:60]}/{self.group:06}_{self.part}{again}.png"
@@ -112,13 +113,13 @@ class Work:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a generation came to.
+    """Counts of what a generation made.
 
     Attributes:
-        groups: triplets, or pairs, that are complete.
-        incomplete: those that lack a picture after `ATTEMPTS` seeds.
-        pictures: kept.
-        dropped: how many for which reason.
+        groups: Complete triplets, or pairs.
+        incomplete: Triplets or pairs that lack a picture after `ATTEMPTS` seeds.
+        pictures: Pictures that were kept.
+        dropped: Pictures that were dropped, by reason.
     """
 
     groups: int
@@ -134,10 +135,10 @@ def generate(config: Config, out: Path, device: str | None = None) -> Summary:
     stopped in; the pictures are the same, byte by byte, as without the stop, on the same kind of machine.
 
     Args:
-        config: what to make.
-        out: gets `pictures/`, `manifest.jsonl` (a line each picture: how to make it again) and `triplets.csv` or
-            `pairs.csv`.
-        device: default: CUDA where there is one.
+        config: Settings of the pictures.
+        out: Folder that gets `pictures/`, `manifest.jsonl` (a line each picture: how to make it again) and
+            `triplets.csv` or `pairs.csv`.
+        device: Device to run on. Default: CUDA where there is one.
 
     Raises:
         ValueError: a configuration that cannot be, or another than the folder was begun with.
@@ -175,13 +176,13 @@ class _Run:
         default = inspect.signature(model.pipeline.__call__).parameters.get("guidance_scale")
         if self.guidance is None and default is not None:
             self.guidance = default.default
-        self.bases: dict[int, Row] = {}
+        self.bases: dict[int, dict[str, Any]] = {}
         self.varying = AutoPipelineForImage2Image.from_pipe(model.pipeline) if config.pairs else None
         if self.varying:
             self.varying.set_progress_bar_config(disable=True)
 
     def firsts(self) -> list[Work]:
-        """What is made from the prompt alone; the categories take turns, in an order that the seed gives."""
+        """List what is made from the prompt alone; the categories take turns, in an order that the seed gives."""
         config = self.config
         order = np.random.default_rng(config.seed).permutation(len(config.categories))
         parts = ROLES if config.triplets else ("base",)
@@ -192,8 +193,8 @@ class _Run:
         ]
 
     def variations(self) -> list[Work]:
-        """Of the pictures that were kept, one strength after the other: a batch has one strength."""
-        rows = outcomes(read_rows(self.out))
+        """List variations of the pictures that were kept, one strength after the other: a batch has one strength."""
+        rows = settle_rows(read_rows(self.out))
         self.bases = {row["group"]: row for row in rows if row["part"] == "base" and not row["dropped"]}
         return [
             Work(group, f"{self.config.vary}{strength:g}", row["category"], strength)
@@ -206,7 +207,7 @@ class _Run:
         size = self.config.batch_size
         for attempt in range(ATTEMPTS):
             rows = read_rows(self.out)
-            earlier = outcomes([row for row in rows if row["attempt"] < attempt])
+            earlier = settle_rows([row for row in rows if row["attempt"] < attempt])
             kept = {(row["group"], row["part"]) for row in earlier if not row["dropped"]}
             missing = [work for work in works if (work.group, work.part) not in kept]
             by_strength = {work.strength: [w for w in missing if w.strength == work.strength] for work in missing}
@@ -226,15 +227,15 @@ class _Run:
             bar.close()
             self.state.wait_for_everyone()
 
-    def batch(self, works: Sequence[Work], attempt: int) -> list[Row]:
-        """Make and write pictures; their rows."""
+    def batch(self, works: Sequence[Work], attempt: int) -> list[dict[str, Any]]:
+        """Make and write pictures, and return their rows."""
         config, pipeline = self.config, self.model.pipeline
         seeds = [work.seed(config.seed, attempt) for work in works]
         prompts = [config.template.replace("{category}", work.category) for work in works]
         arguments: dict[str, Any] = {"num_inference_steps": config.steps}
         if self.guidance is not None:
             arguments["guidance_scale"] = self.guidance
-        bases: list[Row] = []
+        bases: list[dict[str, Any]] = []
         if works[0].strength is None or config.vary == "noise":
             width, height = config.size or (None, None)
             arguments.update(width=width, height=height, generator=_generators(seeds))
@@ -283,8 +284,8 @@ class _Run:
             )
         return rows
 
-    def noise(self, bases: Sequence[Row], seeds: Sequence[int], strength: float) -> dict[str, Any]:
-        """The noise that pictures began with, turned towards new noise by a share of a right angle."""
+    def noise(self, bases: Sequence[dict[str, Any]], seeds: Sequence[int], strength: float) -> dict[str, Any]:
+        """Turn the noise that pictures began with towards new noise, by a share of a right angle."""
         pipeline = self.model.pipeline
         if not hasattr(pipeline, "unet") or not hasattr(pipeline, "vae_scale_factor"):
             raise ValueError(
@@ -304,7 +305,7 @@ class _Run:
     def finish(self) -> Summary:
         """Mark duplicates, sort the manifest, write the table of what is complete."""
         with self.state.main_process_first():
-            rows = outcomes(read_rows(self.out))
+            rows = settle_rows(read_rows(self.out))
             if self.state.is_main_process:
                 replace_rows(self.out, rows)
                 for row in rows:
@@ -313,9 +314,9 @@ class _Run:
                 write_table(self.out, rows)
         return self.summary(rows)
 
-    def summary(self, rows: Sequence[Row]) -> Summary:
-        """Counts."""
-        complete = len(groups(rows))
+    def summary(self, rows: Sequence[dict[str, Any]]) -> Summary:
+        """Count what was made."""
+        complete = len(collect_groups(rows))
         wanted = self.config.triplets or self.config.pairs * len(self.config.strengths)
         dropped = Counter(row["dropped"].partition(" of ")[0] for row in rows if row["dropped"])
         return Summary(complete, wanted - complete, sum(not row["dropped"] for row in rows), dict(dropped))

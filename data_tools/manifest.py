@@ -16,7 +16,6 @@ from dreamsim_metric.files.json_file import read_json, write_json
 from dreamsim_metric.files.write import write_file
 
 SETTINGS, MANIFEST = "settings.json", "manifest.jsonl"
-Row = dict[str, Any]
 
 
 def open_run(folder: Path, settings: Mapping[str, Any]) -> None:
@@ -48,7 +47,7 @@ def open_run(folder: Path, settings: Mapping[str, Any]) -> None:
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """What `open_run` wrote.
+    """Read what `open_run` wrote.
 
     Raises:
         FileNotFoundError: the folder is no generation.
@@ -60,13 +59,13 @@ def read_settings(folder: Path) -> dict[str, Any]:
     return read_json(file, "remove the folder and generate again")
 
 
-def append_rows(folder: Path, rows: Iterable[Row], name: str = MANIFEST) -> None:
+def append_rows(folder: Path, rows: Iterable[dict[str, Any]], name: str = MANIFEST) -> None:
     """Add lines, whole, whatever other processes add meanwhile.
 
     Args:
-        folder: of the run.
-        rows: to add.
-        name: of the file.
+        folder: Folder of the run.
+        rows: Rows to add, a line each.
+        name: Name of the file in the folder.
 
     Raises:
         OSError: the disk is full; the lines before are intact.
@@ -83,15 +82,15 @@ def append_rows(folder: Path, rows: Iterable[Row], name: str = MANIFEST) -> None
         os.fsync(file.fileno())
 
 
-def read_rows(folder: Path, name: str = MANIFEST) -> list[Row]:
-    """All whole lines of a file, as they were added; a cut last one is left out."""
+def read_rows(folder: Path, name: str = MANIFEST) -> list[dict[str, Any]]:
+    """Read all whole lines of a file, as they were added; a cut last one is left out."""
     file = folder / name
     if not file.is_file():
         return []
     return [json.loads(line) for line in file.read_bytes()[: _whole(file)].splitlines()]
 
 
-def replace_rows(folder: Path, rows: Sequence[Row]) -> None:
+def replace_rows(folder: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Put these lines in place of all others, at once.
 
     Raises:
@@ -100,7 +99,7 @@ def replace_rows(folder: Path, rows: Sequence[Row]) -> None:
     write_file(folder / MANIFEST, _lines(rows))
 
 
-def _lines(rows: Iterable[Row]) -> bytes:
+def _lines(rows: Iterable[dict[str, Any]]) -> bytes:
     return "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows).encode()
 
 

@@ -24,10 +24,10 @@ class Model:
     """A pipeline, ready, and what identifies it.
 
     Attributes:
-        pipeline: on its device.
-        name: as it was asked for.
-        revision: the hub's commit; of a folder, the sha256 of all files in it.
-        scheduler: the name of its class.
+        pipeline: Pipeline of diffusers on its device.
+        name: Name that it was asked for by.
+        revision: Commit of the hub's repository; sha256 of all files of a folder.
+        scheduler: Class name of the scheduler.
     """
 
     pipeline: Any
@@ -49,11 +49,11 @@ def load_model(
 
     Args:
         name: `mini-diffusion`, a folder in diffusers' layout, or a repository of the hub, OWNER/NAME.
-        revision: of the repository: a branch, tag or commit.
-        variant: of the weights' files, such as `fp16`.
-        dtype: `float32`, `float16` or `bfloat16`.
-        device: where it runs.
-        scheduler: the name of one of diffusers' scheduler classes, in place of the pipeline's.
+        revision: Branch, tag or commit of the repository.
+        variant: Variant of the weights' files, such as `fp16`.
+        dtype: Type of the weights: `float32`, `float16` or `bfloat16`.
+        device: Device that it runs on.
+        scheduler: Name of one of diffusers' scheduler classes, in place of the pipeline's.
 
     Raises:
         FileNotFoundError: parts of the folder are missing: all of them.
@@ -79,7 +79,7 @@ def load_model(
 
 
 def freeze(pipeline: Any) -> None:
-    """No part gets gradients: a convolution's last bits depend on whether it might, even where none are computed."""
+    """Turn off gradients of all parts: a convolution's last bits depend on whether it might get one."""
     for part in pipeline.components.values():
         if isinstance(part, torch.nn.Module):
             part.requires_grad_(False)
@@ -132,5 +132,5 @@ def _digest(folder: Path) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Of the libraries that a picture's bytes depend on."""
+    """Return the versions of the libraries that a picture's bytes depend on."""
     return {"diffusers": diffusers.__version__, "torch": torch.__version__}

@@ -16,7 +16,7 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from data_tools.admin import admin_token, router
+from data_tools.admin import admin_token, make_router
 from data_tools.assignment import Asked
 from data_tools.study import Study
 from data_tools.votes import RefusedError, UnknownRaterError, Votes
@@ -43,7 +43,7 @@ class Consent(_Strict):
 
 
 class Answer(_Strict):
-    """To one question; `answer` is in the order of the table, not of the screen."""
+    """An answer to one question; `answer` is in the order of the table, not of the screen."""
 
     item: str = Field(max_length=200)
     answer: str = Field(max_length=20)
@@ -51,7 +51,7 @@ class Answer(_Strict):
 
 
 class Answers(_Strict):
-    """To all questions of a screen."""
+    """All answers to the questions of a screen."""
 
     screen: int = Field(ge=0, le=1_000_000)
     answers: list[Answer] = Field(min_length=1, max_length=2)
@@ -60,13 +60,13 @@ class Answers(_Strict):
 
 
 class Limit:
-    """Refuse requests that are too large, whatever length they claim."""
+    """A guard that refuses requests that are too large, whatever length they claim."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As ASGI has it."""
+        """Pass a request on, as ASGI has it, or refuse it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -87,10 +87,10 @@ class Limit:
 
 
 def create_app(folder: Path) -> FastAPI:
-    """The server of a study's folder.
+    """Build the server of a study's folder.
 
     Args:
-        folder: with `study.json`; gets `votes.sqlite` and `admin-token`.
+        folder: Folder with `study.json`; it gets `votes.sqlite` and `admin-token`.
 
     Raises:
         FileNotFoundError: no study there, no pictures, or the page was not built.
@@ -162,18 +162,18 @@ def create_app(folder: Path) -> FastAPI:
             raise HTTPException(404, "no such picture")
         return FileResponse(names[name], headers={"Cache-Control": "private, max-age=86400, immutable"})
 
-    app.include_router(router(folder, study, votes))
+    app.include_router(make_router(folder, study, votes))
     app.mount("/", StaticFiles(directory=PAGE, html=True))
     return app
 
 
 def link(folder: Path) -> str:
-    """The address of the owner's page, token included."""
+    """Return the address of the owner's page, token included."""
     return f"/admin?key={admin_token(folder)}"
 
 
 def _screens(votes: Votes, rater: str) -> dict[str, Any]:
-    """What a rater is to do next: sides already exchanged, and what each means in the table's order."""
+    """Collect what a rater is to do next: sides already exchanged, and what each means in the table's order."""
     asked = votes.ask(rater)
     done, total = votes.progress(rater)
     screens: dict[int, dict[str, Any]] = {}

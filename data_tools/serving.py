@@ -9,7 +9,7 @@ from typing import Any
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nobody listens at."""
+    """Find a port of the loopback interface that nobody listens at."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
@@ -19,9 +19,9 @@ def start(folder: Path, port: int, **options: Any) -> subprocess.Popen[str]:
     """Serve a study.
 
     Args:
-        folder: the study's.
-        port: to listen at.
-        options: of `subprocess.Popen`.
+        folder: Folder of the study.
+        port: Port to listen at.
+        options: Keyword arguments of `subprocess.Popen`.
 
     Returns:
         The process, ready to answer.

@@ -8,7 +8,7 @@ import PIL.ImageDraw
 import PIL.ImageFont
 
 from data_tools.manifest import read_rows, read_settings
-from data_tools.tables import groups, outcomes
+from data_tools.tables import collect_groups, settle_rows
 from dreamsim_metric.files.write import write_file
 from dreamsim_metric.images.encoding import encode
 
@@ -19,14 +19,14 @@ def sheet(folder: Path, path: Path, side: int = 128, columns: int = 2, most: int
     """Write a contact sheet as a PNG: a line each triplet (reference, left, right) or picture with its variations.
 
     Args:
-        folder: that `generate` made.
-        path: of the file; replaced if it is there.
-        side: of a picture, in pixels; smaller ones are enlarged without smoothing.
-        columns: lines side by side.
-        most: lines shown at most, spread over all of them.
+        folder: Folder that `generate` made.
+        path: File to write; replaced if it is there.
+        side: Side of a picture in pixels; smaller pictures are enlarged without smoothing.
+        columns: Number of lines side by side.
+        most: Number of lines shown at most, spread over all of them.
 
     Returns:
-        How many lines are shown.
+        Number of lines shown.
 
     Raises:
         FileNotFoundError: the folder is no generation, or a picture is gone.
@@ -59,7 +59,7 @@ def sheet(folder: Path, path: Path, side: int = 128, columns: int = 2, most: int
 
 def _lines(folder: Path) -> list[tuple[str, Sequence[Path]]]:
     found: dict[str, list[Path]] = {}
-    for group in groups(outcomes(read_rows(folder))):
+    for group in collect_groups(settle_rows(read_rows(folder))):
         paths = [folder / row["path"] for row in group]
         text = f"{group[0]['group']}  {group[0]['prompt']}"
         if len(group) == 3:

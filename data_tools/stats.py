@@ -5,30 +5,30 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from data_tools.agreement import by_rater, statistics
-from data_tools.filtering import counted, frame
+from data_tools.agreement import measure_agreement, measure_raters
+from data_tools.filtering import keep_counted, to_frame
 from data_tools.simulation import BUILD
 from data_tools.study import ANSWERS, Study
 from data_tools.votes import read_responses
 
 
 def measure(folder: Path, quick_ms: float = 0.0, max_quick: float = 1.0, resamples: int = 1000) -> dict[str, Any]:
-    """`agreement.statistics` of the votes that count, and `by_rater` of all.
+    """Compute `agreement.measure_agreement` of the votes that count, and `measure_raters` of all.
 
     Raises:
-        As `Study.read` and `votes.read_responses`.
+        FileNotFoundError, ValueError: Same as in `Study.read` and `votes.read_responses`.
     """
     study = Study.read(folder)
-    table = frame(read_responses(folder, study))
-    raters = by_rater(table, study.task).reset_index().to_dict("records")
-    found = statistics(counted(table, study, quick_ms, max_quick), study.task, resamples)
+    table = to_frame(read_responses(folder, study))
+    raters = measure_raters(table, study.task).reset_index().to_dict("records")
+    found = measure_agreement(keep_counted(table, study, quick_ms, max_quick), study.task, resamples)
     simulated = int((table.build == BUILD).sum())
     figures: dict[str, Any] = _plain({"task": study.task, "simulated": simulated, **found, "by_rater": raters})
     return figures
 
 
 def _plain(value: Any) -> Any:
-    """With None where there is no number: JSON knows no NaN."""
+    """Put None where there is no number: JSON knows no NaN."""
     if isinstance(value, dict):
         return {str(name): _plain(part) for name, part in value.items()}
     if isinstance(value, (list, tuple)):
@@ -37,7 +37,7 @@ def _plain(value: Any) -> Any:
 
 
 def lines(found: dict[str, Any]) -> Iterator[str]:
-    """Of `measure`, to read."""
+    """Yield what `measure` found, line by line, to read."""
     if found["simulated"]:
         yield f"SIMULATED: {found['simulated']} responses are a model's, not people's"
     yield f"{found['votes']} votes of {found['raters']} raters on {found['questions']} questions"
@@ -52,7 +52,7 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
 
 
 def plot(found: dict[str, Any], file: Path) -> None:
-    """Votes by question, response times and agreement by rater.
+    """Draw votes by question, response times and agreement by rater.
 
     Raises:
         ValueError: matplotlib writes no such kind of file.

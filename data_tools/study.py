@@ -15,6 +15,7 @@ from dreamsim_metric.bounds import check_least
 from dreamsim_metric.files.digest import digest_file
 from dreamsim_metric.files.json_file import write_json
 from dreamsim_metric.files.table import Sheet
+from dreamsim_metric.judgements.columns import PAIR_PATHS, TRIPLET_PATHS
 
 STUDY = "study.json"
 Task = Literal["2afc", "jnd"]
@@ -43,15 +44,15 @@ INSTRUCTIONS = {
 
 @dataclass(frozen=True)
 class Item:
-    """One question: a triplet (reference, left, right) or a pair.
+    """A question: a triplet (reference, left, right) or a pair.
 
     Attributes:
-        id: as the table of pictures has it; `practice-N` and `sentinel-N` for those with a known answer.
-        kind: practice comes first, with feedback; sentinels are hidden among the others.
-        pictures: paths relative to the pictures' folder.
-        category: of the prompt.
-        prompt: that the pictures were made from.
-        answer: the known one, of practice and sentinels.
+        id: Id in the table of pictures; `practice-N` and `sentinel-N` for questions with a known answer.
+        kind: Kind of question: practice comes first, with feedback; sentinels are hidden among the others.
+        pictures: Paths relative to the pictures' folder.
+        category: Category in the prompt.
+        prompt: Prompt that the pictures were made from.
+        answer: Known answer to practice and sentinels; None for the others.
     """
 
     id: str
@@ -64,21 +65,22 @@ class Item:
 
 @dataclass(frozen=True)
 class Study:
-    """What is asked of whom.
+    """The questions that are asked, and of whom how many.
 
     Attributes:
-        task: `2afc` (which looks more like the reference?) or `jnd` (two pairs, shown briefly: the same?).
-        pictures: the folder that `generate` made.
-        table: sha256 of its table; a study's pictures do not change.
-        rounds: how many votes each round adds. After the first, a question gets more only while all agree.
-        trials: how many questions a rater is asked, beside practice and sentinels.
-        practice: questions with feedback before.
-        sentinel_every: a hidden question with an obvious answer among so many; 0 for none.
-        min_sentinels: share of the sentinels to be right on; the votes of raters below do not count, and are asked of
+        task: Kind of question: `2afc` (which looks more like the reference?) or `jnd` (two pairs, shown briefly: the
+            same?).
+        pictures: Folder that `generate` made.
+        table: Digest (sha256) of its table; a study's pictures do not change.
+        rounds: Votes that each round adds. After the first, a question gets more only while all agree.
+        trials: Questions that a rater is asked, beside practice and sentinels.
+        practice: Screens with feedback that come first.
+        sentinel_every: Questions among which one obvious one is hidden; 0 for none.
+        min_sentinels: Share of the sentinels to be right on; the votes of raters below do not count, and are asked of
             others.
-        lease_minutes: a question that somebody has open this long is given to another.
-        seed: of all that is random.
-        texts: `title`, `consent`, `instructions`, `thanks`: yours to write.
+        lease_minutes: Minutes after which a question that somebody has open is given to another.
+        seed: Seed of all that is random.
+        texts: The texts `title`, `consent`, `instructions`, `thanks`: yours to write.
     """
 
     task: Task
@@ -109,7 +111,7 @@ class Study:
 
     @property
     def id(self) -> str:
-        """What votes belong to: all that the questions depend on. The rest may change while votes come in."""
+        """Digest of all that the questions depend on, which votes belong to; the rest may change meanwhile."""
         asked = (self.task, self.table, self.trials, self.practice, self.sentinel_every, self.seed)
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
@@ -119,7 +121,7 @@ class Study:
         return 1 if self.task == "2afc" else 2
 
     def key(self, item: str) -> str:
-        """What a question is called on the way to a rater, who is not to see which are sentinels."""
+        """Name a question on the way to a rater, who is not to see which are sentinels."""
         return hashlib.sha256(f"{self.id} {item}".encode()).hexdigest()[:16]
 
     @property
@@ -128,11 +130,16 @@ class Study:
         return {**TEXTS, "instructions": INSTRUCTIONS[self.task], **self.texts}
 
     def target(self, votes: int, first: int) -> int:
-        """How many votes a question is to have, given those that it has.
+        """Compute how many votes a question is to have, given those that it has.
 
         Args:
-            votes: that count.
-            first: of those, the ones for the first answer.
+            votes: Votes that the question has and that count.
+            first: Votes among them for the first answer.
+
+        Example:
+            >>> study = Study("2afc", "pictures", "digest", rounds=(3, 2))
+            >>> study.target(0, 0), study.target(3, 3), study.target(3, 1)  # 3 to 0: two more; 1 to 2: enough
+            (3, 5, 3)
         """
         for end in accumulate(self.rounds):
             if votes < end:
@@ -154,7 +161,7 @@ class Study:
 
     @classmethod
     def of(cls, pictures: Path, **options: Any) -> Self:
-        """A study of what `generate` made.
+        """Make a study of what `generate` made.
 
         Raises:
             FileNotFoundError: no table there.
@@ -169,7 +176,7 @@ class Study:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """The study of a folder.
+        """Read the study of a folder.
 
         Raises:
             FileNotFoundError: no study there, or its pictures are gone.
@@ -191,13 +198,13 @@ class Study:
         return found
 
     def items(self) -> list[Item]:
-        """Practice, sentinels and, in a random order, all questions.
+        """List practice, sentinels and, in a random order, all questions.
 
         Raises:
             ValueError: fewer than two questions, columns are missing, or ids are repeated.
         """
         name = TRIPLETS if self.task == "2afc" else PAIRS
-        columns = ("ref_path", "left_path", "right_path") if self.task == "2afc" else ("a_path", "b_path")
+        columns = TRIPLET_PATHS if self.task == "2afc" else PAIR_PATHS
         sheet = Sheet(Path(self.pictures) / name)
         sheet.require(("id", *columns, "prompt", "category"))
         rows = [record.cells for record in sheet.records]
@@ -213,7 +220,7 @@ class Study:
         return [*practice, *self._obvious("sentinel", sentinels * self.on_screen, main, random), *main]
 
     def _obvious(self, kind: Kind, count: int, main: Sequence[Item], random: np.random.Generator) -> list[Item]:
-        """Questions with one right answer: a picture against itself and against one of another category."""
+        """Make questions with one right answer: a picture against itself and against one of another category."""
         found = []
         for i in range(count):
             one = main[int(random.integers(len(main)))]

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from data_tools.manifest import Row
 from dreamsim_metric.files.table import write_csv
+from dreamsim_metric.judgements.columns import PAIR_PATHS, TRIPLET_PATHS
 
 ROLES = ("ref", "left", "right")
 TRIPLETS, PAIRS = "triplets.csv", "pairs.csv"
 
 
-def outcomes(rows: Sequence[Row]) -> list[Row]:
-    """Rows in their order, each picture's last one, with pictures like an earlier one marked as dropped.
+def settle_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Sort rows, keep each picture's last one, and mark pictures like an earlier one as dropped.
 
     What a row comes to never changes when later attempts or variations are added.
     """
@@ -30,13 +30,13 @@ def outcomes(rows: Sequence[Row]) -> list[Row]:
     return found
 
 
-def groups(rows: Sequence[Row]) -> list[tuple[Row, ...]]:
-    """The complete ones: (reference, left, right), or (picture, variation)."""
-    kept: dict[int, dict[str, Row]] = {}
+def collect_groups(rows: Sequence[dict[str, Any]]) -> list[tuple[dict[str, Any], ...]]:
+    """Collect the complete groups: (reference, left, right), or (picture, variation)."""
+    kept: dict[int, dict[str, dict[str, Any]]] = {}
     for row in rows:
         if not row["dropped"]:
             kept.setdefault(row["group"], {})[row["part"]] = row
-    found: list[tuple[Row, ...]] = []
+    found: list[tuple[dict[str, Any], ...]] = []
     for _, parts in sorted(kept.items()):
         if "base" in parts:
             found.extend((parts["base"], row) for part, row in parts.items() if part != "base")
@@ -45,18 +45,16 @@ def groups(rows: Sequence[Row]) -> list[tuple[Row, ...]]:
     return found
 
 
-def write_table(out: Path, rows: Sequence[Row]) -> None:
-    """`triplets.csv` or `pairs.csv`: what people are to judge, in the columns of the judged tables."""
+def write_table(out: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write `triplets.csv` or `pairs.csv`: what people are to judge, in the columns of the judged tables."""
     lines: list[dict[str, Any]] = []
-    for index, group in enumerate(groups(rows)):
+    for index, group in enumerate(collect_groups(rows)):
         about = {"prompt": group[0]["prompt"], "category": group[0]["category"]}
         if len(group) == 3:
-            paths = {f"{role}_path": row["path"] for role, row in zip(ROLES, group, strict=True)}
-            lines.append({"id": group[0]["group"], **paths, **about})
+            paths = zip(TRIPLET_PATHS, (row["path"] for row in group), strict=True)
+            lines.append({"id": group[0]["group"], **dict(paths), **about})
         else:
-            base, varied = group
-            lines.append(
-                {"id": index, "a_path": base["path"], "b_path": varied["path"], "strength": varied["strength"], **about}
-            )
+            paths = zip(PAIR_PATHS, (row["path"] for row in group), strict=True)
+            lines.append({"id": index, **dict(paths), "strength": group[1]["strength"], **about})
     pairs = any(row["part"] == "base" for row in rows)
     write_csv(out / (PAIRS if pairs else TRIPLETS), lines)

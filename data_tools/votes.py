@@ -47,23 +47,23 @@ _SCHEMA = (
 
 
 class RefusedError(ValueError):
-    """What was sent cannot be taken."""
+    """An error: what was sent cannot be taken."""
 
 
 class UnknownRaterError(LookupError):
-    """No such token was given out."""
+    """An error: no such token was given out."""
 
 
 class Votes:
-    """The votes of one study. Safe to use from several threads of one process."""
+    """The votes of one study, safe to use from several threads of one process."""
 
     def __init__(self, folder: Path, study: Study, clock: Callable[[], float] = time.time) -> None:
         """Open the file, or begin it.
 
         Args:
-            folder: the study's.
-            study: that the votes are for.
-            clock: the time in seconds, for leases.
+            folder: Folder of the study.
+            study: Study that the votes are for.
+            clock: Function that tells the time in seconds, for leases.
 
         Raises:
             ValueError: the file has another study's votes, or is no such file.
@@ -100,7 +100,7 @@ class Votes:
             raise
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file and let others open it."""
         self._log.close()
         self._db.close()
         self._served.release()
@@ -116,7 +116,7 @@ class Votes:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """One transaction: all of it or nothing."""
+        """Begin one transaction, which is written whole or not at all."""
         with self._lock:
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -138,10 +138,10 @@ class Votes:
                 self._synced = covered
 
     def register(self, build: str) -> str:
-        """A new rater, who agreed to take part.
+        """Register a new rater, who agreed to take part.
 
         Args:
-            build: of the page that they look at.
+            build: Build of the page that they look at.
 
         Returns:
             Their token, random.
@@ -153,7 +153,7 @@ class Votes:
         return rater
 
     def code(self, rater: str) -> str:
-        """What a rater is given at the end.
+        """Return the code that a rater is given at the end.
 
         Raises:
             UnknownRaterError: no such token.
@@ -164,7 +164,7 @@ class Votes:
         return str(found[0])
 
     def progress(self, rater: str) -> tuple[int, int]:
-        """Screens that a rater has answered, and how many there are in all.
+        """Count the screens that a rater has answered, and all that there are.
 
         Raises:
             UnknownRaterError: no such token.
@@ -174,7 +174,7 @@ class Votes:
         return done, self._questions.total()
 
     def ask(self, rater: str) -> list[Asked]:
-        """What a rater is to answer next: the questions that they hold, and more until there are some screens ahead.
+        """Choose what a rater answers next: the questions that they hold, and more until there are some screens ahead.
 
         Asked again before anything is answered, it gives the same. Nothing is left when the list is empty.
 
@@ -196,7 +196,7 @@ class Votes:
             self._questions.take_back(rater)
 
     def questions(self) -> dict[str, int]:
-        """How many questions there are, are finished, and are open with somebody."""
+        """Count the questions: `all`, those `finished`, and those `open` with somebody."""
         with self._lock:
             return self._questions.questions()
 
@@ -213,15 +213,15 @@ class Votes:
         An answer whose lease ran out meanwhile is taken too: a person gave it.
 
         Args:
-            rater: who.
-            screen: which.
-            answers: by question, `left` or `right` (`same` or `different`), in the table's order of the sides, and the
-                response time in milliseconds.
-            presented: when each picture came, in milliseconds from the screen's beginning.
-            build: of the page.
+            rater: Token of the rater.
+            screen: Number of the screen.
+            answers: Answer to each question, `left` or `right` (`same` or `different`) in the table's order of the
+                sides, and its response time in milliseconds.
+            presented: Milliseconds from the screen's beginning to the moment when each picture came.
+            build: Build of the page that was answered on.
 
         Returns:
-            Of practice questions, whether the answer was right.
+            Whether the answer was right, by practice question.
 
         Raises:
             UnknownRaterError: no such token.
@@ -249,7 +249,7 @@ class Votes:
         return right
 
     def _store(self, rater: str, item: Item, answer: str, rest: Mapping[str, Any]) -> bool | None:
-        """One answer; whether it is right, where that is known."""
+        """Store one answer; return whether it is right, where that is known."""
         known = ANSWERS[self.study.task]
         if answer not in known:
             raise RefusedError(f"got the answer {answer!r}; expected {' or '.join(known)}")
@@ -283,7 +283,7 @@ def check_votes(folder: Path) -> Path:
 
 
 def read_responses(folder: Path, study: Study) -> list[dict[str, Any]]:
-    """All responses of a study, in the order in which they came; while it is served, too.
+    """Read all responses of a study, in the order in which they came; while it is served, too.
 
     Raises:
         FileNotFoundError: nobody was asked yet.

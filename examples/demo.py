@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 
 
 def edits(picture: PIL.Image.Image) -> dict[str, PIL.Image.Image]:
-    """The picture as people meddle with it, mild to strong."""
+    """Edit the picture as people do, mild to strong."""
     width, height = picture.size
     noise = np.random.default_rng(0).normal(0, 12, (height, width, 3))
     noisy = np.clip(np.asarray(picture) + noise, 0, 255).astype(np.uint8)

@@ -15,7 +15,7 @@ from dreamsim_metric.commands.parser import Parser
 
 
 def run(module: str, *arguments: object) -> None:
-    """A command of ours; what it prints is shown."""
+    """Run a command of ours; what it prints is shown."""
     words = [str(argument) for argument in arguments]
     print(f"$ {'dreamsim-data' if module.startswith('data') else 'dreamsim-metric'} {' '.join(words)}", flush=True)
     subprocess.run([sys.executable, "-m", module, *words], check=True)
@@ -24,7 +24,7 @@ def run(module: str, *arguments: object) -> None:
 def main(
     out: Path, model: str, categories: str, triplets: int, raters: int, noise: float, steps: int, epochs: int
 ) -> None:
-    """Do it all."""
+    """Run the whole pipeline."""
     pictures, study, data, tuned = (out / name for name in ("pictures", "study", "data", "run"))
     made = ("--model", model, "--categories", categories, "--triplets", triplets, "--steps", steps)
     run("data_tools.cli", "generate", *made, "--out", pictures)

@@ -24,7 +24,7 @@ MOBILENET = mobilenet_names() | {"classifier.1": "classifier"}
 
 
 def lite0_names() -> dict[str, str]:
-    """The file's module names to timm's, for `tf_efficientnet_lite0`."""
+    """Map the file's module names to timm's, for `tf_efficientnet_lite0`."""
     names = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
     expanded = {
         "_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw",

@@ -106,7 +106,7 @@ def metric_lines(out: Path) -> Iterator[str]:
     import pandas as pd
 
     for row in pd.read_parquet(out / "metrics.parquet").itertuples():
-        seen = f"{row.direction} from {row.low:g} to {row.high:g}, input {row.input}: {row.preprocessing}"
+        seen = f"{row.direction} from {row.lowest:g} to {row.highest:g}, input {row.input}: {row.preprocessing}"
         status = "" if row.status == "measured" else str(row.status)
         text = "; ".join(filter(None, [seen if row.direction else "", status]))
         yield f"{row.metric:<28} {text if len(text) < 140 else text[:140] + '…'}"

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from torchvision.transforms.functional import to_pil_image
 
-from benchmarks.human.scoring import errors
+from benchmarks.human.scoring import measure_errors
 from benchmarks.human.sources import Part
 from benchmarks.metrics.base import Metric, Unmeasurable
 from benchmarks.thumbnails import thumbnail
@@ -21,15 +21,15 @@ _EACH = 6
 _SIDE = 208  # pixels of a thumbnail
 
 
-def examples(
+def choose_examples(
     parts: Sequence[Part], distances: Sequence[Mapping[str, np.ndarray]], mapper: Metric | None
 ) -> pd.DataFrame:
-    """A few judgements of each part, so that reports need neither the pictures nor a network.
+    """Choose a few judgements of each part, so that reports need neither the pictures nor a network.
 
     Args:
-        parts: of data sets.
-        distances: of each part, by metric.
-        mapper: draws where pictures differ from the reference; None leaves that out.
+        parts: Parts of data sets.
+        distances: Distances on the rows of each part, by metric.
+        mapper: Metric that draws where pictures differ from the reference; None leaves that out.
 
     Returns:
         A row a picture, of `COLUMNS`: which judgement and why, the `number` of the picture in it, and as JPEG a
@@ -46,11 +46,11 @@ def examples(
 
 
 def _chosen(part: Part, distances: Mapping[str, np.ndarray]) -> dict[str, list[int]]:
-    """Rows by reason: the largest mean error of all metrics, and the most unequal errors. None is there twice."""
+    """Choose rows by reason: the largest mean error of all metrics, the most unequal errors. None is there twice."""
     if not distances:
         return {}
     table = part.table
-    by_metric = np.stack([errors(table, d) for d in distances.values()])
+    by_metric = np.stack([measure_errors(table, d) for d in distances.values()])
     hardest = _first(part, by_metric.mean(0), set())
     # One metric alone has nobody to dispute with.
     disputed = _first(part, by_metric.std(0), set(hardest)) if len(by_metric) > 1 else []
@@ -58,7 +58,7 @@ def _chosen(part: Part, distances: Mapping[str, np.ndarray]) -> dict[str, list[i
 
 
 def _first(part: Part, value: np.ndarray, taken: set[int]) -> list[int]:
-    """The largest values above 0; of equal ones, those that more people judged; no reference twice."""
+    """Choose the largest values above 0; of equal ones, those that more people judged; no reference twice."""
     found: dict[int, int] = {}  # by reference
     for i in np.lexsort((-part.table.votes, -value.round(9))).tolist():
         if value[i] <= 1e-9 or len(found) == _EACH:

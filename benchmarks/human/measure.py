@@ -10,14 +10,14 @@ from dreamsim_metric.scale.cache import Cache
 
 
 def measure(metric: Metric, table: Judgements, cache: Cache, *, batch_size: int = 32, workers: int = 4) -> np.ndarray:
-    """Distances between the pictures that each row of a table is about.
+    """Measure the distances between the pictures that each row of a table is about.
 
     Args:
-        metric: any.
-        table: what people judged.
-        cache: of what was computed before.
-        batch_size: pictures of one size that go through a network at once.
-        workers: threads that decode.
+        metric: Metric of any kind.
+        table: Judgements of people.
+        cache: Cache of what was computed before.
+        batch_size: Pictures of one size that go through a network at once.
+        workers: Threads that decode pictures.
 
     Returns:
         `(N, K)` float64, for the K pairs of columns in `tables.COMPARED`, larger the more different: similarities have

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.human.examples import examples
+from benchmarks.human.examples import choose_examples
 from benchmarks.human.measure import measure
-from benchmarks.human.scoring import Score, ceilings, score
+from benchmarks.human.scoring import Figure, find_ceilings, score
 from benchmarks.human.sources import Part
 from benchmarks.human.tables import COMPARED
 from benchmarks.metrics.base import Maker, Metric, Options, Unmeasurable
-from benchmarks.metrics.table import MEASURED, measured_row, unavailable_row
+from benchmarks.metrics.table import MEASURED, METRIC_COLUMNS, measured_row, unavailable_row
 from benchmarks.significance import holm, paired_p
 from benchmarks.surroundings import surroundings, version
 from dreamsim_metric.files.json_file import format_json
@@ -30,8 +30,6 @@ TABLES = ("metrics", "scores", "comparisons", "questions", "answers", "examples"
 
 _PART = ("data", "split", "kind")
 _ANSWER = (*_PART, "id", "metric", "d0", "d1", "d2")
-
-Row = dict[str, Any]
 
 
 def run(
@@ -52,15 +50,17 @@ def run(
     A metric whose weights are not at hand, or which cannot take the pictures, has its row say so; the others go on.
 
     Args:
-        makers: metrics by name (`registry.find_metrics`).
-        parts: of data sets (`sources.read_parts`).
-        out: folder for `metrics`, `scores`, `comparisons`, `questions`, `answers` and `examples`, each `.parquet`, and
+        makers: Metrics by name (`registry.find_metrics`).
+        parts: Parts of data sets (`sources.read_parts`).
+        out: Folder for `metrics`, `scores`, `comparisons`, `questions`, `answers` and `examples`, each `.parquet`, and
             `settings.json`.
-        cache: of what was computed before; a run that was killed goes on from there.
-        options: weights and device of a metric, by name.
-        draws, seed: of the bootstrap.
-        batch_size, workers: see `measure`.
-        command: that asked for the run, for the settings.
+        cache: Cache of what was computed before; a run that was killed goes on from there.
+        options: Weights and device of a metric, by name.
+        draws: Number of bootstrap draws.
+        seed: Seed of the bootstrap draws.
+        batch_size: Pictures of one size that go through a network at once.
+        workers: Threads that decode pictures.
+        command: Command line that asked for the run, for the settings.
 
     Returns:
         The table `scores`.
@@ -69,9 +69,9 @@ def run(
         OSError: the disk is full or not writable.
     """
     out.mkdir(parents=True, exist_ok=True)
-    metrics: list[Row] = []
+    metrics: list[dict[str, Any]] = []
     distances: list[dict[str, np.ndarray]] = [{} for _ in parts]  # of each part, by metric
-    scores: dict[tuple[int, str], dict[str, Score]] = {}  # part and protocol → metric → figure
+    scores: dict[tuple[int, str], dict[str, Figure]] = {}  # part and protocol → metric → figure
     for name, make in makers.items():
         print(f"{name} …", file=sys.stderr)
         try:
@@ -100,12 +100,12 @@ def run(
         for name, d in by_metric.items()
     ]
     frames = {
-        "metrics": pd.DataFrame(metrics),
+        "metrics": pd.DataFrame(metrics, columns=list(METRIC_COLUMNS)),
         "scores": _scores(parts, scores, draws, seed),
         "comparisons": _comparisons(parts, scores),
         "questions": pd.concat([_questions(part) for part in parts], ignore_index=True),
         "answers": pd.concat(answers, ignore_index=True) if answers else pd.DataFrame(columns=list(_ANSWER)),
-        "examples": examples(parts, distances, mapper),
+        "examples": choose_examples(parts, distances, mapper),
     }
     files = {out / f"{name}.parquet": frame.to_parquet(index=False) for name, frame in frames.items()}
     write_files(files | {out / SETTINGS: format_json(_settings(parts, command, draws, seed))})
@@ -113,9 +113,9 @@ def run(
 
 
 def _mapper(
-    makers: Mapping[str, Maker], options: Callable[[str], Options], figures: Mapping[str, Score]
+    makers: Mapping[str, Maker], options: Callable[[str], Options], figures: Mapping[str, Figure]
 ) -> Metric | None:
-    """The best of the metrics that tell where pictures differ, made again: one network is held at a time."""
+    """Make again the best of the metrics that tell where pictures differ: one network is held at a time."""
     for name in sorted(figures, key=lambda name: -figures[name].value):
         metric = makers[name](options(name))
         if metric.maps:
@@ -123,7 +123,7 @@ def _mapper(
     return None
 
 
-def _named(part: Part) -> Row:
+def _named(part: Part) -> dict[str, Any]:
     return {"data": part.data, "split": part.split, "kind": part.kind}
 
 
@@ -149,10 +149,10 @@ def _questions(part: Part) -> pd.DataFrame:
 
 
 def _scores(
-    parts: Sequence[Part], scores: dict[tuple[int, str], dict[str, Score]], draws: int, seed: int
+    parts: Sequence[Part], scores: dict[tuple[int, str], dict[str, Figure]], draws: int, seed: int
 ) -> pd.DataFrame:
-    rows: list[Row] = []
-    best = {i: ceilings(part.table) for i, part in enumerate(parts)}
+    rows: list[dict[str, Any]] = []
+    best = {i: find_ceilings(part.table) for i, part in enumerate(parts)}
     for (i, protocol), figures in scores.items():
         part = parts[i]
         known = best[i].get(protocol, {})
@@ -172,12 +172,12 @@ def _scores(
     return pd.DataFrame(rows)
 
 
-def _comparisons(parts: Sequence[Part], scores: dict[tuple[int, str], dict[str, Score]]) -> pd.DataFrame:
-    """Is one metric better than another on the same judgements? Corrected for all pairs of one figure (Holm)."""
-    rows: list[Row] = []
+def _comparisons(parts: Sequence[Part], scores: dict[tuple[int, str], dict[str, Figure]]) -> pd.DataFrame:
+    """Compare every two metrics on the same judgements; p is corrected for all pairs of one figure (Holm)."""
+    rows: list[dict[str, Any]] = []
     for (i, protocol), figures in scores.items():
         ordered = sorted(figures.items(), key=lambda item: -item[1].value)
-        found: list[Row] = []
+        found: list[dict[str, Any]] = []
         for (better, a), (worse, b) in itertools.combinations(ordered, 2):
             difference, draws = a.value - b.value, a.paired - b.paired
             low, high = interval(draws)
@@ -192,7 +192,7 @@ def _comparisons(parts: Sequence[Part], scores: dict[tuple[int, str], dict[str, 
     return pd.DataFrame(rows, columns=columns)
 
 
-def _settings(parts: Sequence[Part], command: Sequence[str], draws: int, seed: int) -> Row:
+def _settings(parts: Sequence[Part], command: Sequence[str], draws: int, seed: int) -> dict[str, Any]:
     return {
         "command": list(command),
         "made": time.strftime("%Y-%m-%d %H:%M:%S %z"),

@@ -24,16 +24,17 @@ _NOISE_DRAWS = 20
 
 
 @dataclass(frozen=True)
-class Score:
+class Figure:
     """One figure of one metric on one data set.
 
     Attributes:
-        name: of the protocol.
-        value: in the unit that the name says; larger is better.
-        n: judgements it is made of.
-        by_row: `(B,)` the figure on resampled judgements.
-        by_reference: `(B,)` on resampled reference pictures with all their judgements; empty where there are none.
-        groups: that `paired` was drawn from: reference pictures, else judgements.
+        name: Name of the protocol.
+        value: Figure in the unit that the name says; larger is better.
+        n: Judgements that the figure is made of.
+        by_row: Figure on resampled judgements, `(B,)`.
+        by_reference: Figure on resampled reference pictures with all their judgements, `(B,)`; empty where there are
+            none.
+        groups: Independent groups that `paired` was drawn from: reference pictures, else judgements.
     """
 
     name: str
@@ -49,13 +50,14 @@ class Score:
         return self.by_reference if len(self.by_reference) else self.by_row
 
 
-def score(table: Judgements, distances: np.ndarray, draws: int = 1000, seed: int = 0) -> list[Score]:
-    """All figures of a metric on a table.
+def score(table: Judgements, distances: np.ndarray, draws: int = 1000, seed: int = 0) -> list[Figure]:
+    """Compute all figures of a metric on a table.
 
     Args:
-        table: what people said.
-        distances: `(N, K)`, larger the more different, between the columns that `tables.COMPARED` names.
-        draws, seed: of the bootstrap.
+        table: Judgements of people.
+        distances: Distances between the columns that `tables.COMPARED` names, `(N, K)`, larger the more different.
+        draws: Number of bootstrap draws.
+        seed: Seed of the bootstrap draws.
 
     Raises:
         ValueError: distances that are NaN, or judgements that say nothing (all ties, nobody said "same").
@@ -73,41 +75,41 @@ def score(table: Judgements, distances: np.ndarray, draws: int = 1000, seed: int
             raise ValueError(f"people tie on all of {table.name}; expected some that they agree on")
         by_reference = 100 * references.means(values) if references else np.zeros(0)
         n = int(np.count_nonzero(~np.isnan(values)))
-        found.append(Score(name, 100 * float(np.nanmean(values)), n, 100 * rows.means(values), by_reference, groups))
+        found.append(Figure(name, 100 * float(np.nanmean(values)), n, 100 * rows.means(values), by_reference, groups))
     for name, statistic in _statistics(table, distances).items():
         value = statistic(np.arange(len(table)))
         by_reference = references.statistics(statistic) if references else np.zeros(0)
-        found.append(Score(name, value, len(table), rows.statistics(statistic), by_reference, groups))
+        found.append(Figure(name, value, len(table), rows.statistics(statistic), by_reference, groups))
     return found
 
 
-def errors(table: Judgements, distances: np.ndarray) -> np.ndarray:
-    """How far a metric is from people on each judgement: `(N,)` from 0, with them, to 1, against all of them.
+def measure_errors(table: Judgements, distances: np.ndarray) -> np.ndarray:
+    """Compute how far a metric is from people on each judgement: `(N,)` from 0, with them, to 1, against all of them.
 
     2AFC: the share of people that it is against. Odd one out: 1 for another one than theirs. All others: how far apart
     its rank and theirs are, among all pairs, from the least to the most different.
 
     Args:
-        table: what people said.
-        distances: as for `score`.
+        table: Judgements of people.
+        distances: Distances between the columns that `tables.COMPARED` names, `(N, K)`, larger the more different.
     """
     if isinstance(table, Triplets):
         return 1 - vote_agreement(distances[:, 0], distances[:, 1], table.right)
     if isinstance(table, OddOneOut):
         return 1 - _means(table, distances)[ODD]
-    people = rankdata(differences(table)) - rankdata(distances[:, 0])
+    people = rankdata(measure_differences(table)) - rankdata(distances[:, 0])
     return np.abs(people) / max(1, len(table) - 1)
 
 
-def differences(table: Pairs | Ratings | Dissimilarities) -> np.ndarray:
-    """How different people find the pictures of each pair: `(N,)`, in the data's own unit."""
+def measure_differences(table: Pairs | Ratings | Dissimilarities) -> np.ndarray:
+    """Compute how different people find the pictures of each pair: `(N,)`, in the data's own unit."""
     if isinstance(table, Dissimilarities):
         return np.nanmean(table.ratings, axis=1)
     return -(table.same if isinstance(table, Pairs) else table.alike)
 
 
 def _means(table: Judgements, d: np.ndarray) -> dict[str, np.ndarray]:
-    """Protocols whose figure is a mean over judgements: `(N,)` in [0, 1] each, NaN for those that do not count."""
+    """Compute protocols whose figure is a mean over judgements: `(N,)` in [0, 1] each, NaN where one does not count."""
     if isinstance(table, Triplets):
         left, right = d.T
         return {
@@ -123,11 +125,11 @@ def _means(table: Judgements, d: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _statistics(table: Judgements, d: np.ndarray) -> dict[str, Callable[[np.ndarray], float]]:
-    """Protocols whose figure needs all judgements at once: functions of the positions of rows."""
+    """Make the protocols whose figure needs all judgements at once: functions of the positions of rows."""
     if isinstance(table, Pairs):
         return {JND: lambda rows: 100 * average_precision(d[rows, 0], table.same[rows])}
     if isinstance(table, Ratings):
-        fitted = logistic_fit(-d[:, 0], table.alike)
+        fitted = fit_logistic(-d[:, 0], table.alike)
         return {
             SROCC: partial(_correlation, spearmanr, -d[:, 0], table.alike),
             KROCC: partial(_correlation, kendalltau, -d[:, 0], table.alike),
@@ -143,15 +145,15 @@ def _correlation(function: Any, x: np.ndarray, y: np.ndarray, rows: np.ndarray) 
     return float(function(x, y)[0])
 
 
-def logistic_fit(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Scores mapped to opinions by the logistic that image quality assessment uses before a Pearson correlation.
+def fit_logistic(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Map scores to opinions by the logistic that image quality assessment uses before a Pearson correlation.
 
     `b1 (1/2 − 1 / (1 + exp(b2 (x − b3)))) + b4 x + b5`, by least squares (Sheikh, Sabir, Bovik, TIP 2006, eq. 8).
     Where a straight line is nearer, that one, whose correlation is the plain one.
 
     Args:
-        x: `(N,)` scores.
-        y: `(N,)` opinions.
+        x: Scores of the pictures, `(N,)`.
+        y: Opinions of people, `(N,)`.
 
     Returns:
         `(N,)` predicted opinions.
@@ -171,7 +173,7 @@ def logistic_fit(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return fitted if np.square(fitted - y).sum() <= np.square(line - y).sum() else line
 
 
-def _rdm(table: Dissimilarities, d: np.ndarray, rows: Resamples, draws: int, seed: int) -> Score:
+def _rdm(table: Dissimilarities, d: np.ndarray, rows: Resamples, draws: int, seed: int) -> Figure:
     """Mean over raters of the Spearman correlation with each (Nili et al., PLoS Computational Biology 2014)."""
     n = len(table.pictures)
     position = np.full((n, n), -1)
@@ -188,15 +190,15 @@ def _rdm(table: Dissimilarities, d: np.ndarray, rows: Resamples, draws: int, see
         return some(pairs[(pairs >= 0) & (drawn[i] != drawn[j])])
 
     by_picture = Resamples(np.arange(n), draws, seed).statistics(among)
-    return Score(RDM, some(np.arange(len(table))), len(table), rows.statistics(some), by_picture, n)
+    return Figure(RDM, some(np.arange(len(table))), len(table), rows.statistics(some), by_picture, n)
 
 
 def _rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
     return _correlation(spearmanr, x, y, np.flatnonzero(~(np.isnan(x) | np.isnan(y))))
 
 
-def ceilings(table: Judgements) -> dict[str, dict[str, float]]:
-    """How good a metric could be and how good people are, by protocol, where the data tells.
+def find_ceilings(table: Judgements) -> dict[str, dict[str, float]]:
+    """Compute how good a metric could be and how good people are, by protocol, where the data tells.
 
     Returns:
         For each protocol, of:
@@ -245,11 +247,11 @@ def ceilings(table: Judgements) -> dict[str, dict[str, float]]:
 
 
 def one_against_others(share: np.ndarray, votes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How often one of the people is with the others, where votes are whole numbers and at least 2.
+    """Compute how often one of the people is with the others, where votes are whole numbers and at least 2.
 
     Args:
-        share: `(N,)` of votes for the right.
-        votes: `(N,)` numbers of people.
+        share: Share of votes for the right, `(N,)`.
+        votes: Numbers of people, `(N,)`.
 
     Returns:
         Twice `(N,)` in [0, 1]: with the majority of the others (a tie of theirs counts half; NaN where all people

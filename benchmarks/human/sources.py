@@ -19,16 +19,17 @@ class Source:
     """A data set: how to read it, what to report of it, and where to get it.
 
     Attributes:
-        title: for reports.
-        kind: of judgements, in words.
-        read: the folder → tables, all splits in each.
-        fits: whether a folder looks like this data set.
-        splits: that are reported; `val_*` stands for every subset of `val`. Those that are not there are left out.
-        get: where it can be had, and into what layout.
-        licence: of pictures and judgements.
-        citation: of the paper.
-        rows: published numbers of judgements, by split, to check what is on disk.
-        people: published agreement of people, by protocol, where the data itself does not tell.
+        title: Title for reports.
+        kind: Kind of judgements, in words.
+        read: Function from the folder to tables, all splits in each.
+        fits: Function that tells whether a folder looks like this data set.
+        splits: Splits that are reported; `val_*` stands for every subset of `val`. Those that are not there are left
+            out.
+        get: Place where it can be had, and the layout to unpack it into.
+        licence: Licence of pictures and judgements.
+        citation: Citation of the paper.
+        rows: Published numbers of judgements, by split, to check what is on disk.
+        people: Published agreement of people, by protocol, where the data itself does not tell.
     """
 
     title: str
@@ -44,7 +45,7 @@ class Source:
 
 
 def built_in() -> dict[str, Source]:
-    """All data sets that are known by name."""
+    """Collect all data sets that are known by name."""
     names = sorted(module.name for module in pkgutil.iter_modules(benchmarks.human.data.__path__))
     modules = (importlib.import_module(f"benchmarks.human.data.{name}") for name in names)
     return {name: source for module in modules for name, source in module.SOURCES.items()}
@@ -55,10 +56,10 @@ class Part:
     """A split of a table, as it is reported.
 
     Attributes:
-        data: name of the data set.
-        split: of its table.
-        table: the rows of that split.
-        source: what is known of the data set.
+        data: Name of the data set.
+        split: Name of the split.
+        table: Rows of the table in that split.
+        source: Description of the data set.
     """
 
     data: str
@@ -68,12 +69,12 @@ class Part:
 
     @property
     def kind(self) -> str:
-        """Of judgements, in a word."""
+        """The kind of judgements, in a word."""
         return KINDS[type(self.table)]
 
 
 def find_source(name: str) -> tuple[str, Source]:
-    """A data set by name, or the one of a `.py` file with a dictionary `SOURCES`.
+    """Find a data set by name, or the one of a `.py` file with a dictionary `SOURCES`.
 
     Raises:
         FileNotFoundError: no such file.
@@ -93,7 +94,7 @@ def read_parts(given: str, splits: Sequence[str] = ()) -> list[Part]:
 
     Args:
         given: `NAME=FOLDER`, or a folder or table alone, which is then recognised by its files.
-        splits: to report in place of those that the data set is usually reported on.
+        splits: Splits to report in place of those that the data set is usually reported on.
 
     Raises:
         FileNotFoundError: no such folder.
@@ -129,13 +130,13 @@ def _there(table: Judgements) -> list[str]:
 
 
 def _expanded(table: Judgements, splits: Sequence[str]) -> list[str]:
-    """Of the splits wanted, those that are there; `val_*` is every subset of `val`."""
+    """List the wanted splits that are there; `val_*` is every subset of `val`."""
     there = ["all", *_there(table)]
     return [name for split in splits for name in there if fnmatchcase(name, split)]
 
 
 def missing_rows(source: Source, tables: Sequence[Judgements]) -> list[str]:
-    """Where the numbers of judgements on disk are not the published ones, a line each."""
+    """Say where the numbers of judgements on disk are not the published ones, a line each."""
     counts: dict[str, int] = {}
     for table in tables:
         for split, mask in table.split_masks().items():

@@ -16,12 +16,20 @@ class Ratings(Table[tuple[str, str, float]]):
     An item is `(reference, picture, alike)`.
 
     Attributes:
-        name, ids, pictures, splits, rows, problems, subsets: as in `Triplets`; a subset is a kind of distortion.
-        index: `(N, 2)` int64, reference and picture as positions in `pictures`.
-        alike: `(N,)` float64, larger the more alike people find them; published differences (DMOS) have their sign
-            changed.
-        votes: `(N,)` how many people rated; 1 where the data does not say.
-        spread: `(N,)` standard deviation of the opinions, where the data says.
+        name, ids, pictures, splits, rows, problems, subsets: Same as in `Triplets`; a subset is a kind of distortion.
+        index: Reference and picture as positions in `pictures`, `(N, 2)` int64.
+        alike: Mean opinion, `(N,)` float64, larger the more alike people find them; published differences (DMOS) have
+            their sign changed.
+        votes: Number of people who rated, `(N,)`; 1 where the data does not say.
+        spread: Standard deviation of the opinions, `(N,)`, where the data says.
+
+    Example:
+        >>> table = Ratings(
+        ...     "mine", ("0",), (Path("a.png"), Path("b.png")), np.array([[0, 1]]), np.array([0.9]), np.ones(1),
+        ...     ("test",), ("line 1",), (),
+        ... )
+        >>> table[0]
+        ('a.png', 'b.png', 0.9)
     """
 
     name: str
@@ -47,13 +55,14 @@ class Ratings(Table[tuple[str, str, float]]):
 
 @dataclass(frozen=True, eq=False)
 class OddOneOut(Table[tuple[str, str, str, int]]):
-    """Which of three pictures is the odd one out? (THINGS: Hebart et al., Nature Human Behaviour 2020)
+    """Triplets of which one picture is the odd one out (THINGS: Hebart et al., Nature Human Behaviour 2020).
 
     An item is `(first, second, third, odd)`.
 
     Attributes:
-        name, ids, pictures, index, votes, splits, rows, problems, subsets: as in `Triplets`; no picture is a reference.
-        odd: `(N,)` int64, the position of the odd one in its row: 0, 1 or 2.
+        name, ids, pictures, index, votes, splits, rows, problems, subsets: Same as in `Triplets`; no picture is a
+            reference.
+        odd: Position of the odd one in its row, `(N,)` int64: 0, 1 or 2.
     """
 
     name: str
@@ -82,10 +91,11 @@ class Dissimilarities(Table[tuple[str, str, float]]):
     An item is `(a, b, mean dissimilarity)`.
 
     Attributes:
-        name, ids, pictures, splits, rows, problems, subsets: as in `Triplets`.
-        index: `(N, 2)` int64, positions in `pictures`.
-        ratings: `(N, R)` float64, a column a rater, larger the more different; NaN where one did not rate.
-        votes: `(N,)` raters of each pair.
+        name, ids, pictures, splits, rows, problems, subsets: Same as in `Triplets`.
+        index: Positions in `pictures`, `(N, 2)` int64.
+        ratings: Dissimilarities, `(N, R)` float64, a column a rater, larger the more different; NaN where one did not
+            rate.
+        votes: Number of raters of each pair, `(N,)`.
     """
 
     name: str

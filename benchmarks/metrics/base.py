@@ -20,17 +20,21 @@ Picture = Path | PIL.Image.Image
 
 @dataclass(frozen=True)
 class MetricCard:
-    """What a metric's numbers mean and what they depend on; printed with every score.
+    """Facts about a metric, printed with every score: what its numbers mean and what they depend on.
 
     Attributes:
-        name: as the command line takes it.
+        name: Name on the command line.
         direction: `distance` where a larger number means more different, `similarity` where it means more alike.
-        range: lowest and highest number it gives.
-        input: height and width in pixels that it sees, or `native`.
-        preprocessing: from the file to those pixels.
-        weights: where they are from; empty for formulas.
-        citation: of the method.
-        parameters: how many numbers were learnt.
+        range: Lowest and highest number that it gives.
+        input: Height and width in pixels that it sees, or `native`.
+        preprocessing: Way from the file to those pixels, in words.
+        weights: Origin of the weights; empty for formulas.
+        citation: Citation of the method.
+        parameters: Number of learnt parameters.
+
+    Example:
+        >>> MetricCard("grey", "distance", (0, 1), input="native", preprocessing="as it is").direction
+        'distance'
     """
 
     name: str
@@ -45,11 +49,15 @@ class MetricCard:
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says about a metric.
+    """Options of a metric, from the command line.
 
     Attributes:
-        weights: files to read in place of downloading.
-        device: where it runs.
+        weights: Files to read in place of downloading.
+        device: Device that the metric runs on.
+
+    Example:
+        >>> Options(weights=(Path("vgg16.safetensors"),)).device
+        device(type='cpu')
     """
 
     weights: tuple[Path, ...] = ()
@@ -57,13 +65,27 @@ class Options:
 
 
 class Metric(ABC):
-    """Files to numbers in three steps, so that what is expensive is done once a picture.
+    """A metric: from files to numbers in three steps, so that what is expensive is done once a picture.
 
     Attributes:
-        card: see `MetricCard`.
-        embeds: whether `features` is one short vector a picture, worth keeping from run to run.
-        maps: whether it has a `difference_map`.
-        text: for metrics of a picture and its prompt, prompts → what stands for the features of a reference, `(N, D)`.
+        card: Facts about it, see `MetricCard`.
+        embeds: Whether `features` is one short vector a picture, worth keeping from run to run.
+        maps: Whether it has a `difference_map`.
+        text: Function from prompts to what stands for the features of a reference, `(N, D)`; None unless it compares a
+            picture with its prompt.
+
+    Example:
+        >>> class Grey(Metric):
+        ...     card = MetricCard("grey", "distance", (0, 1), input="native", preprocessing="as it is")
+        ...
+        ...     def features(self, pixels):
+        ...         return (pixels.mean((1, 2, 3)),)
+        ...
+        ...     def compare(self, a, b):
+        ...         return (a[0] - b[0]).abs()
+        >>> black, white = (Grey().read(PIL.Image.new("L", (8, 8), value)) for value in (0, 255))
+        >>> Grey().compare(Grey().features(black[None]), Grey().features(white[None]))
+        tensor([1.])
     """
 
     card: MetricCard
@@ -73,20 +95,21 @@ class Metric(ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where `features` and `compare` run."""
+        """The device that `features` and `compare` run on."""
         return torch.device("cpu")
 
     def key(self) -> str:
-        """Digest of all that its numbers depend on, for the cache."""
+        """Compute a digest of all that the metric's numbers depend on, for the cache."""
         modules = (module for module in vars(self).values() if isinstance(module, nn.Module))
         return key([repr(self.card), decoder_version("pillow")], modules)
 
     def read(self, picture: Picture, size: tuple[int, int] | None = None) -> Tensor:
-        """A picture as the metric sees it: `(3, H, W)` float32 in [0, 1].
+        """Read a picture as the metric sees it: `(3, H, W)` float32 in [0, 1].
 
         Args:
-            picture: a file or a decoded picture.
-            size: in place of its own, for metrics that see pictures as they are and compare equal sizes only.
+            picture: File, or decoded picture.
+            size: Height and width in place of its own, for metrics that see pictures as they are and compare equal
+                sizes only.
 
         Raises:
             ValueError: it cannot be decoded.
@@ -94,23 +117,23 @@ class Metric(ABC):
         return to_pixels(picture, size)[0]
 
     def own_size(self, picture: Picture) -> tuple[int, int]:
-        """Height and width of a picture as it is, before the metric changes them."""
+        """Measure height and width of a picture as it is, before the metric changes them."""
         pixels = to_pixels(picture, None)
         return pixels.shape[-2], pixels.shape[-1]
 
     def features(self, pixels: Tensor) -> Features:
-        """`(N, 3, H, W)` on the device → what is compared, each tensor with N first."""
+        """Turn pixels `(N, 3, H, W)` on the device into what is compared, each tensor with N first."""
         return (pixels,)
 
     @abstractmethod
     def compare(self, a: Features, b: Features) -> Tensor:
-        """Features of N references and N pictures → `(N,)`, in the metric's own direction."""
+        """Compare features of N references and N pictures: `(N,)`, in the metric's own direction."""
 
     def difference_map(self, a: Tensor, b: Tensor) -> Tensor:
-        """Where two pictures differ to the metric.
+        """Show where two pictures differ to the metric.
 
         Args:
-            a, b: `(3, H, W)` on the CPU, as `read` gives them.
+            a, b: Pixels on the CPU as `read` gives them, `(3, H, W)`.
 
         Returns:
             `(H, W)` on the CPU, 0 where they do not.
@@ -122,7 +145,7 @@ class Metric(ABC):
 
 
 class Unmeasurable(Exception):  # noqa: N818  # what it says of a metric is no error of the program
-    """A metric cannot be had or cannot take these pictures; the benchmark says why and goes on with the others."""
+    """A report that a metric cannot be had or cannot take these pictures: the benchmark says why and goes on."""
 
 
 Maker = Callable[[Options], Metric]

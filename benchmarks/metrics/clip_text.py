@@ -13,12 +13,12 @@ _NAMES = {"clip-t-b32": "ViT-B-32-quickgelu", "clip-t-l14": "ViT-L-14-quickgelu"
 
 
 class CLIPText(Metric):
-    """Cosine of CLIP's embeddings of a picture and of a text.
+    """The cosine of CLIP's embeddings of a picture and of a text.
 
     Args:
-        name: see `METRICS`.
-        architecture: of open_clip.
-        options: a file among the weights is open_clip's checkpoint; else OpenAI's are downloaded.
+        name: Name of the metric, see `METRICS`.
+        architecture: Name of the network in open_clip.
+        options: Device and weights: a file among them is open_clip's checkpoint; else OpenAI's are downloaded.
 
     Raises:
         OSError: the weights cannot be downloaded.

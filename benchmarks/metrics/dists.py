@@ -20,8 +20,8 @@ class DISTS(Metric):
     """piq's module, its VGG16 run once a picture.
 
     Args:
-        options: with weights, two files: VGG16's convolutions (`trunks.read_trunk`) and `weights.pt` of the authors'
-            package `DISTS-pytorch`; without, piq and torchvision download them.
+        options: Device and weights, which are two files: VGG16's convolutions (`trunks.read_trunk`) and `weights.pt` of
+            the authors' package `DISTS-pytorch`; without them, piq and torchvision download theirs.
 
     Raises:
         OSError: weights cannot be downloaded.

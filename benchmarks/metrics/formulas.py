@@ -44,9 +44,9 @@ class Formula(Metric):
     """A function of two pictures as they are.
 
     Args:
-        name: see `METRICS`.
-        formula: piq's function and what its numbers mean.
-        options: the device is used.
+        name: Name of the metric, see `METRICS`.
+        formula: Function of piq and what its numbers mean.
+        options: Device; no weights are needed.
     """
 
     def __init__(self, name: str, formula: _Formula, options: Options) -> None:

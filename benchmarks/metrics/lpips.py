@@ -18,8 +18,9 @@ class LPIPS(Metric):
     """The package's network and layers, the network run once a picture.
 
     Args:
-        name: see `METRICS`.
-        options: a file among the weights holds the trunk (`trunks.read_trunk`); else torchvision downloads it.
+        name: Name of the metric, see `METRICS`.
+        options: Device and weights: a file among them holds the trunk (`trunks.read_trunk`); else torchvision downloads
+            it.
 
     Raises:
         OSError: the trunk cannot be downloaded.
@@ -44,8 +45,10 @@ class LPIPS(Metric):
         return self.module.scaling_layer.shift.device
 
     def features(self, pixels: Tensor) -> Features:
-        """Scaled so that LPIPS is the squared Euclidean distance: its layers weigh channels, by numbers that are not
-        negative, and average over places. Done once a picture, that leaves one pass over the features to each pair.
+        """Scale the features so that LPIPS is their squared Euclidean distance.
+
+        The layers weigh channels, by numbers that are not negative, and average over places. Done once a picture, that
+        leaves one pass over the features to each pair.
         """
         import lpips
 

@@ -15,11 +15,11 @@ from dreamsim_metric.images.convert import to_pixels
 
 
 class Embedding(Metric):
-    """`1 − cos` of a model's unit embeddings.
+    """The distance `1 − cos` of a model's unit embeddings.
 
     Args:
-        name: as `load` takes it.
-        options: a file among the weights is `load`'s source.
+        name: Name or folder of the model, for `load`.
+        options: Device and weights: a file among them is `load`'s source.
     """
 
     embeds = True
@@ -85,7 +85,7 @@ _PUBLISHED = {
 
 
 class Cosine(Embedding):
-    """Cosine of a network's features, preprocessed as its authors do: the middle is cut out, nothing is squashed."""
+    """The cosine of a network's features, preprocessed as its authors do: the middle is cut out, not squashed."""
 
     def __init__(self, name: str, published: _Published, options: Options) -> None:
         super().__init__(published.model, options, image_size=_CROP)

@@ -11,20 +11,26 @@ from benchmarks.metrics.ours import Embedding
 
 
 def built_in() -> dict[str, Maker]:
-    """All metrics of this folder, by name."""
+    """Collect all metrics of this folder, by name."""
     return {name: maker for module in known.METRICS for name, maker in _module(module).items()}
 
 
 def find_metrics(names: Sequence[str]) -> dict[str, Maker]:
-    """Makers of the metrics named, in that order; modules of others are not imported.
+    """Find the makers of the metrics named, in that order; modules of others are not imported.
 
     Args:
-        names: of this folder's metrics; of models, as `dreamsim_metric.load` takes them; or `.py` files with a
-            dictionary `METRICS`.
+        names: Names of this folder's metrics; of models, for `dreamsim_metric.load`; or `.py` files with a dictionary
+            `METRICS`.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: an unknown name, with the nearest ones, or a file without `METRICS`.
+
+    Example:
+        >>> from benchmarks.metrics.base import Options
+        >>> make = find_metrics(["psnr"])["psnr"]
+        >>> make(Options()).card.direction
+        'similarity'
     """
     known.check_metrics(names)
     home = {name: module for module, inside in known.METRICS.items() for name in inside}

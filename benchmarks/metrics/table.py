@@ -12,28 +12,32 @@ import torch
 from benchmarks.metrics.base import Metric
 
 MEASURED = "measured"
+METRIC_COLUMNS = (
+    *("metric", "status", "lowest", "highest", "direction", "input", "preprocessing", "weights", "citation"),
+    *("parameters", "seconds", "key"),
+)
 _TIMED = 4  # pictures whose time is taken
 
 
 def unavailable_row(name: str, status: str) -> dict[str, Any]:
-    """Of the table `metrics`, for one that could not be made."""
-    unknown = {"direction": "", "low": np.nan, "high": np.nan, "input": "", "preprocessing": "", "weights": ""}
+    """Make the row of the table `metrics` for one that could not be made."""
+    unknown = {"direction": "", "lowest": np.nan, "highest": np.nan, "input": "", "preprocessing": "", "weights": ""}
     return {"metric": name, "status": status, **unknown, "citation": "", "parameters": 0, "seconds": np.nan, "key": ""}
 
 
 def measured_row(name: str, metric: Metric, status: str, pictures: Sequence[Path]) -> dict[str, Any]:
-    """Of the table `metrics`: its card, what became of it, and its time on the first of some pictures."""
+    """Make the row of the table `metrics`: its card, what became of it, and its time on the first of some pictures."""
     card = asdict(metric.card)
-    low, high = card.pop("range")
+    lowest, highest = card.pop("range")
     del card["name"]
-    return {"metric": name, "status": status, "low": low, "high": high, **card} | {
+    return {"metric": name, "status": status, "lowest": lowest, "highest": highest, **card} | {
         "seconds": _seconds(metric, pictures),
         "key": metric.key(),
     }
 
 
 def _seconds(metric: Metric, pictures: Sequence[Path]) -> float:
-    """Seconds to compare two pictures that it has not seen, decoded already: the least of some tries.
+    """Time a comparison of two pictures that it has not seen, decoded already: the least seconds of some tries.
 
     Of one core's time on a CPU, else by the clock.
     """

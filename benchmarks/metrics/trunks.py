@@ -23,10 +23,10 @@ _CONVOLUTIONS = {  # positions in torchvision's `features`
 
 
 def read_trunk(file: Path, kind: str) -> dict[str, Tensor]:
-    """Weights by torchvision's names, `features.0.weight` and so on.
+    """Read weights by torchvision's names, `features.0.weight` and so on.
 
     Args:
-        file: see the module.
+        file: File in one of the formats that the module names.
         kind: `alex`, `vgg` or `squeeze`; the last from torchvision's format only.
 
     Raises:
@@ -64,7 +64,7 @@ def _named(convolutions: list[tuple[Tensor, Tensor]], kind: str) -> dict[str, Te
 
 
 class _Unpickler(pickle.Unpickler):
-    """Reads NumPy arrays in dictionaries, and refuses whatever could run code."""
+    """A reader of NumPy arrays in dictionaries, which refuses whatever could run code."""
 
     _ALLOWED = frozenset(
         (module, name)

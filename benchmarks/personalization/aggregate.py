@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from benchmarks.personalization.columns import COMPARISON_COLUMNS, PROMPT_COLUMNS, SCORE_COLUMNS, SUBJECT_COLUMNS
 from benchmarks.personalization.layout import PHOTOGRAPHS
 from benchmarks.personalization.matrices import Measured
 from benchmarks.personalization.pairing import Cell
@@ -15,29 +16,17 @@ from benchmarks.personalization.protocols import COPYING, SCORES, Score
 from benchmarks.significance import holm, paired_p
 from dreamsim_metric.judgements.resampling import Resamples, interval
 
-SCORE_COLUMNS = (
-    *("method", "protocol", "score", "metric", "better", "value", "low", "high", "subjects", "pictures"),
-    *("definition", "draws", "seed", "version"),
-)
-SUBJECT_COLUMNS = ("method", "protocol", "score", "metric", "subject", "noun", "value")
-PROMPT_COLUMNS = ("method", "score", "metric", "prompt", "kind", "value")
-COMPARISON_COLUMNS = (
-    *("protocol", "score", "metric", "better", "worse", "difference", "low", "high", "p", "p_holm", "subjects"),
-)
-
-Row = dict[str, Any]
-
 
 @dataclass(frozen=True)
 class Result:
-    """All that a metric said.
+    """All that a metric said of the pictures.
 
     Attributes:
-        metric: its name.
-        direction: of its numbers.
-        text: whether it compares pictures with prompts.
-        measured: of each cell of the pairing.
-        threshold: where `copy_below` is from, for the definition.
+        metric: Name of the metric.
+        direction: Direction of its numbers.
+        text: Whether it compares pictures with prompts.
+        measured: Numbers of each cell of the pairing.
+        threshold: Origin of `copy_below` in words, for the definition.
     """
 
     metric: str
@@ -52,13 +41,13 @@ class Figure:
     """One score of one method by one metric.
 
     Attributes:
-        score: of the protocol.
-        metric: its name.
-        higher: whether more is better.
-        method: or the photographs.
-        values: of each subject that can have it, `(K,)`; no NaN.
-        pictures: how many it looks at.
-        threshold: for the definition.
+        score: Score of the protocol.
+        metric: Name of the metric.
+        higher: Whether more is better.
+        method: Name of the method, or of the photographs.
+        values: Values of each subject that can have it, `(K,)`; no NaN.
+        pictures: Number of pictures that it looks at.
+        threshold: Origin of the threshold for copies, for the definition.
     """
 
     score: Score
@@ -70,37 +59,37 @@ class Figure:
     threshold: str = ""
 
     @property
-    def named(self) -> Row:
-        """What tells it from figures of the same method."""
+    def named(self) -> dict[str, Any]:
+        """The columns that tell it from figures of the same method."""
         return {"protocol": self.score.protocol, "score": self.score.name, "metric": self.metric}
 
     @property
     def definition(self) -> str:
-        """In words, with what it depends on."""
+        """The definition in words, with what it depends on."""
         return self.score.definition + (f"; {self.threshold}" if self.score.name == COPYING else "")
 
     def value(self, names: Iterable[str] | None = None) -> float:
-        """Of the subjects named; None for all."""
+        """Compute the figure over the subjects named; None for all."""
         return float(self._rows(names)[0].mean())
 
     def resampled(self, draws: int, seed: int, names: Iterable[str] | None = None) -> np.ndarray:
-        """`(draws,)` of subjects drawn with replacement, the same ones for all figures of these subjects."""
+        """Draw subjects with replacement: `(draws,)` figures, the same draws for all figures of these subjects."""
         values, subjects = self._rows(names)
         return Resamples(subjects, draws, seed).means(values)
 
     def _rows(self, names: Iterable[str] | None) -> tuple[np.ndarray, np.ndarray]:
-        """Values of equal weight, and the subject of each."""
+        """List values of equal weight, and the subject of each."""
         kept = sorted(self.values if names is None else names)
         rows = [self.values[name] if self.score.pooled else self.values[name].mean(keepdims=True) for name in kept]
         return np.concatenate(rows), np.repeat(np.arange(len(kept)), [len(some) for some in rows])
 
 
-def figures(cells: Sequence[Cell], results: Sequence[Result]) -> list[Figure]:
-    """All scores that are defined for these metrics, of all methods that have what they need.
+def compute_figures(cells: Sequence[Cell], results: Sequence[Result]) -> list[Figure]:
+    """Compute all scores that are defined for these metrics, of all methods that have what they need.
 
     Args:
-        cells: of the pairing.
-        results: of each metric, `measured` in the order of the cells.
+        cells: Cells of the pairing.
+        results: Results of all metrics, `measured` in the order of the cells.
     """
     methods = list(dict.fromkeys(cell.method for cell in cells))
     found = []
@@ -125,8 +114,8 @@ def _kept(values: np.ndarray) -> np.ndarray:
     return values[~np.isnan(values)]
 
 
-def score_table(found: Sequence[Figure], draws: int, seed: int, version: str) -> pd.DataFrame:
-    """Of `SCORE_COLUMNS`: `low` and `high` are the 95 % interval over subjects, none of a single subject."""
+def tabulate_scores(found: Sequence[Figure], draws: int, seed: int, version: str) -> pd.DataFrame:
+    """Make the table `scores`: `low` and `high` are the 95 % interval over subjects, NaN for a single subject."""
     rows = []
     for figure in found:
         enough = len(figure.values) > 1
@@ -135,13 +124,13 @@ def score_table(found: Sequence[Figure], draws: int, seed: int, version: str) ->
             {"method": figure.method, **figure.named, "better": "higher" if figure.higher else "lower"}
             | {"value": figure.value(), "low": low, "high": high}
             | {"subjects": len(figure.values), "pictures": figure.pictures, "definition": figure.definition}
-            | {"draws": draws, "seed": seed, "version": version}
+            | {"draws": draws, "bootstrap_seed": seed, "version": version}
         )
     return pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
 
 
-def subject_table(found: Sequence[Figure], nouns: Mapping[str, str]) -> pd.DataFrame:
-    """Of `SUBJECT_COLUMNS`."""
+def tabulate_subjects(found: Sequence[Figure], nouns: Mapping[str, str]) -> pd.DataFrame:
+    """Make the table `by_subject`."""
     rows = [
         {"method": figure.method, **figure.named, "subject": name, "noun": nouns[name], "value": values.mean()}
         for figure in found
@@ -150,14 +139,14 @@ def subject_table(found: Sequence[Figure], nouns: Mapping[str, str]) -> pd.DataF
     return pd.DataFrame(rows, columns=list(SUBJECT_COLUMNS))
 
 
-def prompt_table(cells: Sequence[Cell], results: Sequence[Result]) -> pd.DataFrame:
-    """Of `PROMPT_COLUMNS`: means over the subjects that have pictures of a prompt, of the scores that go by prompt."""
-    rows: list[Row] = []
+def tabulate_prompts(cells: Sequence[Cell], results: Sequence[Result]) -> pd.DataFrame:
+    """Make the table `by_prompt`: means over subjects, of the scores that go by prompt."""
+    rows: list[dict[str, Any]] = []
     for score, result in itertools.product((score for score in SCORES if score.by_prompt), results):
         if not score.takes(result.metric, result.direction, result.text):
             continue
         for cell, measured in zip(cells, result.measured, strict=True):
-            named = {"method": cell.method, "score": score.name, "metric": result.metric}
+            named = {"method": cell.method, "protocol": score.protocol, "score": score.name, "metric": result.metric}
             values = score.values(measured) if cell.asked else np.zeros(0)
             rows += [
                 named | {"prompt": prompt.text, "kind": prompt.kind, "value": value}
@@ -167,8 +156,8 @@ def prompt_table(cells: Sequence[Cell], results: Sequence[Result]) -> pd.DataFra
     return frame.groupby(list(PROMPT_COLUMNS[:-1]), sort=False, as_index=False).value.mean()
 
 
-def comparison_table(found: Sequence[Figure], draws: int, seed: int) -> pd.DataFrame:
-    """Of `COMPARISON_COLUMNS`: every two methods, on the subjects that both have.
+def tabulate_comparisons(found: Sequence[Figure], draws: int, seed: int) -> pd.DataFrame:
+    """Make the table `comparisons`: every two methods, on the subjects that both have.
 
     `difference` is how much better the better one is, in the score's own unit, never below 0. p is corrected for all
     pairs of methods of one score and metric (Holm).
@@ -177,7 +166,7 @@ def comparison_table(found: Sequence[Figure], draws: int, seed: int) -> pd.DataF
     for figure in found:
         if figure.method != PHOTOGRAPHS:
             groups.setdefault(tuple(figure.named.values()), []).append(figure)
-    rows: list[Row] = []
+    rows: list[dict[str, Any]] = []
     for group in groups.values():
         compared = [
             row for a, b in itertools.combinations(group, 2) if (row := _compared(a, b, draws, seed)) is not None
@@ -187,7 +176,7 @@ def comparison_table(found: Sequence[Figure], draws: int, seed: int) -> pd.DataF
     return pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS))
 
 
-def _compared(a: Figure, b: Figure, draws: int, seed: int) -> Row | None:
+def _compared(a: Figure, b: Figure, draws: int, seed: int) -> dict[str, Any] | None:
     shared = sorted(a.values.keys() & b.values.keys())
     if not shared:
         return None
@@ -199,6 +188,6 @@ def _compared(a: Figure, b: Figure, draws: int, seed: int) -> Row | None:
     low, high = interval(by_draw) if len(shared) > 1 else (np.nan, np.nan)
     return (
         a.named
-        | {"better": a.method, "worse": b.method, "difference": difference, "low": low, "high": high}
+        | {"better_method": a.method, "worse_method": b.method, "difference": difference, "low": low, "high": high}
         | {"p": paired_p(difference, by_draw, len(shared)), "subjects": len(shared)}
     )

@@ -14,13 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.personalization.subjects import PICTURES, Prompt, Subject
+from data_tools.manifest import MANIFEST
 from dreamsim_metric.images.convert import to_pixels
 from dreamsim_metric.messages import list_briefly, suggest
 
 CLASS = "class"
 MASKS = "masks"
-RUN, RUN_PICTURES = "manifest.jsonl", "pictures"  # in the folder of a run that painted them
-FITS, COSTS, FAILURES = "fits", "costs.jsonl", "failures.jsonl"  # and what else is in it
+CLASS_PROMPT = "a {}"  # what pictures of the class alone are asked for with
+# In the folder of a run, beside `data_tools.manifest.MANIFEST`, which tells it from a folder of pictures:
+PAINTED, FITS, SCORES, COSTS, FAILURES = "pictures", "fits", "scores", "costs.jsonl", "failures.jsonl"
 PHOTOGRAPHS = "real photographs"  # not a method: the yardstick beside them
 LAYOUT = "METHOD/SUBJECT/PROMPT/SEED.png"
 
@@ -28,13 +30,13 @@ _SAID = 5  # problems named in an error
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture that was painted.
+class Painting:
+    """A picture that a method painted.
 
     Attributes:
-        prompt: that was asked for; None for the class alone.
-        seed: of its noise.
-        path: of its file.
+        prompt: Prompt that was asked for; None for the class alone.
+        seed: Seed of its noise.
+        path: Path of its file.
     """
 
     prompt: Prompt | None
@@ -43,7 +45,7 @@ class Picture:
 
     @property
     def mask(self) -> Path | None:
-        """Where the subject is in it, if there is such a file."""
+        """The mask that shows the subject in it, if there is such a file."""
         file = self.path.parent / MASKS / f"{self.path.stem}.png"
         return file if file.is_file() else None
 
@@ -53,29 +55,29 @@ class Gallery:
     """All that a method painted of a subject.
 
     Attributes:
-        method: name of its folder.
-        subject: that it was taught.
-        pictures: in the order of the subject's prompts, then of seeds.
-        of_class: of the class alone, by seed.
+        method: Name of the method's folder.
+        subject: Subject that the method was taught.
+        pictures: Paintings in the order of the subject's prompts, then of seeds.
+        of_class: Paintings of the class alone, by seed.
     """
 
     method: str
     subject: Subject
-    pictures: tuple[Picture, ...]
-    of_class: tuple[Picture, ...] = ()
+    pictures: tuple[Painting, ...]
+    of_class: tuple[Painting, ...] = ()
 
 
 def picture_folder(folder: Path) -> Path:
-    """Where pictures lie: in a run's folder its `pictures`, else in the folder itself."""
-    return folder / RUN_PICTURES if (folder / RUN).is_file() else folder
+    """Find where pictures lie: in a run's folder its `pictures`, else in the folder itself."""
+    return folder / PAINTED if (folder / MANIFEST).is_file() else folder
 
 
 def read_pictures(folder: Path, subjects: Sequence[Subject]) -> list[Gallery]:
-    """Pictures of a folder, by method and subject.
+    """Read the pictures of a folder, by method and subject.
 
     Args:
-        folder: see above (`picture_folder` of a run's).
-        subjects: that there may be pictures of; pictures of all of them are not needed.
+        folder: Folder of the layout in the module's docstring (`picture_folder` of a run's).
+        subjects: Subjects that there may be pictures of; not all of them need have any.
 
     Raises:
         FileNotFoundError: no such folder, or no pictures in this layout.
@@ -85,7 +87,7 @@ def read_pictures(folder: Path, subjects: Sequence[Subject]) -> list[Gallery]:
     if not folder.is_dir():
         raise FileNotFoundError(f"no such folder of pictures: {folder}")
     known = _by_slug(subjects)
-    found: dict[tuple[str, str], list[Picture]] = {}
+    found: dict[tuple[str, str], list[Painting]] = {}
     problems: list[str] = []
     for method, path in _files(folder):
         name, slug = path.parts[-3:-1]
@@ -93,7 +95,7 @@ def read_pictures(folder: Path, subjects: Sequence[Subject]) -> list[Gallery]:
         if problem:
             problems.append(f"{path.relative_to(folder)}: {problem}")
         else:
-            picture = Picture(None if slug == CLASS else known[name][slug], int(path.stem), path)
+            picture = Painting(None if slug == CLASS else known[name][slug], int(path.stem), path)
             found.setdefault((method, name), []).append(picture)
     problems += [f"{path.relative_to(folder)}: another picture of this seed" for path in _repeated(found.values())]
     problems += _unreadable(folder, [picture.path for pictures in found.values() for picture in pictures])
@@ -117,7 +119,7 @@ def _by_slug(subjects: Sequence[Subject]) -> dict[str, dict[str, Prompt]]:
 
 
 def _files(folder: Path) -> list[tuple[str, Path]]:
-    """Methods and pictures: of files four names deep, or three where one method is alone."""
+    """List methods and pictures: files four names deep, or three where one method is alone."""
     inside = [path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in PICTURES]
     shown = [path for path in inside if MASKS not in path.parts and not any(part[0] == "." for part in path.parts)]
     depths = {depth: sorted(path for path in shown if len(path.parts) == depth) for depth in (3, 4)}
@@ -149,7 +151,7 @@ def _hint(name: str, known: Sequence[str]) -> str:
     return suggest(name, known) or f"expected {list_briefly(known)}"
 
 
-def _repeated(galleries: Iterable[list[Picture]]) -> list[Path]:
+def _repeated(galleries: Iterable[list[Painting]]) -> list[Path]:
     repeated = []
     for pictures in galleries:
         seen = set()
@@ -161,7 +163,7 @@ def _repeated(galleries: Iterable[list[Picture]]) -> list[Path]:
 
 
 def _unreadable(folder: Path, paths: Sequence[Path]) -> list[str]:
-    """Found out before hours of work, and all of them: a picture left out would change a figure unseen."""
+    """Decode all before hours of work: a picture left out would change a figure unseen."""
 
     def problem(path: Path) -> str:
         try:
@@ -174,7 +176,7 @@ def _unreadable(folder: Path, paths: Sequence[Path]) -> list[str]:
         return list(filter(None, pool.map(problem, paths)))
 
 
-def _gallery(method: str, subject: Subject, pictures: Sequence[Picture]) -> Gallery:
+def _gallery(method: str, subject: Subject, pictures: Sequence[Painting]) -> Gallery:
     order = {prompt: i for i, prompt in enumerate(subject.prompts)}
     painted = [(order[picture.prompt], picture.seed, picture) for picture in pictures if picture.prompt is not None]
     of_class = [(picture.seed, picture) for picture in pictures if picture.prompt is None]
@@ -184,6 +186,3 @@ def _gallery(method: str, subject: Subject, pictures: Sequence[Picture]) -> Gall
         tuple(picture for *_, picture in sorted(painted, key=lambda item: item[:2])),
         tuple(picture for _, picture in sorted(of_class, key=lambda item: item[0])),
     )
-
-
-SCORES = "scores"  # folder of the tables, in that of a run

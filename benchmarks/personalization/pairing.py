@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.metrics.base import Metric
 from benchmarks.metrics.compare import compare_pairs, compare_prompts
 from benchmarks.personalization.cutout import cut_out
-from benchmarks.personalization.layout import PHOTOGRAPHS, Gallery, Picture
+from benchmarks.personalization.layout import PHOTOGRAPHS, Gallery, Painting
 from benchmarks.personalization.matrices import Measured
 from benchmarks.personalization.subjects import Prompt, Subject, fill
 from dreamsim_metric.scale.cache import Cache
@@ -20,21 +20,21 @@ class Cell:
     """One method's pictures of one subject, or the subject's own photographs, as a method.
 
     Attributes:
-        method: name, or `layout.PHOTOGRAPHS`.
-        subject: of whom they are.
-        pictures: painted, by prompt and seed; none of photographs.
-        of_class: painted of the class alone.
-        prompts: `(G,)` number of each picture's prompt in `asked`.
-        asked: prompts of which there are pictures, in order; none of photographs.
-        references, among, real, of_class_to, masked: positions of the numbers of `Measured`'s matrices in the list of
+        method: Name of the method, or `layout.PHOTOGRAPHS`.
+        subject: Subject that the pictures are of.
+        pictures: Painted pictures, by prompt and seed; none for photographs.
+        of_class: Pictures painted of the class alone.
+        prompts: Number of each picture's prompt in `asked`, `(G,)`.
+        asked: Prompts that there are pictures of, in order; none for photographs.
+        references, among, real, of_class_to, masked: Positions of the numbers of `Measured`'s matrices in the list of
             all numbers; the last of them, a NaN, where there is none.
-        text: the same in the list of numbers of pictures and prompts.
+        text: Positions in the list of numbers of pictures and prompts, in the same way.
     """
 
     method: str
     subject: Subject
-    pictures: tuple[Picture, ...]
-    of_class: tuple[Picture, ...]
+    pictures: tuple[Painting, ...]
+    of_class: tuple[Painting, ...]
     prompts: np.ndarray
     asked: tuple[Prompt, ...]
     references: np.ndarray
@@ -49,11 +49,11 @@ class Pairing:
     """All comparisons, each once.
 
     Args:
-        galleries: of all methods.
-        scratch: folder for subjects cut out.
+        galleries: Galleries of all methods.
+        scratch: Folder for subjects cut out.
 
     Attributes:
-        cells: of the methods and, where a subject has two photographs or more, of those.
+        cells: Cells of the methods and, where a subject has two photographs or more, of those.
 
     Raises:
         ValueError: a mask that does not fit its picture.
@@ -77,7 +77,7 @@ class Pairing:
         return list(self._files)
 
     def measure(self, metric: Metric, cache: Cache, copy_below: float, batch_size: int, workers: int) -> list[Measured]:
-        """What a metric says of each cell; metrics of text see no photographs, so that theirs have no `text`.
+        """Measure each cell by a metric; metrics of text see no photographs, so that theirs have no `text`.
 
         Raises:
             Unmeasurable: the metric cannot take these pictures, and why.
@@ -153,14 +153,14 @@ class Pairing:
         pair = tuple(self._files.setdefault(path, len(self._files)) for path in (reference, picture))
         return self._pairs.setdefault((pair[0], pair[1]), len(self._pairs))
 
-    def _text(self, picture: Picture, noun: str) -> int:
+    def _text(self, picture: Painting, noun: str) -> int:
         assert picture.prompt is not None
         prompt = self._prompts.setdefault(fill(picture.prompt.text, noun), len(self._prompts))
         painted = self._painted.setdefault(picture.path, len(self._painted))
         return self._texts.setdefault((prompt, painted), len(self._texts))
 
     def _cut_out(self, pictures: Sequence[Path], masks: Sequence[Path | None]) -> list[Path]:
-        """All of them cut out, or none: a mean over those that happen to have masks would be of something else."""
+        """Cut out all of them, or none: a mean over those that happen to have masks would be of something else."""
         found = []
         for picture, mask in zip(pictures, masks, strict=True):
             if mask is None:

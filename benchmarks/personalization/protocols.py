@@ -26,17 +26,18 @@ class Score:
     """A line of the table of protocols.
 
     Attributes:
-        protocol: that it is of.
-        name: of the score.
-        definition: in words, printed with every figure.
-        values: what is averaged in a subject, `(K,)`; NaN or none where the subject cannot have it.
-        better: `nearer` and `farther` by the metric's own numbers, whatever their direction.
-        metrics: the only ones it is defined for; none for all.
-        kind: of the metrics: of two `pictures`, only `distance`s of two pictures, or of a picture and a `text`.
-        pooled: whether all K of all subjects have equal weight, not all subjects.
-        photographs: whether real photographs can have it, each compared with the others.
-        by_prompt: whether the K are one for each prompt, in order.
-        counts: how many pictures it looks at.
+        protocol: Name of the protocol that it belongs to.
+        name: Name of the score.
+        definition: Definition in words, printed with every figure.
+        values: Function that gives what is averaged in a subject, `(K,)`; NaN or none where the subject cannot have it.
+        better: `nearer` and `farther` by the metric's own numbers, whatever their direction; or plainly `higher`,
+            `lower`.
+        metrics: Names of the only metrics it is defined for; none for all.
+        kind: Kind of the metrics: of two `pictures`, only `distance`s of two pictures, or of a picture and a `text`.
+        pooled: Whether all K of all subjects have equal weight, not all subjects.
+        photographs: Whether real photographs can have it, each compared with the others.
+        by_prompt: Whether the K are one for each prompt, in order.
+        counts: Function that counts the pictures it looks at.
     """
 
     protocol: str
@@ -52,13 +53,13 @@ class Score:
     counts: Callable[[Measured], int] = lambda measured: len(measured.prompts)
 
     def takes(self, metric: str, direction: str, text: bool) -> bool:
-        """Whether it is defined for a metric."""
+        """Tell whether it is defined for a metric."""
         if (self.metrics and metric not in self.metrics) or text != (self.kind == "text"):
             return False
         return self.kind != "distance" or direction == "distance"
 
     def higher(self, direction: str) -> bool:
-        """Whether a larger figure is better, by a metric of some direction."""
+        """Tell whether a larger figure is better, by a metric of some direction."""
         if self.better in ("higher", "lower"):
             return self.better == "higher"
         return (self.better == "nearer") == (direction == "similarity")

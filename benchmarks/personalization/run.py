@@ -32,10 +32,10 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 from tqdm import tqdm
 
-from benchmarks.personalization.layout import CLASS, COSTS, FAILURES, FITS, RUN_PICTURES
+from benchmarks.personalization.layout import CLASS, CLASS_PROMPT, COSTS, FAILURES, FITS, PAINTED
 from benchmarks.personalization.methods.base import Method, Personalized, Sampling
-from benchmarks.personalization.subjects import Subject
-from data_tools.manifest import Row, append_rows, open_run, read_rows
+from benchmarks.personalization.subjects import Subject, fill
+from data_tools.manifest import append_rows, open_run, read_rows
 from data_tools.pipelines import Model, load_model, versions
 from dreamsim_metric.files.write import FULL_DISK, new_folder, write_file
 from dreamsim_metric.images.encoding import encode
@@ -44,13 +44,14 @@ from dreamsim_metric.messages import say_error
 
 @dataclass(frozen=True)
 class Plan:
-    """What all pictures of a run have in common.
+    """Settings that all pictures of a run have in common.
 
     Attributes:
-        model: as `data_tools.pipelines.load_model` takes it; so `revision`, `variant` and `dtype`.
-        sampling: steps and guidance.
-        seeds: 0 … seeds − 1 of each prompt, drawn together.
-        class_pictures: of the class alone, for prior preservation.
+        model: Name or folder of the pipeline, for `data_tools.pipelines.load_model`; `revision`, `variant` and `dtype`
+            too.
+        sampling: Steps and guidance to draw with.
+        seeds: Number of pictures of each prompt, of the seeds 0 … seeds − 1, drawn together.
+        class_pictures: Number of pictures of the class alone, for prior preservation.
     """
 
     model: str = "mini-diffusion"
@@ -79,11 +80,10 @@ class _Job:
 class _Request:
     """Pictures that are drawn together: of a prompt, or of the class alone."""
 
+    prompt: str
     slug: str
     kind: str
-    text: str
     count: int
-    of_subject: bool = True
 
 
 def run(
@@ -92,17 +92,17 @@ def run(
     subjects: Sequence[Subject],
     out: Path,
     device: str | None = None,
-) -> list[Row]:
+) -> list[dict[str, Any]]:
     """Fit and sample all that is missing.
 
     A job that fails is written down, and the others go on.
 
     Args:
-        plan: what the pictures have in common.
-        methods: method and configuration by name.
-        subjects: with their prompts.
-        out: folder of the run.
-        device: default: CUDA where there is one.
+        plan: Settings that the pictures have in common.
+        methods: Method and configuration by name.
+        subjects: Subjects with their prompts.
+        out: Folder of the run.
+        device: Device to run on; default: CUDA where there is one.
 
     Returns:
         The failures, of all processes: method, subject, stage, error.
@@ -133,7 +133,7 @@ def run(
         for name, (_, config) in methods.items():
             open_run(out / FITS / name, _plain(config))
     jobs = [_Job(name, *method, subject) for subject in subjects for name, method in methods.items()]
-    failures: list[Row] = []
+    failures: list[dict[str, Any]] = []
     doing = _Jobs(plan, model, out)
     ours = jobs[state.process_index :: state.num_processes]
     bar = tqdm(ours, unit="fit", disable=None if state.is_main_process else True)
@@ -161,9 +161,9 @@ class _Jobs:
     def do(self, job: _Job) -> None:
         """Fit, unless that was done, and draw what is missing."""
         rows = [row for row in read_rows(self.out) if (row["method"], row["subject"]) == (job.name, job.subject.name)]
-        there = {(row["prompt"], row["seed"]) for row in rows if (self.out / row["path"]).is_file()}
-        requests = [_Request(p.slug, p.kind, p.text, self.plan.seeds) for p in job.subject.prompts]
-        requests.append(_Request(CLASS, CLASS, f"a {job.subject.noun}", self.plan.class_pictures, of_subject=False))
+        there = {(row["slug"], row["seed"]) for row in rows if (self.out / row["path"]).is_file()}
+        requests = [_Request(p.text, p.slug, p.kind, self.plan.seeds) for p in job.subject.prompts]
+        requests.append(_Request(CLASS_PROMPT, CLASS, CLASS, self.plan.class_pictures))
         # Whole requests: a picture's last bits depend on what it was computed beside.
         missing = [one for one in requests if not all((one.slug, seed) in there for seed in range(one.count))]
         if not missing:
@@ -173,14 +173,15 @@ class _Jobs:
         self.stage = "sample"
         with _cost(self.out, job, "sample", sum(one.count for one in missing)):
             for one in missing:
-                if one.of_subject:
-                    made = fitted.generate(one.text, one.count, 0, self.plan.sampling)
+                words = job.subject.noun if one.slug == CLASS else fitted.words
+                if one.slug == CLASS:
+                    made = fitted.draw(fill(one.prompt, words), range(one.count), self.plan.sampling)
                 else:
-                    made = fitted.draw(one.text, range(one.count), self.plan.sampling)
-                self.keep(job, one, fitted.words, made)
+                    made = fitted.generate(one.prompt, one.count, 0, self.plan.sampling)
+                self.keep(job, one, words, made)
 
     def fitted(self, job: _Job) -> Personalized:
-        """From its folder, or fitted now."""
+        """Load a fit from its folder, or fit now."""
         folder = self.out / FITS / job.name / job.subject.name
         if folder.is_dir():
             return job.method.load(folder, self.model.pipeline)
@@ -194,7 +195,7 @@ class _Jobs:
 
     def keep(self, job: _Job, one: _Request, words: str, made: Sequence[PIL.Image.Image]) -> None:
         """Write pictures and their rows."""
-        folder = self.out / RUN_PICTURES / job.name / job.subject.name / one.slug
+        folder = self.out / PAINTED / job.name / job.subject.name / one.slug
         folder.mkdir(parents=True, exist_ok=True)
         rows = []
         for seed, picture in enumerate(made):
@@ -206,9 +207,9 @@ class _Jobs:
                     "path": file.relative_to(self.out).as_posix(),
                     "method": job.name,
                     "subject": job.subject.name,
-                    "prompt": one.slug,
+                    "prompt": one.prompt,
+                    "slug": one.slug,
                     "kind": one.kind,
-                    "text": one.text,
                     "words": words,
                     "seed": seed,
                     "model": self.model.name,
@@ -248,10 +249,10 @@ def _cost(out: Path, job: _Job, stage: str, count: int) -> Iterator[None]:
     )
 
 
-def _failure(job: _Job, stage: str, error: BaseException) -> Row:
+def _failure(job: _Job, stage: str, error: BaseException) -> dict[str, Any]:
     return {"method": job.name, "subject": job.subject.name, "stage": stage, "error": say_error(error)}
 
 
 def _plain(value: Any) -> dict[str, Any]:
-    """A dataclass as JSON will give it back: tuples become lists."""
+    """Turn a dataclass into what JSON will give back: tuples become lists."""
     return dict(json.loads(json.dumps(asdict(value))))

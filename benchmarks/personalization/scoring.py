@@ -10,36 +10,30 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.human.run import SETTINGS
 from benchmarks.metrics.base import Maker, Metric, Options, Unmeasurable
 from benchmarks.metrics.ours import Embedding
-from benchmarks.metrics.table import MEASURED, measured_row, unavailable_row
+from benchmarks.metrics.table import MEASURED, METRIC_COLUMNS, measured_row, unavailable_row
 from benchmarks.personalization import matrices
 from benchmarks.personalization.aggregate import (
     Result,
-    comparison_table,
-    figures,
-    prompt_table,
-    score_table,
-    subject_table,
+    compute_figures,
+    tabulate_comparisons,
+    tabulate_prompts,
+    tabulate_scores,
+    tabulate_subjects,
 )
-from benchmarks.personalization.agreement import agreement_table
-from benchmarks.personalization.layout import CLASS, Gallery, Picture, picture_folder, read_pictures
+from benchmarks.personalization.columns import PICTURE_COLUMNS
+from benchmarks.personalization.correlations import tabulate_correlations
+from benchmarks.personalization.layout import CLASS, CLASS_PROMPT, Gallery, Painting, picture_folder, read_pictures
 from benchmarks.personalization.pairing import Cell, Pairing
 from benchmarks.personalization.protocols import SCORES
 from benchmarks.personalization.subjects import Subject
 from benchmarks.surroundings import surroundings, version
+from data_tools.manifest import SETTINGS
 from dreamsim_metric.files.json_file import format_json
 from dreamsim_metric.files.write import write_files
 from dreamsim_metric.messages import say_error
 from dreamsim_metric.scale.cache import Cache
-
-TABLES = ("metrics", "scores", "by_subject", "by_prompt", "pictures", "comparisons", "agreement")
-PICTURE_COLUMNS = (
-    *("method", "subject", "noun", "prompt", "kind", "seed", "path", "metric", "nearest", "mean", "text"),
-)
-
-Row = dict[str, Any]
 
 
 def score(
@@ -62,18 +56,20 @@ def score(
     A metric whose weights are not at hand, or which cannot take the pictures, has its row say so; the others go on.
 
     Args:
-        pictures: folder, as `layout` has it, or that of a run that painted them.
-        subjects: that there are pictures of, with their photographs and prompts (`subjects.read_subjects`).
-        makers: metrics by name (`registry.find_metrics`).
-        out: folder for the tables of `TABLES`, each `.parquet`, and `settings.json`.
-        cache: of what was computed before; a run that was killed goes on from there.
-        options: weights and device of a metric, by name.
-        copy_below: of a metric, the number from which on a picture counts as copied, in the metric's own direction:
-            below it for distances, above it for similarities. Default: where the model was calibrated, the distance at
-            which half of people judge two pictures the same; else copying is not scored.
-        draws, seed: of the bootstrap.
-        batch_size, workers: see `human.measure.compare_pairs`.
-        command: that asked for the run, for the settings.
+        pictures: Folder in the layout of `layout`, or that of a run that painted them.
+        subjects: Subjects that there are pictures of, with their photographs and prompts (`subjects.read_subjects`).
+        makers: Metrics by name (`registry.find_metrics`).
+        out: Folder for the tables of `columns.TABLES`, each `.parquet`, and `settings.json`.
+        cache: Cache of what was computed before; a run that was killed goes on from there.
+        options: Weights and device of a metric, by name.
+        copy_below: Number of a metric from which on a picture counts as copied, in the metric's own direction: below it
+            for distances, above it for similarities. Default: where the model was calibrated, the distance at which
+            half of people judge two pictures the same; else copying is not scored.
+        draws: Number of bootstrap draws.
+        seed: Seed of the bootstrap draws.
+        batch_size: Pictures of one size that go through a network at once.
+        workers: Threads that decode pictures.
+        command: Command line that asked for the run, for the settings.
 
     Returns:
         The table `scores`.
@@ -86,21 +82,20 @@ def score(
     unknown = sorted(given.keys() - makers.keys())
     if unknown:
         raise ValueError(f"got a threshold for {', '.join(unknown)}; expected one of {', '.join(makers)}")
-    pictures = picture_folder(pictures)
-    galleries = read_pictures(pictures, subjects)
+    galleries = read_pictures(picture_folder(pictures), subjects)
     with TemporaryDirectory() as scratch:
         pairing = Pairing(galleries, Path(scratch))
         metrics, results = _measure(pairing, makers, options, cache, given, batch_size, workers)
     cells = pairing.cells
-    found = figures(cells, results)
+    found = compute_figures(cells, results)
     frames = {
-        "metrics": pd.DataFrame(metrics),
-        "scores": score_table(found, draws, seed, version("dreamsim_metric")),
-        "by_subject": subject_table(found, {subject.name: subject.noun for subject in subjects}),
-        "by_prompt": prompt_table(cells, results),
-        "pictures": picture_table(cells, results, pictures),
-        "comparisons": comparison_table(found, draws, seed),
-        "agreement": agreement_table(cells, results),
+        "metrics": pd.DataFrame(metrics, columns=list(METRIC_COLUMNS)),
+        "scores": tabulate_scores(found, draws, seed, version("dreamsim_metric")),
+        "by_subject": tabulate_subjects(found, {subject.name: subject.noun for subject in subjects}),
+        "by_prompt": tabulate_prompts(cells, results),
+        "pictures": tabulate_pictures(cells, results, pictures),
+        "comparisons": tabulate_comparisons(found, draws, seed),
+        "correlations": tabulate_correlations(cells, results),
     }
     out.mkdir(parents=True, exist_ok=True)
     files = {out / f"{name}.parquet": frame.to_parquet(index=False) for name, frame in frames.items()}
@@ -117,8 +112,8 @@ def _measure(
     copy_below: Mapping[str, float],
     batch_size: int,
     workers: int,
-) -> tuple[list[Row], list[Result]]:
-    """Rows of the table `metrics`, and what those said that could."""
+) -> tuple[list[dict[str, Any]], list[Result]]:
+    """Make the rows of the table `metrics`, and collect what those said that could."""
     rows, results = [], []
     for name, make in makers.items():
         print(f"{name} …", file=sys.stderr)
@@ -141,7 +136,7 @@ def _measure(
 
 
 def _threshold(name: str, metric: Metric, given: Mapping[str, float]) -> tuple[float, str]:
-    """Nearer than this is a copy, and in words; NaN where nobody knows."""
+    """Find the number from which on a nearer picture is a copy, and say where it is from; NaN where nobody knows."""
     if name in given:
         return given[name], f"threshold {given[name]:.4g}, given"
     curve = metric.metric.card.same if isinstance(metric, Embedding) else None
@@ -151,14 +146,13 @@ def _threshold(name: str, metric: Metric, given: Mapping[str, float]) -> tuple[f
     return curve.threshold, said
 
 
-def picture_table(cells: Sequence[Cell], results: Sequence[Result], folder: Path) -> pd.DataFrame:
-    """A row a painted picture and metric, of `PICTURE_COLUMNS`.
+def tabulate_pictures(cells: Sequence[Cell], results: Sequence[Result], folder: Path) -> pd.DataFrame:
+    """Make the table `pictures`, a row a painted picture and metric.
 
-    `nearest` and `mean` are to the subject's photographs, `text` to the prompt with the noun of the class in it, all in
-    the metric's own direction; `path` is relative to the folder. Pictures of the class alone have the prompt and the
-    kind `class`, and no text.
+    `nearest` and `mean` are to the subject's photographs, `to_prompt` to the prompt with the noun of the class in it,
+    all in the metric's own direction; pictures of the class alone have no `to_prompt`.
     """
-    rows: list[Row] = []
+    rows: list[dict[str, Any]] = []
     for result in results:
         for cell, measured in zip(cells, result.measured, strict=True):
             of_class = matrices.Measured(
@@ -168,7 +162,7 @@ def picture_table(cells: Sequence[Cell], results: Sequence[Result], folder: Path
                 columns = {
                     "nearest": _padded(matrices.nearest_reference(numbers), len(painted)),
                     "mean": _padded(matrices.all_references(numbers), len(painted)),
-                    "text": _padded(numbers.text, len(painted)),
+                    "to_prompt": _padded(numbers.text, len(painted)),
                 }
                 rows += [
                     _named(cell, picture, folder)
@@ -183,13 +177,14 @@ def _padded(values: np.ndarray, n: int) -> np.ndarray:
     return values if len(values) else np.full(n, np.nan)
 
 
-def _named(cell: Cell, picture: Picture, folder: Path) -> Row:
+def _named(cell: Cell, picture: Painting, folder: Path) -> dict[str, Any]:
     prompt = picture.prompt
     return {
         "method": cell.method,
         "subject": cell.subject.name,
         "noun": cell.subject.noun,
-        "prompt": prompt.text if prompt else CLASS,
+        "prompt": prompt.text if prompt else CLASS_PROMPT,
+        "slug": prompt.slug if prompt else CLASS,
         "kind": prompt.kind if prompt else CLASS,
         "seed": picture.seed,
         "path": picture.path.relative_to(folder).as_posix(),
@@ -203,8 +198,8 @@ def _settings(
     command: Sequence[str],
     draws: int,
     seed: int,
-) -> Row:
-    methods: dict[str, Row] = {}
+) -> dict[str, Any]:
+    methods: dict[str, dict[str, Any]] = {}
     for gallery in galleries:
         counts = methods.setdefault(gallery.method, {"subjects": 0, "pictures": 0, "of_class": 0})
         counts["subjects"] += 1

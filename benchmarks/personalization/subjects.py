@@ -28,11 +28,15 @@ _LIVING = {"cat", "dog"}  # classes of DreamBench that its second list is for
 
 @dataclass(frozen=True)
 class Prompt:
-    """What to ask for.
+    """A prompt, in words.
 
     Attributes:
-        text: with `{}` where the subject goes: "a {} in the snow".
-        kind: for breakdowns: `recontextualization`, `accessory`, `property` in DreamBench.
+        text: Words with `{}` where the subject goes: "a {} in the snow".
+        kind: Kind for breakdowns: `recontextualization`, `accessory`, `property` in DreamBench.
+
+    Example:
+        >>> Prompt("a {} in the snow", "recontextualization").slug
+        'a-in-the-snow'
     """
 
     text: str
@@ -43,19 +47,19 @@ class Prompt:
 
     @property
     def slug(self) -> str:
-        """Names its folder: "a-in-the-snow"."""
+        """The name of its folder: "a-in-the-snow"."""
         return re.sub(r"[^a-z0-9]+", "-", self.text.lower()).strip("-")
 
 
 @dataclass(frozen=True)
 class Subject:
-    """Something to be painted.
+    """A subject to be painted.
 
     Attributes:
-        name: of its folder.
-        noun: of its class: "dog", "stuffed animal".
-        pictures: photographs of it.
-        prompts: to ask for.
+        name: Name of its folder.
+        noun: Noun of its class: "dog", "stuffed animal".
+        pictures: Photographs of the subject.
+        prompts: Prompts to ask for.
     """
 
     name: str
@@ -65,7 +69,7 @@ class Subject:
 
     @cached_property
     def masks(self) -> tuple[Path | None, ...]:
-        """Of each photograph, where there is one."""
+        """The mask of each photograph, None where there is none."""
         files = [picture.parent / "masks" / f"{picture.stem}.png" for picture in self.pictures]
         return tuple(file if file.is_file() else None for file in files)
 
@@ -75,6 +79,10 @@ def fill(prompt: str, words: str) -> str:
 
     Raises:
         ValueError: the prompt has no place for them, or two.
+
+    Example:
+        >>> fill("a {} in the snow", "dog")
+        'a dog in the snow'
     """
     if prompt.count(PLACEHOLDER) != 1:
         raise ValueError(f"got the prompt {prompt!r}; expected {PLACEHOLDER} in it once, where the subject goes")
@@ -82,11 +90,11 @@ def fill(prompt: str, words: str) -> str:
 
 
 def read_subjects(folder: Path, names: list[str] | None = None) -> list[Subject]:
-    """Subjects of a folder, by name.
+    """Read the subjects of a folder, by name.
 
     Args:
-        folder: see above.
-        names: of those wanted; None for all.
+        folder: Folder of one of the kinds in the module's docstring.
+        names: Names of the subjects wanted; None for all.
 
     Raises:
         FileNotFoundError: no such folder, no table in it, or a subject without photographs.
@@ -161,7 +169,7 @@ def _ours(folder: Path) -> tuple[Path, dict[str, str], dict[str, tuple[Prompt, .
 
 
 def _whole(sheet: Sheet, *needed: str) -> list[dict[str, str]]:
-    """The cells of all rows, which must be whole and have these columns filled."""
+    """Read the cells of all rows, which must be whole and have these columns filled."""
 
     def cells(record: Record) -> dict[str, str]:
         return record.cells | {column: record.text(column) for column in needed}

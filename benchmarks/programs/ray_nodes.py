@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def measure(files: list[str], metric: PerceptualMetric, nodes: int, cpus: int, size: int) -> dict[str, Any]:
-    """One run on a cluster made for it.
+    """Make a run on a cluster made for it.
 
     Returns:
         `seconds` from asking for shards to the last, and `working` from when every actor had begun one.
@@ -65,7 +65,7 @@ def measure(files: list[str], metric: PerceptualMetric, nodes: int, cpus: int, s
 
 
 def working_rate(made: list[dict[str, Any]], nodes: int) -> float:
-    """Pictures a second while all actors work: from the last one's first shard to the first one's last."""
+    """Compute pictures a second while all actors work: from the last one's first shard to the first one's last."""
     by_actor: dict[int, list[dict[str, Any]]] = {}
     for row in made:
         by_actor.setdefault(row["actor"], []).append(row)
@@ -81,7 +81,7 @@ def working_rate(made: list[dict[str, Any]], nodes: int) -> float:
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Medians over rounds of rates, and of the ratio of two nodes to one in the same round."""
+    """Compute medians over rounds of rates, and of the ratio of two nodes to one in the same round."""
     found: dict[str, Any] = {"load average": os.getloadavg()[0]}
     for rate in ("working_rate", "rate"):
         by_round: dict[int, dict[int, float]] = {}

@@ -26,10 +26,11 @@ from data_tools.study import Study
 from data_tools.votes import read_responses
 from dreamsim_metric.commands.parser import Parser
 from dreamsim_metric.files.table import write_csv
+from dreamsim_metric.judgements.columns import TRIPLET_PATHS
 
 
 def pictures(folder: Path, triplets: int) -> None:
-    """Triplets of noise, in the layout of `generate`."""
+    """Write triplets of noise, in the layout of `generate`."""
     (folder / "pictures").mkdir(parents=True)
     random = np.random.default_rng(0)
     rows = []
@@ -37,13 +38,13 @@ def pictures(folder: Path, triplets: int) -> None:
         paths = [f"pictures/{group}_{part}.png" for part in ("ref", "left", "right")]
         for path in paths:
             PIL.Image.fromarray(random.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(folder / path)
-        named = dict(zip(("ref_path", "left_path", "right_path"), paths, strict=True))
+        named = dict(zip(TRIPLET_PATHS, paths, strict=True))
         rows.append({"id": group, **named, "prompt": "noise", "category": f"category {group % 10}"})
     write_csv(folder / "triplets.csv", rows)
 
 
 def main(raters: int, triplets: int, votes: int) -> dict[str, Any]:
-    """Run it, and print the figures."""
+    """Run the study, and print the figures."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         pictures(root / "pictures", triplets)

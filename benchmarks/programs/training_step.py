@@ -31,7 +31,7 @@ from dreamsim_metric.training.model import TripletModel
 
 
 def with_lora(name: str, device: str) -> PerceptualMetric:
-    """A released model with adapters that train, on random weights."""
+    """Make a released model with adapters that train, on random weights."""
     torch.manual_seed(0)
     metric = random_metric(replace(MODELS[name], center=False))
     add_lora(metric, rank=16, alpha=32.0, dropout=0.0)

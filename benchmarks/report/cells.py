@@ -17,10 +17,10 @@ class Column:
     """A figure of all metrics.
 
     Attributes:
-        data: set and split.
-        score: the protocol.
-        cells: by metric.
-        people: by kind of ceiling; empty texts where that is not known.
+        data: Name of the data set, and split.
+        score: Name of the protocol.
+        cells: Cell of each metric.
+        people: Figure of people, by kind of ceiling; empty texts where that is not known.
     """
 
     data: str
@@ -31,7 +31,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Difference:
-    """Between two metrics: in the unit of the score, with its interval and p, and whether that is below 0.05."""
+    """A difference of two metrics: in the unit of the score, with its interval and p, and whether p is below 0.05."""
 
     value: str
     interval: str

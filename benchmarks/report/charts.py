@@ -46,11 +46,11 @@ _CHANCE = {"2AFC": 50.0, "odd": 100 / 3}
 
 @dataclass(frozen=True)
 class Line:
-    """How a metric is drawn in every chart.
+    """The look of a metric in every chart.
 
     Attributes:
-        name: of the metric.
-        position: among the metrics.
+        name: Name of the metric.
+        position: Position among the metrics.
     """
 
     name: str
@@ -66,8 +66,8 @@ class Line:
 
 
 @contextmanager
-def drawing(width: float, height: float) -> Iterator[tuple[Figure, list[str]]]:
-    """A figure in inches, and where its SVG goes."""
+def open_drawing(width: float, height: float) -> Iterator[tuple[Figure, list[str]]]:
+    """Open a figure in inches, and a list that its SVG goes to."""
     made: list[str] = []
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
@@ -84,22 +84,22 @@ def drawing(width: float, height: float) -> Iterator[tuple[Figure, list[str]]]:
     made.append(re.sub(r"\s*\n\s*", "\n", text))
 
 
-def chance(score: str) -> float:
-    """What guessing gets of a figure; 0 where that is not known."""
+def find_chance(score: str) -> float:
+    """Tell what guessing gets of a figure; 0 where that is not known."""
     return next((value for name, value in _CHANCE.items() if score.startswith(name)), 0.0)
 
 
-def bars(rows: pd.DataFrame, lines: Sequence[Line], score: str) -> str:
-    """Figures as bars from chance on, with intervals, and what people get as upright lines.
+def draw_bars(rows: pd.DataFrame, lines: Sequence[Line], score: str) -> str:
+    """Draw figures as bars from chance on, with intervals, and what people get as upright lines.
 
     Args:
-        rows: of `scores`, one score; the best first. `from` and `to` are the intervals.
-        lines: the metrics.
-        score: its name.
+        rows: Rows of `scores` for one score, the best first. `from` and `to` are the intervals.
+        lines: Look of the metrics.
+        score: Name of the score.
     """
     place = {line.name: line for line in lines}
-    floor = chance(score)
-    with drawing(4.8, 0.65 + 0.22 * len(rows)) as (figure, made):
+    floor = find_chance(score)
+    with open_drawing(4.8, 0.65 + 0.22 * len(rows)) as (figure, made):
         axes = figure.subplots()
         y = -np.arange(len(rows))
         axes.barh(
@@ -132,19 +132,19 @@ def bars(rows: pd.DataFrame, lines: Sequence[Line], score: str) -> str:
     return made[0]
 
 
-def scatter(x: np.ndarray, y: np.ndarray, line: Line, xlabel: str, ylabel: str) -> str:
-    """What a metric says against what people say: a sample of the judgements, and the means of equal parts of all.
+def draw_scatter(x: np.ndarray, y: np.ndarray, line: Line, xlabel: str, ylabel: str) -> str:
+    """Draw a metric against what people say: a sample of the judgements, and the means of equal parts of all.
 
     Args:
-        x: `(N,)` of the metric.
-        y: `(N,)` of people.
-        line: the metric.
-        xlabel, ylabel: what they are.
+        x: Numbers of the metric, `(N,)`.
+        y: Answers of people, `(N,)`.
+        line: Look of the metric.
+        xlabel, ylabel: Titles of the axes.
     """
     shown = np.random.default_rng(0).permutation(len(x))[:_SHOWN_POINTS]
     parts = [part for part in np.array_split(np.argsort(x, kind="stable"), _BINS) if len(part)]
     jitter = np.random.default_rng(1).uniform(-0.02, 0.02, len(shown)) * (np.ptp(y) or 1)
-    with drawing(2.9, 2.5) as (figure, made):
+    with open_drawing(2.9, 2.5) as (figure, made):
         axes = figure.subplots()
         axes.plot(
             x[shown],
@@ -173,16 +173,16 @@ def scatter(x: np.ndarray, y: np.ndarray, line: Line, xlabel: str, ylabel: str) 
     return made[0]
 
 
-def margins(rows: pd.DataFrame, lines: Sequence[Line]) -> str:
-    """Agreement with the majority by how clear it is.
+def draw_margins(rows: pd.DataFrame, lines: Sequence[Line]) -> str:
+    """Draw agreement with the majority by how clear it is.
 
     Args:
-        rows: of `dreamsim_metric.judgements.agreement.by_margin`, each with its `metric`.
-        lines: the metrics.
+        rows: Rows of `dreamsim_metric.judgements.agreement.by_margin`, each with its `metric`.
+        lines: Look of the metrics.
     """
     first = rows[rows["metric"] == rows["metric"].iloc[0]]
     names, people, counts = first["margin"].tolist(), first["people"].tolist(), first["triplets"].tolist()
-    with drawing(4.8, 3.4) as (figure, made):
+    with open_drawing(4.8, 3.4) as (figure, made):
         axes = figure.subplots()
         x = np.arange(len(names))
         axes.plot(x, people, "s-", color=INK, markersize=4, linewidth=1.2)
@@ -197,13 +197,13 @@ def margins(rows: pd.DataFrame, lines: Sequence[Line]) -> str:
     return made[0]
 
 
-def speeds(rows: pd.DataFrame, lines: Sequence[Line], score: str) -> str:
-    """Agreement against the time of a pair; the larger a dot, the more learnt numbers.
+def draw_speeds(rows: pd.DataFrame, lines: Sequence[Line], score: str) -> str:
+    """Draw agreement against the time of a pair; the larger a dot, the more learnt numbers.
 
     Args:
-        rows: `metric`, `value`, `seconds`, `parameters`.
-        lines: the metrics.
-        score: what the values are.
+        rows: Table of `metric`, `value`, `seconds`, `parameters`.
+        lines: Look of the metrics.
+        score: Name of the values.
 
     Returns:
         SVG; empty where no time is known.
@@ -212,7 +212,7 @@ def speeds(rows: pd.DataFrame, lines: Sequence[Line], score: str) -> str:
     rows = rows[rows["seconds"] > 0].sort_values("value")
     if not len(rows):
         return ""
-    with drawing(4.8, max(3.4, 0.2 * len(rows) + 0.6)) as (figure, made):
+    with open_drawing(4.8, max(3.4, 0.2 * len(rows) + 0.6)) as (figure, made):
         axes = figure.subplots()
         axes.set_xscale("log")
         axes.scatter(
@@ -228,21 +228,23 @@ def speeds(rows: pd.DataFrame, lines: Sequence[Line], score: str) -> str:
         axes.set_ylim(low - edge, high + edge)
         axes.margins(x=0.1)
         heights = (rows["value"].to_numpy() - low + edge) / (high - low + 2 * edge)
-        name_beside(axes, rows["metric"], rows["seconds"], rows["value"], heights)
+        write_names_beside(axes, rows["metric"], rows["seconds"], rows["value"], heights)
         axes.set(xlabel="seconds a pair", ylabel=score)
         axes.grid()
         axes.set_axisbelow(True)
     return made[0]
 
 
-def name_beside(axes: Axes, names: Iterable[str], x: Iterable[float], y: Iterable[float], heights: np.ndarray) -> None:
-    """Names on the right, each with a line to its point.
+def write_names_beside(
+    axes: Axes, names: Iterable[str], x: Iterable[float], y: Iterable[float], heights: np.ndarray
+) -> None:
+    """Write names on the right, each with a line to its point.
 
     Args:
-        axes: to draw in.
-        names: of the points.
-        x, y: where they are.
-        heights: the same as shares of the axes' height, ascending.
+        axes: Axes to draw in.
+        names: Names of the points.
+        x, y: Places of the points.
+        heights: Places as shares of the axes' height, ascending.
     """
     places = _apart(heights, 1 / max(9, len(heights) - 0.5))
     for name, across, up, height in zip(names, x, y, places, strict=True):
@@ -267,7 +269,7 @@ def name_beside(axes: Axes, names: Iterable[str], x: Iterable[float], y: Iterabl
 
 
 def _apart(heights: np.ndarray, least: float) -> np.ndarray:
-    """Ascending heights moved as little as needed to be so far apart, within [0, 1] if there is room."""
+    """Move ascending heights as little as needed to be so far apart, within [0, 1] if there is room."""
     found = heights.copy()
     for i in range(1, len(found)):
         found[i] = max(found[i], found[i - 1] + least)
@@ -278,17 +280,17 @@ def _apart(heights: np.ndarray, least: float) -> np.ndarray:
     return found
 
 
-def curves(rows: pd.DataFrame, lines: Sequence[Line], unit: str) -> str:
-    """How different a changed picture is to each metric, by level.
+def draw_curves(rows: pd.DataFrame, lines: Sequence[Line], unit: str) -> str:
+    """Draw how different a changed picture is to each metric, by level.
 
     Args:
-        rows: of one change: `metric`, `level`, `relative`.
-        lines: the metrics.
-        unit: of the levels.
+        rows: Rows of one change: `metric`, `level`, `relative`.
+        lines: Look of the metrics.
+        unit: Unit of the levels.
     """
     levels = sorted(rows["level"].unique())
     means = rows.pivot_table(index="level", columns="metric", values="relative")
-    with drawing(2.9, 2.2) as (figure, made):
+    with open_drawing(2.9, 2.2) as (figure, made):
         axes: Axes = figure.subplots()
         x = np.arange(1, len(levels) + 1)
         for line in lines:

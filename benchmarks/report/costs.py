@@ -9,22 +9,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.personalization.columns import COST_COLUMNS, FAILURE_COLUMNS
 from benchmarks.personalization.layout import COSTS, FAILURES
 from data_tools.manifest import read_rows
-
-_COLUMNS = ("method", "subject", "stage", "count", "seconds", "peak_bytes")
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of a method.
+    """Costs of a method.
 
     Attributes:
-        method: its name.
-        fits: how many were counted.
-        fit: seconds of one, on average; NaN where none was counted.
-        picture: seconds to paint one.
-        peak: GiB, the highest of fits and sampling.
+        method: Name of the method.
+        fits: Number of fits that were counted.
+        fit: Mean seconds of a fit; NaN where none was counted.
+        picture: Mean seconds to paint a picture.
+        peak: Highest memory of fits and sampling, in GiB.
     """
 
     method: str
@@ -36,7 +35,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Failure:
-    """What went wrong, and whether a later run did it."""
+    """A failure, and whether a later run made it good."""
 
     method: str
     subject: str
@@ -46,16 +45,16 @@ class Failure:
 
 
 def read_costs(home: Path | None, methods: Sequence[str]) -> list[Cost]:
-    """Of the methods that costs were written down of.
+    """Read the costs of the methods that have any.
 
     Args:
-        home: folder of the run; None: there is none.
-        methods: in the order of the page.
+        home: Folder of the run; None: there is none.
+        methods: Names in the order of the page.
 
     Raises:
         ValueError: the file is damaged.
     """
-    rows = pd.DataFrame(_lines(home, COSTS, _COLUMNS), columns=list(_COLUMNS))
+    rows = pd.DataFrame(_lines(home, COSTS, COST_COLUMNS), columns=list(COST_COLUMNS))
     found = []
     for name in methods:
         mine = rows[rows["method"] == name]
@@ -69,18 +68,17 @@ def read_costs(home: Path | None, methods: Sequence[str]) -> list[Cost]:
 
 
 def read_failures(home: Path | None) -> list[Failure]:
-    """All that were written down.
+    """Read all failures that were written down.
 
     Raises:
         ValueError: a file is damaged.
     """
     painted = {
-        (row["method"], row["subject"]) for row in _lines(home, COSTS, _COLUMNS) if row["stage"] == "sample"
+        (row["method"], row["subject"]) for row in _lines(home, COSTS, COST_COLUMNS) if row["stage"] == "sample"
     }  # written when all was painted
-    names = ("method", "subject", "stage", "error")
     return [
         Failure(row["method"], row["subject"], row["stage"], row["error"], (row["method"], row["subject"]) in painted)
-        for row in _lines(home, FAILURES, names)
+        for row in _lines(home, FAILURES, FAILURE_COLUMNS)
     ]
 
 

@@ -17,7 +17,7 @@ _WHY = {
 
 
 @dataclass(frozen=True)
-class Picture:
+class Thumbnail:
     """A thumbnail and what is written under it; `map`, where there is one, shows where `map_metric` sees it differ."""
 
     uri: str
@@ -28,7 +28,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a metric says; `mark` is ✓ where it is with people, ✗ where it is not, = where it ties."""
+    """An answer of a metric; `mark` is ✓ where it is with people, ✗ where it is not, = where it ties."""
 
     metric: str
     mark: str
@@ -40,7 +40,7 @@ class Example:
     """A judgement; `people` is what they say of pictures that have no votes of their own."""
 
     id: str
-    pictures: list[Picture]
+    pictures: list[Thumbnail]
     answers: list[Answer]
     people: str
 
@@ -48,13 +48,13 @@ class Example:
 def read_examples(
     chosen: pd.DataFrame, asked: pd.DataFrame, distances: Mapping[str, pd.DataFrame], directions: Mapping[str, str]
 ) -> dict[str, list[Example]]:
-    """The examples of one part, by why they were chosen.
+    """Read the examples of one part, by why they were chosen.
 
     Args:
-        chosen: of the table `examples`.
-        asked: of the table `questions`.
-        distances: of the table `answers`, by metric, with the ids for index.
-        directions: of the metrics: a similarity is shown with its own sign.
+        chosen: Rows of the table `examples`.
+        asked: Rows of the table `questions`.
+        distances: Rows of the table `answers`, by metric, with the ids for index.
+        directions: Direction of each metric: a similarity is shown with its own sign.
     """
     questions = asked.set_index("id")
     people = _differences(asked)
@@ -63,7 +63,9 @@ def read_examples(
         question = questions.loc[id_]
         captions = _captions(question)
         pictures = [
-            Picture(jpeg_uri(row.picture), captions[row.number], jpeg_uri(row.map) if row.map else "", row.map_metric)
+            Thumbnail(
+                encode_uri(row.picture), captions[row.number], encode_uri(row.map) if row.map else "", row.map_metric
+            )
             for row in rows.sort_values("number").itertuples()
         ]
         answers = [
@@ -76,8 +78,8 @@ def read_examples(
     return found
 
 
-def jpeg_uri(jpeg: bytes) -> str:
-    """A picture as a part of the page."""
+def encode_uri(jpeg: bytes) -> str:
+    """Turn a picture into a part of the page."""
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
 
 
@@ -98,7 +100,7 @@ def _votes(share: float, votes: float) -> str:
 
 
 def _differences(asked: Any) -> Any:
-    """Of rows or of one: how different people find the pictures. RDMs say that; the others say how alike they are."""
+    """Compute how different people find the pictures, of rows or of one: RDMs say that, the others how alike."""
     kind = asked["kind"] if isinstance(asked["kind"], str) else asked["kind"].iloc[0]
     return asked["target"] if kind == "RDM" else -asked["target"]
 

@@ -21,9 +21,9 @@ class Column:
     """A figure of all methods.
 
     Attributes:
-        head: what it is, line by line.
-        better: `higher` or `lower`.
-        cells: by method; photographs have rank 0.
+        head: Lines that say what it is.
+        better: `higher` or `lower`, whichever is better.
+        cells: Cell of each method; photographs have rank 0.
     """
 
     head: tuple[str, ...]
@@ -45,11 +45,11 @@ class Compared:
     """All pairs of methods by one score.
 
     Attributes:
-        title: protocol, score and metric.
-        sure: methods, and those that each is surely better than.
-        pairs: how many.
-        subjects: the fewest of a pair.
-        versus: the differences.
+        title: Names of protocol, score and metric.
+        sure: Methods, and those that each is surely better than.
+        pairs: Number of pairs.
+        subjects: Fewest subjects of a pair.
+        versus: Differences of all pairs.
     """
 
     title: str
@@ -60,34 +60,34 @@ class Compared:
 
     @property
     def sure_pairs(self) -> int:
-        """How many differ surely."""
+        """The number of pairs that differ surely."""
         return sum(map(len, self.sure.values()))
 
 
-def number(value: float) -> str:
-    """As the page has it.
+def format_number(value: float) -> str:
+    """Write a number in the page's way.
 
-    >>> number(0.12345), number(23.456), number(float("nan"))
+    >>> format_number(0.12345), format_number(23.456), format_number(float("nan"))
     ('0.123', '23.46', '–')
     """
     return "–" if np.isnan(value) else f"{value:.3f}" if abs(value) < 10 else f"{value:.2f}"
 
 
-def column(head: Sequence[str], better: str, figures: Figures) -> Column:
-    """Cells with ranks among the methods.
+def make_column(head: Sequence[str], better: str, figures: Figures) -> Column:
+    """Make cells with ranks among the methods.
 
     Args:
-        head: what it is, line by line.
-        better: `higher` or `lower`.
-        figures: of each method and of photographs.
+        head: Lines that say what it is.
+        better: `higher` or `lower`, whichever is better.
+        figures: Figures of the methods and of photographs.
     """
     rows = list(figures)
     sign = 1 if better == "higher" else -1
     compared = [sign * value for name, value, *_ in rows if name != PHOTOGRAPHS]
     cells = {
         name: Cell(
-            number(value),
-            "" if np.isnan(low) else f"{number(low)} – {number(high)}",
+            format_number(value),
+            "" if np.isnan(low) else f"{format_number(low)} – {format_number(high)}",
             0 if name == PHOTOGRAPHS else 1 + sum(other > sign * value for other in compared),
         )
         for name, value, low, high in rows
@@ -95,8 +95,8 @@ def column(head: Sequence[str], better: str, figures: Figures) -> Column:
     return Column(tuple(head), better, cells)
 
 
-def protocols(scores: pd.DataFrame) -> dict[str, list[Scores]]:
-    """Tables by protocol: one of each that is published, and of ours one a score, which many metrics have."""
+def arrange_scores(scores: pd.DataFrame) -> dict[str, list[Scores]]:
+    """Make tables by protocol: one for each that is published, and for ours one a score, which many metrics have."""
     found: dict[str, list[Scores]] = {}
     for protocol, rows in scores.groupby("protocol", sort=False):
         parts = rows.groupby("score", sort=False) if protocol == OURS else [("", rows)]
@@ -110,7 +110,7 @@ def protocols(scores: pd.DataFrame) -> dict[str, list[Scores]]:
 def _columns(scores: pd.DataFrame, ours: bool) -> Iterator[Column]:
     for (_, score, metric), rows in scores.groupby(_NAMED, sort=False):
         head = (metric,) if ours else (score, metric)
-        yield column(head, rows["better"].iloc[0], _plain(rows, "value", "low", "high"))
+        yield make_column(head, rows["better"].iloc[0], _plain(rows, "value", "low", "high"))
 
 
 def _plain(rows: pd.DataFrame, *names: str) -> Figures:
@@ -122,45 +122,45 @@ def _definitions(rows: pd.DataFrame, of: str) -> list[tuple[str, str]]:
     return [("", pairs[0][1])] if len({text for _, text in pairs}) == 1 else pairs
 
 
-def comparisons(table: pd.DataFrame, scores: pd.DataFrame) -> list[Compared]:
-    """Every two methods by every score.
+def arrange_comparisons(table: pd.DataFrame, scores: pd.DataFrame) -> list[Compared]:
+    """Compare every two methods by every score.
 
     Args:
-        table: `comparisons`.
-        scores: the table `scores`, which gives the order: the best method first.
+        table: Table `comparisons` of a run.
+        scores: Table `scores` of a run, which gives the order: the best method first.
     """
     found = []
     for key, rows in table.groupby(_NAMED, sort=False):
         mine = scores[(scores[_NAMED] == list(key)).all(axis=1) & (scores["method"] != PHOTOGRAPHS)]
         better = mine["better"].iloc[0] if len(mine) else "higher"
         ranked = mine.sort_values("value", ascending=better == "lower", kind="stable")["method"]
-        order = list(dict.fromkeys([*ranked, *rows["better"], *rows["worse"]]))
+        order = list(dict.fromkeys([*ranked, *rows["better_method"], *rows["worse_method"]]))
         differences = {}
         for row in rows.itertuples():
             # On the subjects that both have the order may be another than on all.
-            pair, sign = (row.better, row.worse), 1
-            if order.index(row.better) > order.index(row.worse):
-                pair, sign = (row.worse, row.better), -1
+            pair, sign = (row.better_method, row.worse_method), 1
+            if order.index(row.better_method) > order.index(row.worse_method):
+                pair, sign = (row.worse_method, row.better_method), -1
             low, high = sorted((sign * row.low, sign * row.high))
-            interval = "one subject" if np.isnan(row.low) else f"{number(low)} to {number(high)}"
+            interval = "one subject" if np.isnan(row.low) else f"{format_number(low)} to {format_number(high)}"
             p = "p < 0.001" if row.p_holm < 0.001 else f"p = {row.p_holm:.2g}"
-            differences[pair] = Difference(number(sign * row.difference), interval, p, row.p_holm < _SURE)
+            differences[pair] = Difference(format_number(sign * row.difference), interval, p, row.p_holm < _SURE)
         title = ", ".join(key)
         sure: dict[str, list[str]] = {}
         for row in rows[rows["p_holm"] < _SURE].itertuples():
-            sure.setdefault(row.better, []).append(row.worse)
+            sure.setdefault(row.better_method, []).append(row.worse_method)
         found.append(Compared(title, sure, len(rows), int(rows["subjects"].min()), Versus(title, order, differences)))
     return found
 
 
-def breakdowns(
+def break_down(
     by_subject: pd.DataFrame, by_prompt: pd.DataFrame, scores: pd.DataFrame, metric: str
 ) -> dict[str, list[Column]]:
-    """Subject fidelity by class and by subject, and with prompt fidelity by kind of prompt: means of equal weight.
+    """Average subject fidelity by class and by subject, and with prompt fidelity by kind of prompt.
 
     Args:
-        by_subject, by_prompt, scores: the tables.
-        metric: of subject fidelity.
+        by_subject, by_prompt, scores: Tables of a run.
+        metric: Name of the metric of subject fidelity.
     """
     better = scores.drop_duplicates(["score", "metric"]).set_index(["score", "metric"])["better"]
     mine = by_subject[
@@ -186,4 +186,4 @@ def breakdowns(
 
 def _means(rows: pd.DataFrame, head: Sequence[str], better: str) -> Column:
     means = rows.groupby("method", sort=False)["value"].mean()
-    return column(head, better, ((str(name), value, np.nan, np.nan) for name, value in means.items()))
+    return make_column(head, better, ((str(name), value, np.nan, np.nan) for name, value in means.items()))

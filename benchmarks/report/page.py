@@ -10,7 +10,7 @@ import pandas as pd
 
 from benchmarks.human import run
 from benchmarks.report.cells import Cell, Column, Difference, Versus
-from benchmarks.report.charts import Line, bars, margins, scatter, speeds
+from benchmarks.report.charts import Line, draw_bars, draw_margins, draw_scatter, draw_speeds
 from benchmarks.report.examples import Example, read_examples
 from benchmarks.report.rendering import write_page
 from benchmarks.report.sensitivity import read_sensitivity
@@ -27,7 +27,7 @@ _PEOPLE = {"2AFC": "votes for B", "JND": "say that they are the same", "ratings"
 
 @dataclass
 class Section:
-    """A split of a data set: charts as SVG."""
+    """A split of a data set, its charts as SVG."""
 
     title: str
     note: str
@@ -43,11 +43,12 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
     """Make a page that needs nothing else: no script, no other file, no network.
 
     Args:
-        folder: that `dreamsim-bench human --out`, `sensitivity --out` or `speed --out` wrote to, or several of them.
-        out: the file; default `report.html` in the folder.
+        folder: Folder that `dreamsim-bench human --out`, `sensitivity --out` or `speed --out` wrote to, or several of
+            them.
+        out: File to write; default `report.html` in the folder.
 
     Returns:
-        The file.
+        The file that was written.
 
     Raises:
         FileNotFoundError: the folder holds no results, or not all of their tables.
@@ -120,13 +121,13 @@ def _sections(
         section = Section(
             f"{part['title']}, {part['split']}",
             f"{part['kind']}: {part['judgements']:,} judgements of {part['pictures']:,} pictures",
-            [bars(rows, lines, score) for score, rows in ranked.items()],
+            [draw_bars(rows, lines, score) for score, rows in ranked.items()],
             [_versus(rows, _of(comparisons, ["score"], (score,)), score) for score, rows in ranked.items()],
         )
         if not _is_part_of_another(key, questions):
             _fill(section, key, questions[key], tables, lines)
             score, rows = next(iter(ranked.items()))
-            section.speeds = speeds(rows.merge(tables["metrics"], on="metric"), lines, score)
+            section.speeds = draw_speeds(rows.merge(tables["metrics"], on="metric"), lines, score)
         yield section
 
 
@@ -135,7 +136,7 @@ def _of(table: pd.DataFrame, columns: Sequence[str], values: tuple[str, ...]) ->
 
 
 def _is_part_of_another(key: tuple[str, ...], questions: Mapping[Any, pd.DataFrame]) -> bool:
-    """Whether all its judgements are in another part too, which shows them."""
+    """Tell whether all its judgements are in another part too, which shows them."""
     mine = set(questions[key]["id"])
     return any(
         (data, kind) == (key[0], key[2]) and len(rows) > len(mine) and mine <= set(rows["id"])
@@ -150,7 +151,7 @@ def _fill(
     tables: Mapping[str, pd.DataFrame],
     lines: Sequence[Line],
 ) -> None:
-    """What shows single judgements."""
+    """Add what shows single judgements."""
     answers, examples = (_of(tables[name], _PART, key) for name in ("answers", "examples"))
     distances = {
         line.name: answers[answers["metric"] == line.name].set_index("id").reindex(asked["id"]) for line in lines
@@ -166,13 +167,13 @@ def _fill(
             for row in by_margin(d["d0"].to_numpy(), d["d1"].to_numpy(), target)
         ]
         if len({row["margin"] for row in rows}) > 1:  # else all are unanimous, as in NIGHTS
-            section.margins = margins(pd.DataFrame(rows), lines)
+            section.margins = draw_margins(pd.DataFrame(rows), lines)
     if kind in _PEOPLE:
         for line in lines:
             if line.name in distances:
                 d = distances[line.name]
                 x, label = (d["d0"] - d["d1"], "distance of A − of B") if kind == "2AFC" else (d["d0"], "distance")
-                section.scatters.append(scatter(x.to_numpy(), target, line, label, _PEOPLE[kind]))
+                section.scatters.append(draw_scatter(x.to_numpy(), target, line, label, _PEOPLE[kind]))
 
 
 def _versus(ranked: pd.DataFrame, comparisons: pd.DataFrame, score: str) -> Versus:

@@ -10,8 +10,8 @@ from torchvision.transforms.functional import to_pil_image
 
 from benchmarks.personalization.layout import CLASS, FITS
 from benchmarks.personalization.subjects import PLACEHOLDER
-from benchmarks.report.examples import jpeg_uri
-from benchmarks.report.figures import number
+from benchmarks.report.examples import encode_uri
+from benchmarks.report.figures import format_number
 from benchmarks.thumbnails import thumbnail
 from dreamsim_metric.images.convert import to_pixels
 
@@ -25,8 +25,8 @@ class Album:
     """Thumbnails, read when they are asked for and once each; empty where a file is gone or will not open.
 
     Args:
-        folder: that painted pictures' paths are relative to; None: there are none.
-        photographs: of each subject.
+        folder: Folder that painted pictures' paths are relative to; None: there are none.
+        photographs: Photographs of each subject.
     """
 
     def __init__(self, folder: Path | None, photographs: Mapping[str, Sequence[Path]]) -> None:
@@ -34,18 +34,18 @@ class Album:
         self._read: dict[Path, str] = {}
 
     def painted(self, path: str) -> str:
-        """One of a method's pictures, as a part of the page."""
+        """Turn one of a method's pictures into a part of the page."""
         return self.uri(self._folder / path) if self._folder else ""
 
     def photographs(self, subject: str) -> list[str]:
-        """Those of a subject that are there."""
+        """List the photographs of a subject that are there."""
         return [uri for file in self._photographs.get(subject, ()) if (uri := self.uri(file))]
 
     def uri(self, file: Path, side: int = _SIDE) -> str:
-        """Any picture."""
+        """Turn any picture into a part of the page."""
         if file not in self._read:
             try:
-                self._read[file] = jpeg_uri(thumbnail(to_pil_image(to_pixels(file, None)[0]), side))
+                self._read[file] = encode_uri(thumbnail(to_pil_image(to_pixels(file, None)[0]), side))
             except (OSError, ValueError):
                 self._read[file] = ""
         return self._read[file]
@@ -65,10 +65,10 @@ class Grid:
     """A subject: its photographs, and each method's pictures of the same prompts and seeds.
 
     Attributes:
-        subject, noun: what it is called.
-        photographs: as parts of the page.
-        heads: prompt and seed of each column.
-        rows: of each method; None where it has no such picture.
+        subject, noun: Names of the subject and its class.
+        photographs: Photographs as parts of the page.
+        heads: Prompt and seed of each column.
+        rows: Pictures of each method; None where it has no such picture.
     """
 
     subject: str
@@ -87,13 +87,13 @@ class Cases:
     worst: list[tuple[Shot, str]]
 
 
-def grids(rows: pd.DataFrame, methods: Sequence[str], album: Album) -> list[Grid]:
-    """All subjects that a picture is there of.
+def make_grids(rows: pd.DataFrame, methods: Sequence[str], album: Album) -> list[Grid]:
+    """Make a grid of each subject that a picture is there of.
 
     Args:
-        rows: of the table `pictures`, of one metric.
-        methods: in the order of the page.
-        album: of the pictures.
+        rows: Rows of the table `pictures` for one metric.
+        methods: Names in the order of the page.
+        album: Album of the pictures.
     """
     asked = rows[rows["kind"] != CLASS]
     found = []
@@ -113,7 +113,7 @@ def grids(rows: pd.DataFrame, methods: Sequence[str], album: Album) -> list[Grid
 
 
 def _shared(rows: pd.DataFrame) -> list[tuple[str, int]]:
-    """Prompts that most methods have, spread over the list, each with the first seed that most have of it."""
+    """Choose prompts that most methods have, spread over the list, each with the first seed that most have of it."""
     counts = rows.groupby(["prompt", "seed"], sort=False)["method"].nunique()
     best = [
         (str(prompt), int(seeds.droplevel(0).sort_index().idxmax()), int(seeds.max()))
@@ -125,14 +125,14 @@ def _shared(rows: pd.DataFrame) -> list[tuple[str, int]]:
     return [full[i * len(full) // shown] for i in range(shown)]
 
 
-def cases(rows: pd.DataFrame, methods: Sequence[str], distance: bool, album: Album) -> list[Cases]:
-    """The extremes of each method by its nearest photograph, no subject twice while there are others.
+def choose_cases(rows: pd.DataFrame, methods: Sequence[str], distance: bool, album: Album) -> list[Cases]:
+    """Choose the extremes of each method by its nearest photograph, no subject twice while there are others.
 
     Args:
-        rows: of the table `pictures`, of one metric.
-        methods: in the order of the page.
-        distance: whether less is nearer.
-        album: of the pictures.
+        rows: Rows of the table `pictures` for one metric.
+        methods: Names in the order of the page.
+        distance: Whether less is nearer.
+        album: Album of the pictures.
     """
     asked = rows[(rows["kind"] != CLASS) & rows["nearest"].notna()]
     found = []
@@ -155,32 +155,32 @@ def _beside(row: Any, album: Album) -> tuple[Shot, str]:
 
 def _shot(row: Any, album: Album) -> Shot:
     caption = f"{row.subject}, {_prompt(row.prompt, row.noun)}, seed {row.seed}"
-    return Shot(album.painted(row.path), number(row.nearest), caption)
+    return Shot(album.painted(row.path), format_number(row.nearest), caption)
 
 
 def _prompt(text: str, noun: str) -> str:
     return text.replace(PLACEHOLDER, noun)
 
 
-def trees(home: Path | None, album: Album) -> list[tuple[str, str]]:
-    """Trees of concepts that fits drew: of whom, and the picture.
+def list_trees(home: Path | None, album: Album) -> list[tuple[str, str]]:
+    """List trees of concepts that fits drew: whose they are, and the picture.
 
     Args:
-        home: folder of the run; None: there is none.
-        album: reads it.
+        home: Folder of the run; None: there is none.
+        album: Album that reads the trees.
     """
     files = sorted(home.glob(f"{FITS}/*/*/tree.png")) if home else []
     return [(f"{file.parts[-2]}, {file.parts[-3]}", uri) for file in files if (uri := album.uri(file, _TREE))]
 
 
-def rounds(home: Path | None, album: Album) -> list[tuple[str, dict[str, list[str]]]]:
-    """Feedback that fits were given: of whom, and the pictures by what became of them.
+def list_rounds(home: Path | None, album: Album) -> list[tuple[str, dict[str, list[str]]]]:
+    """List feedback that fits were given: whose it is, and the pictures by what became of them.
 
     Fits that only look at the subject's photographs have liked pictures alone, which are in the grids already.
 
     Args:
-        home: folder of the run; None: there is none.
-        album: reads the pictures in `liked`, `disliked` and all folders called `round…`.
+        home: Folder of the run; None: there is none.
+        album: Album that reads the pictures in `liked`, `disliked` and all folders called `round…`.
     """
     found = []
     for fit in sorted(path for path in home.glob(f"{FITS}/*/*") if path.is_dir()) if home else []:

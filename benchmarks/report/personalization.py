@@ -11,60 +11,55 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.human.run import SETTINGS
 from benchmarks.metrics.table import MEASURED
-from benchmarks.personalization.aggregate import COMPARISON_COLUMNS, PROMPT_COLUMNS, SCORE_COLUMNS, SUBJECT_COLUMNS
-from benchmarks.personalization.agreement import AGREEMENT_COLUMNS
-from benchmarks.personalization.layout import FITS, PHOTOGRAPHS, RUN, RUN_PICTURES
-from benchmarks.personalization.layout import SCORES as TABLES_FOLDER
+from benchmarks.personalization.columns import TABLES
+from benchmarks.personalization.layout import FITS, PHOTOGRAPHS, SCORES
 from benchmarks.personalization.protocols import MEAN, OURS, TEXT
-from benchmarks.personalization.scoring import PICTURE_COLUMNS, TABLES
 from benchmarks.personalization.subjects import Subject
 from benchmarks.report.charts import Line
 from benchmarks.report.costs import Cost, read_costs, read_failures
-from benchmarks.report.figures import Column, breakdowns, column, comparisons, number, protocols
-from benchmarks.report.painted import Album, cases, grids, rounds, trees
+from benchmarks.report.figures import (
+    Column,
+    arrange_comparisons,
+    arrange_scores,
+    break_down,
+    format_number,
+    make_column,
+)
+from benchmarks.report.painted import Album, choose_cases, list_rounds, list_trees, make_grids
 from benchmarks.report.published import PUBLISHED, Published
 from benchmarks.report.rendering import write_page
 from benchmarks.report.tables import read_settings, read_table
-from benchmarks.report.tradeoff import Axis, tradeoff
+from benchmarks.report.tradeoff import Axis, draw_tradeoff
+from data_tools.manifest import MANIFEST, SETTINGS
 
 _DIVERSITY = "diversity"  # of ours: what fidelity is shown against where nothing measures prompts
-_COLUMNS = {
-    "scores": SCORE_COLUMNS,
-    "by_subject": SUBJECT_COLUMNS,
-    "by_prompt": PROMPT_COLUMNS,
-    "pictures": PICTURE_COLUMNS,
-    "comparisons": COMPARISON_COLUMNS,
-    "agreement": AGREEMENT_COLUMNS,
-    "metrics": ("metric", "status", "direction"),
-}
 
 Frames = Mapping[str, pd.DataFrame]
 
 
 def is_scored(run: Path) -> bool:
-    """Whether a folder holds scores of methods, in `scores` or itself."""
-    return any((folder / "by_subject.parquet").is_file() for folder in (run, run / TABLES_FOLDER))
+    """Tell whether a folder holds scores of methods, in `scores` or itself."""
+    return any((folder / "by_subject.parquet").is_file() for folder in (run, run / SCORES))
 
 
 def write_personalization_report(run: Path, subjects: Sequence[Subject] | None = None, out: Path | None = None) -> Path:
     """Make a page that needs nothing else: no script, no other file, no network.
 
     Args:
-        run: folder of a run, with its tables in `scores`, or a folder of the tables alone.
-        subjects: whose photographs are shown. Default: where the tables say they were.
-        out: the file; default `report.html` in the folder.
+        run: Folder of a run, with its tables in `scores`, or a folder of the tables alone.
+        subjects: Subjects whose photographs are shown. Default: those that the tables name, where they were.
+        out: File to write; default `report.html` in the folder.
 
     Returns:
-        The file.
+        The file that was written.
 
     Raises:
         FileNotFoundError: the folder holds no scores, or not all of their tables.
         ValueError: a table or another file of the run is damaged.
         OSError: the disk is full or not writable.
     """
-    folder = run / TABLES_FOLDER if (run / TABLES_FOLDER / SETTINGS).is_file() else run
+    folder = run / SCORES if (run / SCORES / SETTINGS).is_file() else run
     if not (folder / SETTINGS).is_file() or not (folder / "scores.parquet").is_file():
         raise FileNotFoundError(
             f"no scores in {run}; expected a folder that `dreamsim-bench personalize` or `measure` wrote with --out"
@@ -81,7 +76,7 @@ def write_personalization_report(run: Path, subjects: Sequence[Subject] | None =
 
 def _read_tables(folder: Path) -> Frames:
     tables = {name: read_table(folder, f"{name}.parquet") for name in TABLES}
-    for name, columns in _COLUMNS.items():
+    for name, columns in TABLES.items():
         missing = [one for one in columns if one not in tables[name]]
         if missing:
             raise ValueError(
@@ -92,14 +87,13 @@ def _read_tables(folder: Path) -> Frames:
 
 
 def _home(run: Path, folder: Path, settings: Mapping[str, Any]) -> Path | None:
-    """The folder of the run that painted the pictures, if it is there."""
-    beside = Path(settings["pictures"]).parent
-    return run if folder != run else beside if (beside / RUN).is_file() else None
+    """Find the folder of the run that painted the pictures, if it is there."""
+    scored = Path(settings["pictures"])
+    return run if folder != run else scored if (scored / MANIFEST).is_file() else None
 
 
 def _album(home: Path | None, settings: Mapping[str, Any], subjects: Sequence[Subject] | None) -> Album:
-    folders = [home / RUN_PICTURES] if home else []
-    folder = next((one for one in [*folders, Path(settings["pictures"])] if one.is_dir()), None)
+    folder = next((one for one in (home, Path(settings["pictures"])) if one and one.is_dir()), None)
     if subjects is None:
         photographs = {name: [Path(file) for file in one["photographs"]] for name, one in settings["subjects"].items()}
     else:
@@ -108,7 +102,7 @@ def _album(home: Path | None, settings: Mapping[str, Any], subjects: Sequence[Su
 
 
 def _shown(tables: Frames, settings: dict[str, Any], home: Path | None, album: Album) -> dict[str, Any]:
-    """All that the template names."""
+    """Collect all that the template names."""
     scores, metrics = tables["scores"], tables["metrics"]
     fidelity = scores[(scores["protocol"] == OURS) & (scores["score"] == MEAN)]
     compared = [name for name in metrics["metric"] if name in set(fidelity["metric"])]
@@ -125,16 +119,16 @@ def _shown(tables: Frames, settings: dict[str, Any], home: Path | None, album: A
         "methods": methods,
         "photographs": PHOTOGRAPHS,
         "lead": lead,
-        "protocols": protocols(scores),
-        "comparisons": comparisons(tables["comparisons"], scores),
+        "protocols": arrange_scores(scores),
+        "comparisons": arrange_comparisons(tables["comparisons"], scores),
         "tradeoff": _tradeoffs(scores, compared, metrics, lines),
-        "breakdowns": breakdowns(tables["by_subject"], tables["by_prompt"], scores, lead) if lead else {},
+        "breakdowns": break_down(tables["by_subject"], tables["by_prompt"], scores, lead) if lead else {},
         "costs": costs,
         "cost_chart": _cost_chart(costs, of_lead, lead, lines) if lead else "",
-        "lead_figures": {row["method"]: number(row["value"]) for row in of_lead.to_dict("records")},
-        "trees": trees(home, album),
-        "rounds": rounds(home, album),
-        "agreement": _agreement(tables["agreement"]),
+        "lead_figures": {row["method"]: format_number(row["value"]) for row in of_lead.to_dict("records")},
+        "trees": list_trees(home, album),
+        "rounds": list_rounds(home, album),
+        "agreement": _agreement(tables["correlations"]),
         "failures": read_failures(home),
         "published": [(table, _ours(table, scores)) for table in PUBLISHED],
         "grids": [],
@@ -143,13 +137,13 @@ def _shown(tables: Frames, settings: dict[str, Any], home: Path | None, album: A
     if lead:
         pictures = tables["pictures"][tables["pictures"]["metric"] == lead]
         distance = metrics.set_index("metric")["direction"][lead] == "distance"
-        found["grids"] = grids(pictures, methods, album)
-        found["cases"] = cases(pictures, methods, distance, album)
+        found["grids"] = make_grids(pictures, methods, album)
+        found["cases"] = choose_cases(pictures, methods, distance, album)
     return found
 
 
 def _ordered(methods: Sequence[str], fidelity: pd.DataFrame) -> list[str]:
-    """The best first; those without the figure last."""
+    """Sort the methods, the best first; those without the figure last."""
     lower = len(fidelity) > 0 and fidelity["better"].iloc[0] == "lower"
     best = fidelity.sort_values("value", ascending=lower, kind="stable")["method"].tolist()
     return [name for name in best if name in methods] + [name for name in methods if name not in best]
@@ -163,7 +157,7 @@ def _fit_settings(home: Path | None, methods: Sequence[str]) -> dict[str, dict[s
 def _tradeoffs(
     scores: pd.DataFrame, compared: Sequence[str], metrics: pd.DataFrame, lines: Sequence[Line]
 ) -> dict[str, Any]:
-    """A chart for each metric of pictures, and what they are against."""
+    """Draw a chart for each metric of pictures, and say what they are against."""
     ours = scores[scores["protocol"] == OURS]
     prompts = ours[ours["score"] == TEXT]
     words = next((name for name in metrics["metric"] if name in set(prompts["metric"])), "")
@@ -189,7 +183,7 @@ def _tradeoffs(
                 ("subject fidelity", name, y),
             )
         ]
-        charts.append(tradeoff(points.rename_axis("method").reset_index(), lines, *axes))
+        charts.append(draw_tradeoff(points.rename_axis("method").reset_index(), lines, *axes))
     away = metrics[metrics["status"] != MEASURED]
     return {
         "charts": [chart for chart in charts if chart],
@@ -213,21 +207,21 @@ def _cost_chart(costs: Sequence[Cost], fidelity: pd.DataFrame, lead: str, lines:
         values["better"].iloc[0] == "higher",
         float(values["value"].get(PHOTOGRAPHS, np.nan)),
     )
-    return tradeoff(pd.DataFrame(rows), lines, Axis("seconds a fit", higher=False, seconds=True), y)
+    return draw_tradeoff(pd.DataFrame(rows), lines, Axis("seconds a fit", higher=False, seconds=True), y)
 
 
 def _agreement(table: pd.DataFrame) -> dict[str, Any]:
-    """Rows by two metrics, columns by level and score."""
+    """Arrange rows by two metrics, columns by level and score."""
     heads = list(dict.fromkeys(zip(table["level"], table["score"], strict=True)))
     rows: dict[tuple[str, str], dict[tuple[str, str], tuple[str, str, int]]] = {}
     for row in table.itertuples():
-        said = (number(row.spearman), number(row.kendall), row.n)
+        said = (format_number(row.spearman), format_number(row.kendall), row.n)
         rows.setdefault((row.metric_a, row.metric_b), {})[row.level, row.score] = said
     return {"heads": heads, "rows": rows}
 
 
 def _ours(table: Published, scores: pd.DataFrame) -> list[Column]:
-    """This run's figures of the same names; the first metric's, where a score has several."""
+    """Find this run's figures of the same names; the first metric's, where a score has several."""
     rows = scores[(scores["protocol"] == table.protocol) & scores["score"].isin(table.columns)]
     found = []
     for name in table.columns:
@@ -235,6 +229,6 @@ def _ours(table: Published, scores: pd.DataFrame) -> list[Column]:
         some = some[some["metric"] == some["metric"].iloc[0]] if len(some) else some
         better = some["better"].iloc[0] if len(some) else "higher"
         found.append(
-            column((name,), better, some[["method", "value", "low", "high"]].itertuples(index=False, name=None))
+            make_column((name,), better, some[["method", "value", "low", "high"]].itertuples(index=False, name=None))
         )
     return found if len(rows) else []

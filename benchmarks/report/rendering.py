@@ -11,15 +11,15 @@ from dreamsim_metric.files.write import write_file
 
 
 def write_page(template: str, shown: Mapping[str, Any], out: Path) -> Path:
-    """Write a page.
+    """Write a page from a template.
 
     Args:
-        template: file beside this one.
-        shown: all that it names.
-        out: the file.
+        template: Name of a file beside this one.
+        shown: Values of all that it names.
+        out: File to write.
 
     Returns:
-        The file.
+        The file that was written.
 
     Raises:
         OSError: the disk is full or not writable.

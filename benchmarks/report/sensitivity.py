@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.report.charts import Line, curves
-from benchmarks.report.examples import jpeg_uri
+from benchmarks.report.charts import Line, draw_curves
+from benchmarks.report.examples import encode_uri
 from benchmarks.report.tables import read_settings, read_table
 from benchmarks.sensitivity.changes import CHANGES
-from benchmarks.sensitivity.run import PICTURES, SETTINGS, TABLE, ranking
+from benchmarks.sensitivity.run import PICTURES, SETTINGS, TABLE, rank_changes
 
 
 @dataclass(frozen=True)
@@ -18,11 +18,11 @@ class Change:
     """A known change.
 
     Attributes:
-        name: of the change.
-        invariance: whether people would call the result the same picture.
-        means: text and percentage of each metric, over pictures and levels.
-        curves: as SVG.
-        thumbnails: picture and level, from weak to strong.
+        name: Name of the change.
+        invariance: Whether people would call the result the same picture.
+        means: Text and percentage of each metric, over pictures and levels.
+        curves: Chart of the curves as SVG.
+        thumbnails: Picture and level, from weak to strong.
     """
 
     name: str
@@ -37,12 +37,12 @@ class Sensitivity:
     """All changes, what the metrics together mind most first.
 
     Attributes:
-        scenes: how many pictures were changed.
-        scene: the one that is shown.
-        metrics: in the order of the means.
-        lines: how they are drawn.
-        changes: of them.
-        left_out: metrics and why.
+        scenes: Number of pictures that were changed.
+        scene: Name of the one that is shown.
+        metrics: Names in the order of the means.
+        lines: Look of the metrics.
+        changes: Changes, what is minded most first.
+        left_out: Metrics that were left out, and why.
     """
 
     scenes: int
@@ -54,11 +54,11 @@ class Sensitivity:
 
 
 def read_sensitivity(folder: Path, lines: Sequence[Line]) -> Sensitivity | None:
-    """From the tables that `dreamsim-bench sensitivity` wrote, if they are there and hold a metric.
+    """Read the tables that `dreamsim-bench sensitivity` wrote, if they are there and hold a metric.
 
     Args:
-        folder: of the tables.
-        lines: metrics that have their colours already.
+        folder: Folder of the tables.
+        lines: Metrics that have their colours already.
     """
     if not (folder / SETTINGS).is_file():
         return None
@@ -68,7 +68,7 @@ def read_sensitivity(folder: Path, lines: Sequence[Line]) -> Sensitivity | None:
         return None
     names = dict.fromkeys([*(line.name for line in lines), *table["metric"]])
     drawn = [Line(name, i) for i, name in enumerate(names) if name in set(table["metric"])]
-    means = ranking(table)
+    means = rank_changes(table)
     changes = []
     for name, values in means.iterrows():
         rows, shown = table[table["change"] == name], pictures[pictures["change"] == name]
@@ -77,8 +77,8 @@ def read_sensitivity(folder: Path, lines: Sequence[Line]) -> Sensitivity | None:
                 name=str(name),
                 invariance=CHANGES[str(name)].invariance,
                 means=[(f"{value:.2f}", round(100 * float(np.clip(value, 0, 1)))) for value in values],
-                curves=curves(rows, drawn, str(rows["unit"].iloc[0])),
-                thumbnails=[(jpeg_uri(row.picture), f"{row.level:g}") for row in shown.itertuples()],
+                curves=draw_curves(rows, drawn, str(rows["unit"].iloc[0])),
+                thumbnails=[(encode_uri(row.picture), f"{row.level:g}") for row in shown.itertuples()],
             )
         )
     scene = str(pictures["scene"].iloc[0])

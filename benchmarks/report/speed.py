@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import NullFormatter, NullLocator
 
-from benchmarks.report.charts import INK, MUTED, Line, drawing
+from benchmarks.report.charts import INK, MUTED, Line, open_drawing
 from benchmarks.report.tables import read_settings, read_table
 from benchmarks.speed.printing import contests, memory, ratio, seconds, title
 from benchmarks.speed.run import SETTINGS, TABLE
@@ -35,12 +35,12 @@ class Chart:
     """A contest.
 
     Attributes:
-        title: what its subjects have in common.
-        svg: of it; empty where nothing could be timed.
-        first: what the table's first column is.
-        unit: what times are of.
-        reference: subject whose time the ratios are of; empty for a growth curve.
-        timings: its rows.
+        title: Text that its subjects have in common.
+        svg: Chart as SVG; empty where nothing could be timed.
+        first: Title of the table's first column.
+        unit: Unit of work that times are given for.
+        reference: Subject whose time the ratios are to; empty for a growth curve.
+        timings: Rows of its table.
     """
 
     title: str
@@ -56,12 +56,12 @@ class Speed:
     """All that was timed.
 
     Attributes:
-        targets: what was to be reached, on each machine that has a figure.
-        lines: how packages are drawn.
-        groups: charts by title.
-        machines: what is known of each, by name.
-        versions: of packages.
-        commands: that asked for it.
+        targets: Targets, on each machine that has a figure.
+        lines: Look of the packages.
+        groups: Charts by title.
+        machines: Facts about each machine, by name.
+        versions: Packages with their versions.
+        commands: Command lines that asked for it.
     """
 
     targets: list[Reached]
@@ -73,10 +73,10 @@ class Speed:
 
 
 def read_speed(folder: Path) -> Speed | None:
-    """From the table that `dreamsim-bench speed` wrote, if it is there.
+    """Read the table that `dreamsim-bench speed` wrote, if it is there.
 
     Args:
-        folder: of the table.
+        folder: Folder of the table.
 
     Raises:
         FileNotFoundError: the settings are there and the table is not.
@@ -133,10 +133,10 @@ def _timing(row: pd.Series, grows: bool) -> Timing:
 
 
 def _bars(rows: pd.DataFrame, lines: Sequence[Line]) -> str:
-    """Times as fast as the reference, with the extremes of the rounds."""
+    """Draw times as fast as the reference, with the extremes of the rounds."""
     place = {line.name: line for line in lines}
     wide = rows["ratio"].max() / max(rows["ratio"].min(), 1e-9) > 20
-    with drawing(4.8, 0.75 + 0.24 * len(rows)) as (figure, made):
+    with open_drawing(4.8, 0.75 + 0.24 * len(rows)) as (figure, made):
         axes = figure.subplots()
         y = -np.arange(len(rows))
         floor = 10 ** np.floor(np.log10(rows["ratio_low"].min() * 0.9)) if wide else 0
@@ -160,10 +160,10 @@ def _bars(rows: pd.DataFrame, lines: Sequence[Line]) -> str:
 
 
 def _curves(rows: pd.DataFrame, lines: Sequence[Line]) -> str:
-    """Time of all, and memory, by size."""
+    """Draw time of all, and memory, by size."""
     colour = next(line.colour for line in lines if line.name == rows["package"].iloc[0])
     sizes = rows["size"].to_numpy()
-    with drawing(4.8, 2.5) as (figure, made):
+    with open_drawing(4.8, 2.5) as (figure, made):
         left, right = figure.subplots(1, 2)
         memory_mb = rows["peak_bytes"].clip(lower=1e5) / 1e6  # less is not told from nothing
         drawn = (

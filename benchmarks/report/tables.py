@@ -9,11 +9,11 @@ from dreamsim_metric.files.json_file import read_json
 
 
 def read_table(folder: Path, name: str) -> pd.DataFrame:
-    """A table of a folder.
+    """Read a table of a folder.
 
     Args:
-        folder: of the benchmark.
-        name: of the Parquet file.
+        folder: Folder that the benchmark wrote to.
+        name: Name of the Parquet file.
 
     Raises:
         FileNotFoundError: it is not there.

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.report.charts import INK, MUTED, Line, drawing, name_beside
+from benchmarks.report.charts import INK, MUTED, Line, open_drawing, write_names_beside
 
 
 @dataclass(frozen=True)
@@ -15,10 +15,10 @@ class Axis:
     """A figure that is drawn.
 
     Attributes:
-        label: what it is.
-        higher: whether more is better; the axis runs so that better is to the right, or above.
-        real: what real photographs have; NaN where they have none.
-        seconds: whether these are times, which are drawn on a scale that is logarithmic from 1 on.
+        label: Text that says what it is.
+        higher: Whether more is better; the axis runs so that better is to the right, or above.
+        real: Figure of real photographs; NaN where they have none.
+        seconds: Whether these are times, which are drawn on a scale that is logarithmic from 1 on.
     """
 
     label: str
@@ -28,27 +28,31 @@ class Axis:
 
 
 def pareto(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Which points have no other that is as good in both and better in one.
+    """Find the points that have no other that is as good in both and better in one.
 
     Args:
-        x, y: `(N,)`, more is better; no NaN.
+        x, y: Figures `(N,)`, more is better; no NaN.
 
     Returns:
         `(N,)` of booleans.
+
+    Example:
+        >>> pareto(np.array([1.0, 2.0, 0.0]), np.array([1.0, 0.0, 0.5])).tolist()
+        [True, True, False]
     """
     as_good = (x[:, None] >= x) & (y[:, None] >= y)
     better = (x[:, None] > x) | (y[:, None] > y)
     return np.asarray(~(as_good & better).any(0))
 
 
-def tradeoff(points: pd.DataFrame, lines: Sequence[Line], x: Axis, y: Axis) -> str:
-    """Dots with their intervals, and a line through those that no other beats in both.
+def draw_tradeoff(points: pd.DataFrame, lines: Sequence[Line], x: Axis, y: Axis) -> str:
+    """Draw dots with their intervals, and a line through those that no other beats in both.
 
     Args:
-        points: `method`, `x`, `y`, and if there are intervals `x_low`, `x_high`, `y_low`, `y_high`; rows without both
-            figures are left out.
-        lines: how methods are drawn.
-        x, y: what the figures are.
+        points: Table of `method`, `x`, `y`, and if there are intervals `x_low`, `x_high`, `y_low`, `y_high`; rows
+            without both figures are left out.
+        lines: Look of the methods.
+        x, y: Axes of the figures.
 
     Returns:
         SVG; empty of fewer than two methods.
@@ -59,7 +63,7 @@ def tradeoff(points: pd.DataFrame, lines: Sequence[Line], x: Axis, y: Axis) -> s
     place = {line.name: line for line in lines}
     signs = (1 if x.higher else -1), (1 if y.higher else -1)
     first = points[pareto(signs[0] * points["x"].to_numpy(), signs[1] * points["y"].to_numpy())].sort_values(["x", "y"])
-    with drawing(4.8, max(3.4, 0.2 * len(points) + 0.8)) as (figure, made):
+    with open_drawing(4.8, max(3.4, 0.2 * len(points) + 0.8)) as (figure, made):
         axes = figure.subplots()
         if x.seconds:
             axes.set_xscale("symlog", linthresh=1)
@@ -87,5 +91,5 @@ def tradeoff(points: pd.DataFrame, lines: Sequence[Line], x: Axis, y: Axis) -> s
         heights = (axes.transScale + axes.transLimits).transform(points[["x", "y"]].to_numpy(dtype=float))[:, 1]
         order = np.argsort(heights, kind="stable")
         shown = points.iloc[order]
-        name_beside(axes, shown["method"], shown["x"], shown["y"], heights[order])
+        write_names_beside(axes, shown["method"], shown["x"], shown["y"], heights[order])
     return made[0]

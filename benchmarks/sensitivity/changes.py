@@ -26,10 +26,10 @@ class Scene:
     """A picture to change.
 
     Attributes:
-        name: of its file.
-        picture: RGB.
-        mask: of the same size, 255 where the object is; None where that is not known.
-        other: a picture whose background or object is swapped in, with a mask.
+        name: Name of its file.
+        picture: Picture in RGB.
+        mask: Mask of the same size, 255 where the object is; None where that is not known.
+        other: Scene with a mask whose background or object is swapped in.
     """
 
     name: str
@@ -43,12 +43,12 @@ class Change:
     """A way to change a picture.
 
     Attributes:
-        name: of the change.
-        unit: of its levels.
-        levels: from weak to strong.
-        apply: scene and level → the changed picture, of the same size but for `size`.
-        invariance: whether people would call the result the same picture.
-        needs_mask: whether the scene must have a mask and another scene.
+        name: Name of the change.
+        unit: Unit of its levels.
+        levels: Levels from weak to strong.
+        apply: Function of scene and level that gives the changed picture, of the same size but for `size`.
+        invariance: Whether people would call the result the same picture.
+        needs_mask: Whether the scene must have a mask and another scene.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Change:
 
 
 def read_scenes(folder: Path) -> list[Scene]:
-    """The pictures of a folder, by name; `masks/NAME.png` in it is the mask of the picture of that name.
+    """Read the pictures of a folder, by name; `masks/NAME.png` in it is the mask of the picture of that name.
 
     Raises:
         FileNotFoundError: no such folder.
@@ -98,8 +98,8 @@ def _scene(file: Path) -> Scene:
     return Scene(file.stem, picture, mask)
 
 
-def changed(scene: Scene) -> Iterator[tuple[Change, float, Image]]:
-    """All that can be made of a scene, a level at a time."""
+def apply_changes(scene: Scene) -> Iterator[tuple[Change, float, Image]]:
+    """Yield all that can be made of a scene, a level at a time."""
     for change in CHANGES.values():
         if not change.needs_mask or scene.other is not None:
             for level in change.levels:
@@ -107,7 +107,7 @@ def changed(scene: Scene) -> Iterator[tuple[Change, float, Image]]:
 
 
 def _reflected(picture: Image, margin: int) -> Image:
-    """With its own mirror image around it, so that turning or shifting it bares no black."""
+    """Surround a picture by its own mirror image, so that turning or shifting it bares no black."""
     pixels = np.asarray(picture)
     return PIL.Image.fromarray(np.pad(pixels, ((margin, margin), (margin, margin), (0, 0)), mode="symmetric"))
 
@@ -190,7 +190,7 @@ def _parts(scene: Scene) -> tuple[Image, Scene]:
 
 
 def _without_object(scene: Scene) -> Image:
-    """The background, with what is around the object spread into its place: wide blurs first, then narrower ones."""
+    """Paint the background over the object: what is around it spreads into its place, wide blurs first."""
     assert scene.mask is not None
     hole = scene.mask.filter(PIL.ImageFilter.MaxFilter(7))  # soft edges belong to the object
     known = np.asarray(PIL.ImageOps.invert(hole), dtype=np.float32)[..., None] / 255

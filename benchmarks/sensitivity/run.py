@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from benchmarks.metrics.base import Features, Maker, Metric, Options, Unmeasurable
-from benchmarks.sensitivity.changes import CHANGES, Image, Scene, changed
+from benchmarks.sensitivity.changes import CHANGES, Image, Scene, apply_changes
 from benchmarks.thumbnails import thumbnail
 from dreamsim_metric.files.json_file import format_json
 from dreamsim_metric.files.write import write_files
@@ -30,19 +30,20 @@ def run(
     options: Callable[[str], Options],
     command: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """Distances of every change of every scene, by every metric whose weights are at hand.
+    """Measure every change of every scene, by every metric whose weights are at hand.
 
     Args:
-        makers: metrics by name.
-        scenes: pictures to change, two at least.
-        out: folder for `sensitivity.parquet`, `sensitivity-pictures.parquet` (thumbnails of one scene's changes) and
+        makers: Metrics by name.
+        scenes: Pictures to change, two at least.
+        out: Folder for `sensitivity.parquet`, `sensitivity-pictures.parquet` (thumbnails of one scene's changes) and
             `sensitivity.json`.
-        options: weights and device of a metric, by name.
-        command: that asked for it, for the settings.
+        options: Weights and device of a metric, by name.
+        command: Command line that asked for it, for the settings.
 
     Returns:
-        A row a change: metric, scene, change, unit, level, invariance, `distance` (larger the more different) and
-        `relative`, which is 0 for a picture and itself and 1 for the median of all pairs of the scenes' pictures.
+        A table with a row a change: metric, scene, change, unit, level, invariance, `distance` (larger the more
+        different) and `relative`, which is 0 for a picture and itself and 1 for the median of all pairs of the
+        scenes' pictures.
 
     Raises:
         ValueError: fewer than two scenes.
@@ -72,11 +73,11 @@ def run(
 
 
 def _thumbnails(scenes: Sequence[Scene]) -> pd.DataFrame:
-    """All changes of one scene, of which all can be made if there is one."""
+    """Show all changes of one scene, of which all can be made if there is one."""
     scene = next((scene for scene in scenes if scene.other is not None), scenes[0])
     return pd.DataFrame(
         {"scene": scene.name, "change": change.name, "level": float(level), "picture": thumbnail(picture, _SIDE)}
-        for change, level, picture in changed(scene)
+        for change, level, picture in apply_changes(scene)
     )
 
 
@@ -97,7 +98,7 @@ def _rows(metric: Metric, scenes: Sequence[Scene]) -> list[dict[str, Any]]:
         raise Unmeasurable("it finds different pictures no more different than equal ones")
     rows = []
     for scene, features, zero in zip(scenes, own, same, strict=True):
-        for change, level, picture in changed(scene):
+        for change, level, picture in apply_changes(scene):
             d = _distance(metric, features, scene.picture, picture)
             rows.append(
                 {"scene": scene.name, "change": change.name, "unit": change.unit, "level": level}
@@ -114,7 +115,7 @@ def _features(metric: Metric, picture: Image, size: tuple[int, int] | None = Non
 
 
 def _distance(metric: Metric, reference: Features, original: Image, picture: Image) -> float:
-    """Signed so that larger is more different; of two sizes, the second is seen at the size of the first."""
+    """Measure a distance, larger the more different; of two sizes, the second is seen at the size of the first."""
     features = _features(metric, picture)
     if [part.shape for part in features] != [part.shape for part in reference]:
         features = _features(metric, picture, (original.height, original.width))
@@ -125,8 +126,8 @@ def _distance(metric: Metric, reference: Features, original: Image, picture: Ima
     return value if metric.card.direction == "distance" else -value
 
 
-def ranking(table: pd.DataFrame) -> pd.DataFrame:
-    """How much each metric minds each change: the mean of `relative` over scenes and levels, changes by metrics.
+def rank_changes(table: pd.DataFrame) -> pd.DataFrame:
+    """Compute how much each metric minds each change: mean of `relative` over scenes and levels, changes by metrics.
 
     Ordered from what the metrics together mind most.
     """
@@ -137,7 +138,7 @@ def ranking(table: pd.DataFrame) -> pd.DataFrame:
 
 def ranking_lines(table: pd.DataFrame) -> Iterator[str]:
     """Write the ranking as text, invariances marked."""
-    means = ranking(table)
+    means = rank_changes(table)
     width = max(len(name) for name in CHANGES) + 2
     yield f"{'':{width}}" + "".join(f"  {name[-14:]:>14}" for name in means.columns)
     for change, row in means.iterrows():

@@ -28,11 +28,11 @@ Compare = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Variant:
-    """How a model of ours is run.
+    """A way to run a model of ours.
 
     Attributes:
-        precision: of its networks.
-        compiled: for a GPU (`metric.compiled()`).
+        precision: Precision of its networks.
+        compiled: Whether it is compiled for a GPU (`metric.compiled()`).
     """
 
     precision: str = "float32"
@@ -43,7 +43,7 @@ class Variant:
 
     @classmethod
     def parse(cls, text: str) -> "Variant":
-        """From `PRECISION` or `PRECISION+compiled`.
+        """Parse `PRECISION` or `PRECISION+compiled`.
 
         Raises:
             ValueError: neither.
@@ -55,7 +55,7 @@ class Variant:
 
 
 def variants(device: str) -> list[Variant]:
-    """What is quick on this machine, the default first."""
+    """List what is quick on this machine, the default first."""
     found = [Variant()]
     if device != "cpu":
         found.append(Variant("bfloat16"))
@@ -64,18 +64,18 @@ def variants(device: str) -> list[Variant]:
 
 
 def random_metric(card: ModelCard) -> PerceptualMetric:
-    """A released model as large as life, with the weights its networks are initialised with."""
+    """Make a released model as large as life, with the weights its networks are initialised with."""
     networks = (read_only_for(branch, create_network(branch, card.image_size)) for branch in card.branches)
     states = enumerate(network.state_dict() for network in networks)
     return PerceptualMetric(card, {f"branches.{i}.network.{k}": v for i, state in states for k, v in state.items()})
 
 
 def flops(card: ModelCard, whole: bool = False) -> int:
-    """Floating-point operations of a picture's matrix products and convolutions, from the shapes.
+    """Count floating-point operations of a picture's matrix products and convolutions, from the shapes.
 
     Args:
-        card: of a model.
-        whole: the last block for all tokens too, as the released package and timm run it.
+        card: Card of a model.
+        whole: Whether the last block is run for all tokens too, as the released package and timm do.
     """
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         for branch in card.branches:
@@ -86,11 +86,11 @@ def flops(card: ModelCard, whole: bool = False) -> int:
 
 
 class Contenders:
-    """Loaded when asked for and kept, on one device.
+    """Models loaded when they are asked for and kept, on one device.
 
     Args:
-        device: `cpu` or `cuda`.
-        home: folder that keeps releases with random weights.
+        device: `cpu` or `cuda`, where all run.
+        home: Folder that keeps releases with random weights.
     """
 
     def __init__(self, device: str, home: Path) -> None:
@@ -103,17 +103,17 @@ class Contenders:
         return self._kept[key]
 
     def drop(self) -> None:
-        """Forget all, to have the memory back."""
+        """Forget all models, to have the memory back."""
         self._kept.clear()
         if self.device != "cpu":
             torch.cuda.empty_cache()
 
     def release(self, name: str) -> Path:
-        """Folder of a released type with random weights."""
+        """Write or find the folder of a released type with random weights."""
         return kept_release(self.home, name)
 
     def ours(self, name: str, variant: Variant = Variant()) -> PerceptualMetric:
-        """A model of ours; released types on the same weights as `released`."""
+        """Load a model of ours; released types on the same weights as `released`."""
 
         def make() -> PerceptualMetric:
             given: Any = {"source": self.release(name)} if name in MODELS else {}
@@ -123,7 +123,7 @@ class Contenders:
         return self._once(("ours", name, variant), make)
 
     def exported(self, name: str) -> Compare:
-        """A model of ours as ONNX, which ONNX Runtime runs on as many of the CPU's threads as PyTorch has now."""
+        """Export a model of ours as ONNX; ONNX Runtime runs it on as many of the CPU's threads as PyTorch has now."""
         import onnxruntime
 
         def make() -> bytes:
@@ -144,11 +144,11 @@ class Contenders:
         return compare
 
     def released(self, name: str) -> Any:
-        """The released package's model, which its README calls with two batches."""
+        """Load the released package's model, which its README calls with two batches."""
         return self._once(("released", name), lambda: load_released(name, self.release(name), self.device)[0])
 
     def timm_cosine(self, name: str) -> Compare:
-        """The same networks as timm makes them, with random weights, and the cosine of what they give."""
+        """Make the same networks by timm, with random weights, and the cosine of what they give."""
         networks = self._once(("timm", name), lambda: [
             create_network(branch, MODELS[name].image_size).to(self.device) for branch in MODELS[name].branches
         ])  # fmt: skip
@@ -161,7 +161,7 @@ class Contenders:
         return compare
 
     def lpips(self, network: str) -> Compare:
-        """LPIPS of its authors' package; the trunk's weights are random, which take as long."""
+        """Make LPIPS of its authors' package; the trunk's weights are random, which take as long."""
         import lpips
 
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
@@ -170,14 +170,14 @@ class Contenders:
         return torch.inference_mode()(lambda a, b: module(a, b, normalize=True).flatten())
 
     def torchmetrics_lpips(self, network: Any) -> Compare:
-        """LPIPS of torchmetrics; the trunk's weights are random."""
+        """Make LPIPS of torchmetrics; the trunk's weights are random."""
         from torchmetrics.functional.image.lpips import _LPIPS
 
         module: Any = _LPIPS(net=network, pnet_rand=True).eval().to(self.device)
         return torch.inference_mode()(lambda a, b: module(a, b, normalize=True).flatten())
 
     def formula(self, package: str, name: str) -> Compare:
-        """SSIM and its like, of piq or torchmetrics."""
+        """Make SSIM and its like, of piq or torchmetrics."""
         if package == "piq":
             import piq
 

@@ -57,7 +57,7 @@ def _compare(plan: Plan, make: Callable[[], Any], name: str, package: str, a: Te
 
 
 def distances(plan: Plan) -> Iterator[Contest]:
-    """Pairs of pictures in memory: the released package, ours on the same weights, and plain timm with a cosine."""
+    """Compare pairs of pictures in memory: the released package, ours on the same weights, plain timm with a cosine."""
     for threads in plan.threads:
         for size in plan.batches:
             a, b = plan.pairs(size)
@@ -76,7 +76,7 @@ def distances(plan: Plan) -> Iterator[Contest]:
 
 
 def peers(plan: Plan) -> Iterator[Contest]:
-    """mini against metrics of other packages, at 224²."""
+    """Compare mini with metrics of other packages, at 224²."""
     a, b = plan.pairs(2 if plan.quick else 8)
     made = plan.contenders
     ssim = "structural_similarity_index_measure"
@@ -102,7 +102,7 @@ def peers(plan: Plan) -> Iterator[Contest]:
 
 
 def one_to_many(plan: Plan) -> Iterator[Contest]:
-    """A reference against 32: the released package's pairwise call, its `embed`, and ours."""
+    """Compare a reference with 32: the released package's pairwise call, its `embed`, and ours."""
     count = 4 if plan.quick else _MANY
     reference, many = plan.pairs(1)[0], batch(count, first=1).to(plan.device)
 
@@ -123,7 +123,7 @@ def one_to_many(plan: Plan) -> Iterator[Contest]:
 
 
 def models(plan: Plan) -> Iterator[Contest]:
-    """An embedding of each of our models, on random weights: the column "time" of the README."""
+    """Time an embedding of each of our models, on random weights: the column "time" of the README."""
     names = ["ensemble", *(name for name in list_models() if name != "ensemble")]
     if plan.quick:
         names = ["clip_vitb32", "mini"]
@@ -141,7 +141,7 @@ def models(plan: Plan) -> Iterator[Contest]:
 
 
 def files(plan: Plan) -> Iterator[Contest]:
-    """JPEG files of 1024 × 768 to embeddings; the limits are decoding alone, and the model alone."""
+    """Time JPEG files of 1024 × 768 to embeddings; the limits are decoding alone, and the model alone."""
     counts = {"mini": 8} if plan.quick else {"mini": 128, plan.model: 12}
     if plan.device != "cpu":
         counts = {"mini": 256} if plan.quick else {plan.model: 1024, "mini": 1024}
@@ -187,13 +187,13 @@ def _file_subjects(plan: Plan, name: str, variant: Variant, paths: Sequence[str]
 
 
 def _decode(path: str) -> None:
-    """What any program has to do at least."""
+    """Decode a file, which any program has to do at least."""
     with PIL.Image.open(path) as image:
         image.load()
 
 
 def _released_files(plan: Plan, paths: Sequence[str]) -> Callable[[], object]:
-    """As its README: a file at a time."""
+    """Embed a file at a time, the way of its README."""
     from torchvision import transforms
     from torchvision.transforms.functional import InterpolationMode
 
@@ -209,7 +209,7 @@ def _released_files(plan: Plan, paths: Sequence[str]) -> Callable[[], object]:
 
 
 def growth(plan: Plan) -> Iterator[Contest]:
-    """How time and memory grow with pictures, with the sides of a matrix of distances, and with the batch."""
+    """Time how time and memory grow with pictures, with the sides of a matrix of distances, and with the batch."""
     steps = [10, 100] if plan.quick else [int(n) for n in np.logspace(2, 5, 7).round(-1)]
     for count in (n for n in steps if n <= plan.max_pictures):
         subject = Subject("embed(pictures)", functools.partial(_embed_many, plan, count), count, model="mini")
@@ -241,7 +241,7 @@ def _embed(plan: Plan, name: str, pixels: Tensor) -> Callable[[], Tensor]:
 
 
 def peak(plan: Plan) -> Iterator[Contest]:
-    """Matrix products, and the models' own per GFLOP: the ratio to the fastest product is the fraction of the peak."""
+    """Time matrix products and the models per GFLOP: the ratio to the fastest product is the fraction of the peak."""
     size = 2 if plan.quick else 8 if plan.device == "cpu" else plan.largest
     for precision in dict.fromkeys(variant.precision for variant in plan.variants):
         if precision not in ("float32", "bfloat16"):
@@ -288,13 +288,13 @@ def _released_embed(plan: Plan, pixels: Tensor) -> Callable[[], Tensor]:
 
 
 def starts(plan: Plan) -> Iterator[Contest]:
-    """From nothing to an import and to a first distance, each in a new process."""
+    """Time an import and all up to a first distance, each from nothing in a new process."""
     release = plan.home / plan.model if plan.quick else plan.contenders.release(plan.model)
     yield from startup(plan.model, release, plan.home, quick=plan.quick)
 
 
 def processes(plan: Plan) -> Iterator[Contest]:
-    """A batch of pairs, each package in a new process."""
+    """Time a batch of pairs, each package in a new process."""
     precisions = [variant.precision for variant in plan.variants if not variant.compiled]
     yield alone(plan.model, plan.contenders.release(plan.model), plan.home, precisions, min(8, plan.largest))
 

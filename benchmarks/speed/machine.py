@@ -14,7 +14,7 @@ _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_b
 
 
 def describe() -> dict[str, Any]:
-    """Processor, GPU and libraries, by what decides how fast PyTorch is on them."""
+    """Describe processor, GPU and libraries, by what decides how fast PyTorch is on them."""
     info = _processor()
     kernels = re.findall(r"Math Kernel Library Version [\d.]+|MKL-DNN v[\d.]+|BLAS_INFO=\w+", torch.__config__.show())
     found: dict[str, Any] = {
@@ -36,13 +36,13 @@ def describe() -> dict[str, Any]:
 
 
 def short_name(machine: dict[str, Any]) -> str:
-    """A line that tells it from others."""
+    """Name a machine in a line that tells it from others."""
     cpu = f"{machine['processor']} (family, model {machine['family, model']}), {machine['cores']} cores"
     return " + ".join(filter(None, [cpu, machine.get("gpu")]))
 
 
 def has_bfloat16() -> bool:
-    """Whether the CPU multiplies bfloat16 by instructions made for it; without, it is slower than float32."""
+    """Tell whether the CPU multiplies bfloat16 by instructions made for it; without, it is slower than float32."""
     return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(describe()["instructions"])
 
 

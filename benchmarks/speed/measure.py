@@ -30,9 +30,9 @@ class Sample:
     """One timing.
 
     Attributes:
-        wall: seconds.
-        cpu: seconds of all threads.
-        peak_bytes: memory it took at most beside what was held before; NaN where that is not known.
+        wall: Seconds of the clock.
+        cpu: Seconds of all threads.
+        peak_bytes: Memory it took at most beside what was held before; NaN where that is not known.
     """
 
     wall: float
@@ -42,15 +42,15 @@ class Sample:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is timed.
+    """A call that is timed.
 
     Attributes:
-        name: in its contest.
-        make: loads what it needs and returns the call. A call that returns a `Sample` has timed itself.
-        count: units of a call.
-        package: that does the work.
-        model, precision: of the network, where there is one.
-        same: its results must be those of the reference; the largest difference is noted.
+        name: Name in its contest.
+        make: Function that loads what it needs and returns the call. A call that returns a `Sample` has timed itself.
+        count: Units of work in a call.
+        package: Name of the package that does the work.
+        model, precision: Name and precision of the network, where there is one.
+        same: Whether its results must be those of the reference; the largest difference is noted.
     """
 
     name: str
@@ -67,14 +67,15 @@ class Contest:
     """Subjects that are compared with one another.
 
     Attributes:
-        group: of contests.
-        subjects: the first is the reference.
-        unit: what times are of.
-        device: of the work.
-        threads: that PyTorch may use.
-        batch: pairs or pictures at once.
-        axis, size: of a growth curve, what grows and how large it is.
-        references: so many of the first subjects are references, of which `reference` says which counts.
+        group: Name of the group of contests.
+        subjects: Subjects, of which the first is the reference.
+        unit: Unit of work that times are given for.
+        device: Device that does the work.
+        threads: Number of threads that PyTorch may use.
+        batch: Pairs or pictures at once.
+        axis: Name of what grows, in a growth curve.
+        size: Size of what grows.
+        references: Number of the first subjects that are references, of which `reference` says which counts.
     """
 
     group: str
@@ -90,7 +91,7 @@ class Contest:
 
     @property
     def clock(self) -> str:
-        """What ratios are of: CPU seconds where one thread does the work, else wall."""
+        """The clock of the ratios: CPU seconds where one thread does the work, else wall."""
         return "cpu" if self.device == "cpu" and self.threads == 1 else "wall"
 
 
@@ -111,13 +112,13 @@ def measure(contest: Contest, rounds: int, seconds: float = math.inf) -> list[Ro
     A subject that cannot be made or fails has its row say so; the others go on.
 
     Args:
-        contest: what to time.
-        rounds: at most.
-        seconds: after which no further round begins; there is always one.
+        contest: Contest to time.
+        rounds: Number of rounds at most.
+        seconds: Seconds after which no further round begins; there is always one.
 
     Returns:
-        A row a subject: medians of the seconds a unit, and the median and the extremes of the ratios, round by round,
-        of the reference's time to its own: above 1 is faster than the reference.
+        A row a subject: medians of the seconds a unit, and the median and the extremes of the ratios, round by
+        round, of the reference's time to its own: above 1 is faster than the reference.
     """
     start = time.perf_counter()
     before = torch.get_num_threads()
@@ -136,7 +137,7 @@ def measure(contest: Contest, rounds: int, seconds: float = math.inf) -> list[Ro
 
 
 def _enter(subject: Subject, device: str) -> _Entrant:
-    """Made and warmed up. The memory is that of this first call."""
+    """Make a subject and warm it up. The memory is that of this first call."""
     entrant = _Entrant(subject)
     try:
         entrant.call = subject.make()
@@ -178,7 +179,7 @@ def _wait(device: str) -> None:
 
 
 def _reset_peak(device: str) -> float:
-    """Bytes held now, from which on the peak counts; NaN where that cannot be known."""
+    """Return the bytes held now, from which on the peak counts; NaN where that cannot be known."""
     if device != "cpu":
         torch.cuda.reset_peak_memory_stats()
         return torch.cuda.memory_allocated()

@@ -13,7 +13,7 @@ from dreamsim_metric.images.encoding import encode
 
 
 def picture(seed: int, width: int = 1024, height: int = 768) -> PIL.Image.Image:
-    """A seeded picture."""
+    """Draw a seeded picture."""
     random = np.random.default_rng(seed)
     size = (width, height)
     coarse = PIL.Image.fromarray(random.integers(0, 256, (6, 8, 3), dtype=np.uint8)).resize(
@@ -29,12 +29,12 @@ def picture(seed: int, width: int = 1024, height: int = 768) -> PIL.Image.Image:
 
 @cache
 def batch(count: int, first: int = 0, size: int = 224) -> Tensor:
-    """`(N, 3, size, size)` float32 in [0, 1], on the CPU."""
+    """Draw a batch, `(N, 3, size, size)` float32 in [0, 1], on the CPU."""
     return torch.stack([to_tensor(picture(first + i, size, size)) for i in range(count)])
 
 
 def write_jpegs(folder: Path, count: int) -> list[str]:
-    """So many files of 1024 × 768: a few pictures, each file told from the others by a comment in it."""
+    """Write so many files of 1024 × 768: a few pictures, each file told from the others by a comment in it."""
     encoded = [encode(picture(seed), "JPEG", quality=90) for seed in range(min(count, 32))]
     files = [folder / f"{i:05}.jpg" for i in range(count)]
     for i, file in enumerate(files):

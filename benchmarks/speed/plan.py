@@ -17,17 +17,17 @@ from dreamsim_metric.models import MODELS
 
 @dataclass(frozen=True)
 class Plan:
-    """What to time with.
+    """Settings to time with.
 
     Attributes:
-        device: `cpu` or `cuda`.
-        model: a released type, ours against theirs on the same weights.
-        home: folder that keeps releases with random weights.
-        threads: numbers of threads.
-        batches: pairs at once.
-        variants: of ours.
-        max_pictures: where the growth curve ends.
-        quick: few and small.
+        device: `cpu` or `cuda`, where all run.
+        model: Name of a released type, ours against theirs on the same weights.
+        home: Folder that keeps releases with random weights.
+        threads: Numbers of threads, each of which is timed.
+        batches: Numbers of pairs at once, each of which is timed.
+        variants: Ways to run our models.
+        max_pictures: Number of pictures where the growth curve ends.
+        quick: Whether contests are few and small.
     """
 
     device: str
@@ -41,11 +41,11 @@ class Plan:
 
     @functools.cached_property
     def contenders(self) -> Contenders:
-        """What is compared, loaded once each."""
+        """The models that are compared, loaded once each."""
         return Contenders(self.device, self.home)
 
     def pairs(self, count: int) -> tuple[Tensor, Tensor]:
-        """Two batches on the device."""
+        """Draw two batches on the device."""
         return batch(count).to(self.device), batch(count, first=count).to(self.device)
 
     @property
@@ -75,7 +75,7 @@ def make_plan(
     max_pictures: int = 10_000,
     quick: bool = False,
 ) -> Plan:
-    """A plan with what this machine has in place of what is not given.
+    """Make a plan with what this machine has in place of what is not given.
 
     Raises:
         ValueError: a setting that cannot be used.

@@ -21,12 +21,17 @@ _TITLES = {
 
 
 def title(group: str) -> str:
-    """What a group is about."""
+    """Say what a group is about."""
     return _TITLES.get(group, group)
 
 
 def seconds(value: float) -> str:
-    """With a unit that leaves three figures to read."""
+    """Write seconds with a unit that leaves three figures to read.
+
+    Example:
+        >>> seconds(0.0123)
+        '12.3 ms'
+    """
     for unit, scale in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)):
         if value * scale >= 0.995 or unit == "µs":
             return f"{value * scale:.3g} {unit}" if value == value else "–"
@@ -34,14 +39,14 @@ def seconds(value: float) -> str:
 
 
 def memory(value: float) -> str:
-    """Bytes as MB or GB."""
+    """Write bytes as MB or GB."""
     if value != value:
         return "–"
     return f"{value / 1e9:.2f} GB" if value >= 1e9 else f"{max(0.0, value) / 1e6:.0f} MB"
 
 
 def ratio(row: pd.Series) -> str:
-    """Median and extremes."""
+    """Write the median and the extremes of a ratio."""
     if row["ratio"] != row["ratio"]:
         return "–"
     digits = 4 if row["ratio"] < 0.1 else 2 if row["ratio"] < 100 else 0
@@ -49,7 +54,7 @@ def ratio(row: pd.Series) -> str:
 
 
 def contests(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The rows of each contest of a group, with what they have in common as text; growth curves by what grows."""
+    """Yield the rows of each contest of a group, with what they have in common; growth curves by what grows."""
     keys = ["machine", "device", "unit", "threads", "batch", "axis", "precision"]
     if (table["group"] == "growth").all():
         keys = ["machine", "device", "axis"]
@@ -68,7 +73,7 @@ def contests(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def markdown(table: pd.DataFrame, reached: Sequence[Reached] = ()) -> str:
-    """All of a table."""
+    """Write all of a table in Markdown."""
     parts = []
     for group, rows in table.groupby("group", sort=False):
         parts.append(f"### {title(str(group))}\n")

@@ -41,7 +41,7 @@ def dino_vitb16() -> torch.nn.Module:
 
 
 def dinov2_vitb14() -> torch.nn.Module:
-    """DINOv2's ViT-B/14 from the released package's ViT: 37 × 37 positions and LayerScale."""
+    """Make DINOv2's ViT-B/14 from the released package's ViT: 37 × 37 positions and LayerScale."""
     from dreamsim.feature_extraction.vision_transformer import Block, VisionTransformer
 
     class LayerScale(torch.nn.Module):
@@ -77,9 +77,9 @@ def write_release(folder: Path, name: str, seed: int = 0) -> Path:
     """Write what the released package finds in its `cache_dir` after downloading a type.
 
     Args:
-        folder: new, to write in.
-        name: of a released type.
-        seed: of the weights.
+        folder: New folder to write in.
+        name: Name of a released type.
+        seed: Seed of the weights.
 
     Returns:
         The folder.
@@ -149,7 +149,7 @@ def _write_base(folder: Path, branch: str, random: torch.Generator) -> None:
 
 
 def _randomised(state: dict[str, Tensor], random: torch.Generator) -> dict[str, Tensor]:
-    """Every tensor random, and of a size that keeps activations from vanishing or exploding."""
+    """Make every tensor random, and of a size that keeps activations from vanishing or exploding."""
     out = {}
     for name, tensor in state.items():
         scale = tensor.shape[-1] ** -0.5 if name.endswith("weight") and tensor.ndim == 2 else 0.1
@@ -163,7 +163,7 @@ def _normal(shape: tuple[int, ...], scale: float, random: torch.Generator) -> Te
 
 
 def kept_release(home: Path, name: str) -> Path:
-    """`write_release` in a folder that keeps it, once: the ensemble takes 1.5 GB."""
+    """Write a release in a folder that keeps it, once: the ensemble takes 1.5 GB."""
     folder = home / name
     if not folder.is_dir():
         with new_folder(folder) as beside:
@@ -172,12 +172,12 @@ def kept_release(home: Path, name: str) -> Path:
 
 
 def load_released(name: str, folder: Path, device: str | torch.device = "cpu") -> tuple[Any, Any]:
-    """The released package's model and preprocessing, as its README gets them.
+    """Load the released package's model and preprocessing, the way of its README.
 
     Args:
-        name: of a released type.
-        folder: of `write_release`; the package's `cache_dir`.
-        device: where to put the model.
+        name: Name of a released type.
+        folder: Folder of `write_release`; the package's `cache_dir`.
+        device: Device to put the model on.
     """
     import dreamsim
 

@@ -30,13 +30,13 @@ _DISTANCE = "compare(a, b).tolist()"
 
 
 def startup(model: str, release: Path, home: Path, *, quick: bool = False) -> Iterator[Contest]:
-    """The contests of imports and of first distances.
+    """Make the contests of imports and of first distances.
 
     Args:
-        model: a released type.
-        release: folder of its release.
-        home: folder under which the model is installed as ours.
-        quick: imports of ours only.
+        model: Name of a released type.
+        release: Folder of its release.
+        home: Folder under which the model is installed as ours.
+        quick: Whether imports of ours are all that is timed.
     """
     packages = ("dreamsim_metric",) if quick else ("dreamsim", "dreamsim_metric", "lpips", "torch")
     imports = [_subject(f"import {name}", name, f"import {name}") for name in packages]
@@ -53,16 +53,16 @@ def startup(model: str, release: Path, home: Path, *, quick: bool = False) -> It
 
 
 def alone(model: str, release: Path, home: Path, precisions: Sequence[str], batch: int) -> Contest:
-    """Batches of pairs after a first one.
+    """Make the contests of batches of pairs after a first one.
 
     In one process what a package does to it serves the others, too: how it lets freed memory be kept, say.
 
     Args:
-        model: a released type.
-        release: folder of its release.
-        home: folder under which the model is installed as ours.
-        precisions: of ours.
-        batch: pairs at once.
+        model: Name of a released type.
+        release: Folder of its release.
+        home: Folder under which the model is installed as ours.
+        precisions: Precisions of our models.
+        batch: Pairs of pictures at once.
     """
 
     def subject(name: str, package: str, made: str, precision: str = "float32") -> Subject:
@@ -88,7 +88,7 @@ def _first(made: str) -> str:
 
 
 def _installed(model: str, release: Path, home: Path) -> str:
-    """The released type merged and in our own format, as the first download leaves it."""
+    """Write the released type merged and in our own format, as the first download leaves it."""
     folder = home / "installed" / model
     if not folder.is_dir():
         load(model, source=release).save_pretrained(folder)
@@ -103,8 +103,8 @@ def watch(code: str, before: str = "") -> Sample:
     """Run code in a new process, on one thread.
 
     Args:
-        code: what is timed.
-        before: what is run before, and not timed.
+        code: Code that is timed.
+        before: Code that is run before, and not timed.
 
     Raises:
         RuntimeError: it failed; the message is its last line.

@@ -13,13 +13,13 @@ class Target:
     """A figure to reach.
 
     Attributes:
-        text: what it is.
-        aim: the figure.
-        find: rows of a table that it is of.
-        column: where the figure is.
-        least: whether it is to be reached from below; else not to be exceeded.
-        best: whether the best of the rows counts; else the worst.
-        given: what the aim was set for, where it is not any machine.
+        text: Text that says what it is.
+        aim: Figure to reach.
+        find: Function that marks the rows of a table that it is for.
+        column: Column that the figure is in.
+        least: Whether it is to be reached from below; else not to be exceeded.
+        best: Whether the best of the rows counts; else the worst.
+        given: Machine that the aim was set for; empty: any machine.
     """
 
     text: str
@@ -33,14 +33,14 @@ class Target:
 
 @dataclass(frozen=True)
 class Reached:
-    """What was found of a target.
+    """A target and what was found.
 
     Attributes:
-        target: of the figure.
-        value: with its extremes, as text.
-        verdict: reached, missed, or why it is not known.
-        share: of the aim, 1 where it is reached; NaN where it is not known.
-        machine: where it was measured.
+        target: Target that the figure is for.
+        value: Figure with its extremes, as text.
+        verdict: Whether it is reached, missed, or why it is not known.
+        share: Share of the aim, 1 where it is reached; NaN where it is not known.
+        machine: Machine that it was measured on.
     """
 
     target: Target
@@ -51,7 +51,7 @@ class Reached:
 
     @property
     def aim(self) -> str:
-        """As text."""
+        """The aim as text."""
         return f"{'≥' if self.target.least else '≤'} {_number(self.target.aim, self.target.column)}"
 
 
@@ -101,11 +101,11 @@ TARGETS = (
 
 
 def read_targets(table: pd.DataFrame, targets: Sequence[Target] = TARGETS) -> list[Reached]:
-    """What a table says of each target.
+    """Read from a table how far each target is reached.
 
     Args:
-        table: of `run.run`.
-        targets: default all.
+        table: Table of `run.run`.
+        targets: Targets to look for; default all.
     """
     return [_reached(target, table) for target in targets]
 

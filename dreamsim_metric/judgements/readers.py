@@ -14,6 +14,16 @@ from pathlib import Path
 
 from dreamsim_metric.files.table import Record, RowError, Sheet, as_number
 from dreamsim_metric.judgements import bapps, materials
+from dreamsim_metric.judgements.columns import (
+    EXPORT_FILE,
+    PAIR_FILE,
+    PAIR_PATHS,
+    SAME,
+    TRIPLET_COUNTS,
+    TRIPLET_FILE,
+    TRIPLET_PATHS,
+    TRIPLET_SHARES,
+)
 from dreamsim_metric.judgements.formats import Format
 from dreamsim_metric.judgements.rows import Row, assemble
 from dreamsim_metric.judgements.tables import Pairs, Triplets
@@ -77,7 +87,7 @@ def kinds(root: str | os.PathLike[str]) -> set[str]:
     """What a data set holds, as far as its files tell: `triplets`, `pairs`, both or nothing that is known."""
     root = Path(root)
     if root.is_file():
-        return {"pairs" if "a_path" in Sheet(root).columns else "triplets"}
+        return {"pairs" if PAIR_PATHS[0] in Sheet(root).columns else "triplets"}
     layouts = {"triplets": _TRIPLETS, "pairs": _PAIRS}
     return {kind for kind, known in layouts.items() if any(layout.fits(root) for layout in known.values())}
 
@@ -107,10 +117,10 @@ def _checked(root: Path, format: Format | None, layouts: Mapping[Format, _Layout
 
 
 def _triplet_table(root: Path, nights: bool = False) -> Rows:
-    sheet = Sheet(_table_path(root, "data.csv"))
-    named = not nights and {"left_votes", "right_votes"} <= set(sheet.columns)
-    sides = ("left_votes", "right_votes") if named else ("left_vote", "right_vote")
-    sheet.require(("ref_path", "left_path", "right_path", *sides), "" if nights else " (or left_votes, right_votes)")
+    sheet = Sheet(_table_path(root, TRIPLET_FILE))
+    named = not nights and set(TRIPLET_COUNTS) <= set(sheet.columns)
+    sides = TRIPLET_COUNTS if named else TRIPLET_SHARES
+    sheet.require((*TRIPLET_PATHS, *sides), "" if nights else f" (or {', '.join(TRIPLET_COUNTS)})")
     sheet.require(("id", "votes", "split") if nights else ())
     counted = named or (not nights and _are_counts(sheet, sides))
 
@@ -125,7 +135,7 @@ def _triplet_table(root: Path, nights: bool = False) -> Rows:
         if not counted and votes and abs(both - 1) > _SUM_TOLERANCE:
             raise RowError(f"left_vote {left:g} and right_vote {right:g} do not sum to 1")
         share = right / (votes or 1) if counted else right
-        paths = tuple(record.path(column) for column in ("ref_path", "left_path", "right_path"))
+        paths = tuple(record.path(column) for column in TRIPLET_PATHS)
         split, prompt = record.text("split", "train"), record.cells.get("prompt", "")
         return Row(record.where, paths, share, record.id, votes, split, _subset(record), prompt)
 
@@ -145,14 +155,14 @@ def _are_counts(sheet: Sheet, sides: tuple[str, str]) -> bool:
 
 
 def _pair_table(root: Path) -> Rows:
-    sheet = Sheet(_table_path(root, "jnd.csv"))
-    sheet.require(("a_path", "b_path", "same"))
+    sheet = Sheet(_table_path(root, PAIR_FILE))
+    sheet.require((*PAIR_PATHS, SAME))
 
     def row(record: Record) -> Row:
-        paths = (record.path("a_path"), record.path("b_path"))
+        paths = tuple(record.path(column) for column in PAIR_PATHS)
         votes, split = record.number("votes", "1"), record.text("split", "train")
         subset = record.cells.get("subset", "")
-        return Row(record.where, paths, record.number("same"), record.id, votes, split, subset)
+        return Row(record.where, paths, record.number(SAME), record.id, votes, split, subset)
 
     return sheet.rows(row)
 
@@ -162,9 +172,9 @@ def _table_path(root: Path, name: str) -> Path:
 
 
 def _is_nights(root: Path) -> bool:
-    folder = root.parent if root.name == "data.csv" else root
-    exported = (folder / "export.json").exists()  # by dreamsim-data, with as many votes as its owner asked for
-    return not exported and all((folder / name).exists() for name in ("data.csv", "ref", "distort"))
+    folder = root.parent if root.name == TRIPLET_FILE else root
+    exported = (folder / EXPORT_FILE).exists()  # by dreamsim-data, with as many votes as its owner asked for
+    return not exported and all((folder / name).exists() for name in (TRIPLET_FILE, "ref", "distort"))
 
 
 def _has_table(root: Path, name: str) -> bool:
@@ -174,11 +184,11 @@ def _has_table(root: Path, name: str) -> bool:
 # In the order of recognition: NIGHTS is a table too.
 _TRIPLETS: dict[Format, _Layout] = {
     "nights": _Layout(
-        "data.csv with ref/ and distort/",
+        f"{TRIPLET_FILE} with ref/ and distort/",
         _is_nights,
         partial(_triplet_table, nights=True),
     ),
-    "table": _Layout("data.csv, or a .csv file", partial(_has_table, name="data.csv"), _triplet_table),
+    "table": _Layout(f"{TRIPLET_FILE}, or a .csv file", partial(_has_table, name=TRIPLET_FILE), _triplet_table),
     "materials": _Layout(
         f"{materials.ANSWERS['train']}, in it or in data/",
         lambda root: materials.folder(root) is not None,
@@ -191,7 +201,7 @@ _TRIPLETS: dict[Format, _Layout] = {
     ),
 }
 _PAIRS: dict[Format, _Layout] = {
-    "table": _Layout("jnd.csv, or a .csv file", partial(_has_table, name="jnd.csv"), _pair_table),
+    "table": _Layout(f"{PAIR_FILE}, or a .csv file", partial(_has_table, name=PAIR_FILE), _pair_table),
     "bapps": _Layout(
         "train/ or val/ with */same/, in it or in jnd/",
         lambda root: bool(bapps.folders(root, "jnd", "same")),

@@ -36,7 +36,7 @@ class Resamples:
 
     @property
     def groups(self) -> int:
-        """How many are drawn from."""
+        """The number of groups that are drawn from."""
         return self._count
 
     def _drawn(self) -> Iterator[np.ndarray]:
@@ -45,7 +45,7 @@ class Resamples:
             yield random.integers(0, self._count, (len(some), self._count))
 
     def means(self, values: np.ndarray) -> np.ndarray:
-        """`(draws,)` means of `(N,)` values in each draw; NaNs among the values are left out."""
+        """Compute the means of `(N,)` values in each draw, `(draws,)`; NaNs among the values are left out."""
         kept = ~np.isnan(values)
         sums = np.bincount(self._labels[kept], values[kept], self._count)
         sizes = np.bincount(self._labels[kept], minlength=self._count)
@@ -53,7 +53,7 @@ class Resamples:
             return np.concatenate([sums[drawn].sum(1) / sizes[drawn].sum(1) for drawn in self._drawn()])
 
     def statistics(self, statistic: Callable[[np.ndarray], float]) -> np.ndarray:
-        """`(draws,)` of anything that is computed from the positions of the rows drawn; NaN where it is undefined."""
+        """Compute anything from the positions of the rows drawn, `(draws,)`; NaN where it is undefined."""
         order, sizes = np.argsort(self._labels, kind="stable"), np.bincount(self._labels)
         starts = np.cumsum(sizes) - sizes
         found = []
@@ -69,7 +69,7 @@ class Resamples:
 
 
 def interval(draws: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Percentile interval of bootstrap draws; NaNs where there are none.
+    """Compute the percentile interval of bootstrap draws; NaNs where there are none.
 
     Args:
         draws: `(B,)` figures on resampled data; NaNs are left out.

@@ -35,7 +35,7 @@ CARD = ModelCard(
 
 
 def timm_names() -> dict[str, str]:
-    """torchvision's module names to timm's, for `mobilenetv2_100`."""
+    """Map torchvision's module names to timm's, for `mobilenetv2_100`."""
     names = {"features.0.0": "conv_stem", "features.0.1": "bn1", "features.18.0": "conv_head", "features.18.1": "bn2"}
     expanded = {"0.0": "conv_pw", "0.1": "bn1", "1.0": "conv_dw", "1.1": "bn2", "2": "conv_pwl", "3": "bn3"}
     first = {"0.0": "conv_dw", "0.1": "bn1", "1": "conv_pw", "2": "bn2"}
@@ -47,7 +47,7 @@ def timm_names() -> dict[str, str]:
 
 
 def convert(checkpoint: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The metric's state dict: convolutions in float16, normalisation in float32, no classifier."""
+    """Convert a checkpoint to the metric's: convolutions in float16, normalisation in float32, no classifier."""
     names = timm_names()
     state = {}
     for key, tensor in checkpoint.items():

@@ -31,6 +31,7 @@ from benchmarks.metrics.trunks import read_trunk
 from dreamsim_metric.files.table import write_csv
 from dreamsim_metric.files.write import write_file
 from dreamsim_metric.images.encoding import encode
+from dreamsim_metric.judgements.columns import TRIPLET_FILE, TRIPLET_PATHS, TRIPLET_SHARES
 from dreamsim_metric.judgements.readers import read_triplets
 from dreamsim_metric.models import IMAGENET
 from dreamsim_metric.training.inputs import decode
@@ -48,7 +49,7 @@ Line = tuple[Path, Path, Path, float, float, str]
 
 
 def view(picture: Image.Image, random: np.random.Generator, size: int = 256) -> Image.Image:
-    """A random crop, and by chance its mirror image, other colours, a rotation, a blur."""
+    """Draw a random crop, and by chance its mirror image, other colours, a rotation, a blur."""
     width, height = picture.size
     area, ratio = width * height * random.uniform(0.35, 1), np.exp(random.uniform(np.log(0.8), np.log(1.25)))
     wide, high = min(width, int((area * ratio) ** 0.5)), min(height, int((area / ratio) ** 0.5))
@@ -68,7 +69,7 @@ def view(picture: Image.Image, random: np.random.Generator, size: int = 256) -> 
 
 
 def write_views(pictures: list[Path], folder: Path) -> list[list[Path]]:
-    """For each picture its own file and `VIEWS` views, written as JPEG unless they are there."""
+    """Write `VIEWS` views of each picture as JPEG, unless they are there, and list them after its own file."""
     folder.mkdir(parents=True, exist_ok=True)
     found = []
     for i, file in enumerate(pictures):
@@ -85,7 +86,7 @@ def write_views(pictures: list[Path], folder: Path) -> list[list[Path]]:
 
 
 def materials(root: Path) -> Iterator[Line]:
-    """Votes of people, as counted but for their weight."""
+    """Yield votes of people, as counted but for their weight."""
     table = read_triplets(root, "materials").split("train")
     for index, share, votes in zip(table.index.tolist(), table.right, table.votes, strict=True):
         reference, left, right = (table.pictures[i] for i in index)
@@ -93,7 +94,7 @@ def materials(root: Path) -> Iterator[Line]:
 
 
 def nouns(vice: Path, pictures: list[Path]) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of pictures whose WordNet noun is one of THINGS', and VICE's similarities between them."""
+    """Find positions of pictures whose WordNet noun is one of THINGS', and VICE's similarities between them."""
     embedding = np.load(vice / "embeddings" / "things" / "final_embedding.npy")
     with open(vice / "data" / "files" / "things_concepts.tsv", newline="", encoding="utf-8") as file:
         concepts = [row["WordNet ID"] for row in csv.DictReader(file, delimiter="\t")]
@@ -106,7 +107,7 @@ def nouns(vice: Path, pictures: list[Path]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def things(vice: Path, pictures: list[list[Path]], random: np.random.Generator) -> Iterator[Line]:
-    """Shares as VICE predicts them: a choice between two pictures is as probable as its similarity's exponential."""
+    """Yield shares as VICE predicts them: a choice is as probable as its similarity's exponential."""
     places, similarity = nouns(vice, [views[0] for views in pictures])
     order = random.permutation(len(places))
     unseen = int(UNSEEN * len(order))
@@ -120,7 +121,7 @@ def things(vice: Path, pictures: list[list[Path]], random: np.random.Generator) 
 
 
 def instances(sets: list[list[list[Path]]], random: np.random.Generator) -> Iterator[Line]:
-    """Each set of photographs by itself, so that none is told from another by its set."""
+    """Yield views of each set of photographs by itself, so that none is told from another by its set."""
     for _ in range(INSTANCES):
         pictures = sets[random.integers(len(sets))]
         a, b = random.choice(len(pictures), 2, replace=False)
@@ -130,7 +131,7 @@ def instances(sets: list[list[list[Path]]], random: np.random.Generator) -> Iter
 
 @torch.inference_mode()
 def vgg_similarity(checkpoint: Path, files: list[Path]) -> np.ndarray:
-    """Cosines between the mean activations of VGG16's last convolution, standardised `(N, N)`."""
+    """Compute cosines between the mean activations of VGG16's last convolution, standardised `(N, N)`."""
     network = torchvision.models.vgg16(weights=None).features[:30].eval()
     network.load_state_dict({k.removeprefix("features."): v for k, v in read_trunk(checkpoint, "vgg").items()})
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in IMAGENET)
@@ -144,7 +145,7 @@ def vgg_similarity(checkpoint: Path, files: list[Path]) -> np.ndarray:
 
 
 def teacher(checkpoint: Path, sets: list[list[list[Path]]], random: np.random.Generator) -> Iterator[Line]:
-    """Between photographs of one set, as they are."""
+    """Yield the choices of VGG16 between photographs of one set, as they are."""
     for pictures in sets:
         files = [views[0] for views in pictures]
         similarity = vgg_similarity(checkpoint, files)
@@ -171,12 +172,10 @@ def main(sources_folder: str, out_folder: str, checkpoint: str = "vgg16.ckpt") -
         instances(photographs, random),
         teacher(sources / checkpoint, photographs, random),
     ):
-        named = {
-            f"{side}_path": os.path.relpath(path, out)
-            for side, path in zip(("ref", "left", "right"), paths, strict=True)
-        }
-        rows.append({**named, "left_vote": 1 - share, "right_vote": share, "votes": votes, "split": split})
-    write_csv(out / "data.csv", rows)
+        named = dict(zip(TRIPLET_PATHS, (os.path.relpath(path, out) for path in paths), strict=True))
+        shares = dict(zip(TRIPLET_SHARES, (1 - share, share), strict=True))
+        rows.append({**named, **shares, "votes": votes, "split": split})
+    write_csv(out / TRIPLET_FILE, rows)
 
 
 if __name__ == "__main__":

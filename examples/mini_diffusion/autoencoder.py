@@ -19,7 +19,7 @@ from examples.mini_diffusion.loop import batch, options, read_images, run
 
 
 def network(size: int) -> AutoencoderKL:
-    """Untrained, 0.65 million parameters."""
+    """Make the untrained network, 0.65 million parameters."""
     return AutoencoderKL(
         sample_size=size,
         latent_channels=4,

@@ -35,7 +35,7 @@ UNTOLD = 0.1  # share of captions left out
 
 
 def tokenizer(texts: list[str], size: int = 1000) -> CLIPTokenizer:
-    """CLIP's kind, whole words learnt from the captions; what they lack falls into letters, or bytes."""
+    """Make a tokenizer of CLIP's kind: whole words learnt from the captions, the rest in letters, or bytes."""
     letters = sorted(ByteLevel.alphabet())
     last = [letter + "</w>" for letter in letters]
 
@@ -60,7 +60,7 @@ def tokenizer(texts: list[str], size: int = 1000) -> CLIPTokenizer:
 
 
 def text_encoder(words: CLIPTokenizer) -> CLIPTextModel:
-    """Untrained, half a million parameters."""
+    """Make the untrained text encoder, half a million parameters."""
     ids = {"bos_token_id": words.bos_token_id, "eos_token_id": words.eos_token_id, "pad_token_id": words.pad_token_id}
     config = CLIPTextConfig(
         vocab_size=len(words),
@@ -76,7 +76,7 @@ def text_encoder(words: CLIPTokenizer) -> CLIPTextModel:
 
 
 def denoiser(size: int) -> UNet2DConditionModel:
-    """Untrained, 4 million parameters: self- and cross-attention at half the latents' resolution."""
+    """Make the untrained network, 4 million parameters: self- and cross-attention at half the latents' resolution."""
     return UNet2DConditionModel(
         sample_size=size,
         block_out_channels=(32, 96, 128),
@@ -91,7 +91,7 @@ def denoiser(size: int) -> UNet2DConditionModel:
 
 @torch.no_grad()
 def latents(vae: AutoencoderKL, pixels: Tensor, device: str) -> Tensor:
-    """Means and log variances, float16, of every picture (N) and then of its mirror image: (2 N, 8, h, w)."""
+    """Encode every picture (N), then its mirror image: means and log variances, float16, (2 N, 8, h, w)."""
     found = []
     for mirrored in (False, True):
         for start in tqdm(range(0, len(pixels), 256), desc="encoding", unit="batch", mininterval=5):

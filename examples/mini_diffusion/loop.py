@@ -21,7 +21,7 @@ from dreamsim_metric.images.device import default_device
 
 
 def options(description: str, steps: int = 7000, batch_size: int = 32, lr: float = 1e-3) -> Parser:
-    """The options that both have, with defaults for some."""
+    """Make a parser with the options that both trainings have, and defaults for some."""
     usual = default_device()
     parser = Parser(description=description)
     parser.add_argument("data", type=Path, help="image folder: square pictures of one size, metadata.jsonl")
@@ -45,7 +45,7 @@ def options(description: str, steps: int = 7000, batch_size: int = 32, lr: float
 
 
 def read_images(folder: Path) -> tuple[Tensor, list[list[str]]]:
-    """Pictures (N, 3, H, W), uint8, and the captions of each.
+    """Read pictures (N, 3, H, W), uint8, and the captions of each.
 
     Raises:
         ValueError: a picture of another size than the first.
@@ -65,14 +65,14 @@ def read_images(folder: Path) -> tuple[Tensor, list[list[str]]]:
 
 
 def batch(count: int, size: int, step: int, seed: int) -> Tensor:
-    """Which items step number `step` sees: every epoch all of them, in an order of its own."""
+    """Choose the items that step number `step` sees: every epoch all of them, in an order of its own."""
     epoch, at = divmod(step, count // size)
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed + 1_000_003 * epoch))
     return order[at * size : (at + 1) * size]
 
 
 def lr_share(step: int, steps: int, warm_up: int = 200) -> float:
-    """Of the highest learning rate: a linear rise, then half a cosine to nothing."""
+    """Compute the share of the highest learning rate: a linear rise, then half a cosine to nothing."""
     return min((step + 1) / warm_up, 1.0) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
 
 
@@ -86,11 +86,11 @@ def run(
     """Train to the end from the last checkpoint; yields each step at which one was written.
 
     Args:
-        args: of `options`.
-        parts: what is trained.
-        loss: of a step, by its number alone, so that a run that was stopped goes on as if it had not been.
-        ema: averages of `parts`, of the same names.
-        decay: of those averages.
+        args: Options of `options`.
+        parts: Networks that are trained.
+        loss: Loss of a step, by its number alone, so that a run that was stopped goes on as if it had not been.
+        ema: Averages of `parts`, by the same names.
+        decay: Decay of those averages.
 
     Raises:
         FloatingPointError: the loss is not finite.

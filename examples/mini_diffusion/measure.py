@@ -37,7 +37,7 @@ SHOWN = 12  # pairs of a sample and the train picture nearest to it
 
 
 def by_category(folder: Path) -> Files:
-    """The pictures of a generation, or of an image folder with a category in each line."""
+    """List the pictures of a generation, or of an image folder with a category in each line."""
     found: Files = defaultdict(list)
     if (folder / "metadata.jsonl").is_file():
         for line in (folder / "metadata.jsonl").read_text().splitlines():
@@ -51,7 +51,7 @@ def by_category(folder: Path) -> Files:
 
 
 def embeddings(metric: PerceptualMetric, files: Files, mirrored: bool = False) -> dict[str, Tensor]:
-    """Unit vectors of each category's pictures, and then of their mirror images where asked."""
+    """Embed each category's pictures as unit vectors, and then their mirror images where asked."""
     found = {}
     for category, paths in files.items():
         pictures = [PIL.Image.open(path).convert("RGB") for path in paths]
@@ -62,7 +62,7 @@ def embeddings(metric: PerceptualMetric, files: Files, mirrored: bool = False) -
 
 
 def accuracy(embedded: dict[str, Tensor], centroids: dict[str, Tensor]) -> dict[str, float]:
-    """Share of each category's pictures that are nearest to its own centroid; mean over categories under `mean`."""
+    """Compute the share of each category's pictures that are nearest to its own centroid; the mean under `mean`."""
     names, points = list(centroids), torch.stack(list(centroids.values()))
     right = {
         name: (pictures @ points.T).argmax(1).eq(names.index(name)).float().mean().item()
@@ -72,7 +72,7 @@ def accuracy(embedded: dict[str, Tensor], centroids: dict[str, Tensor]) -> dict[
 
 
 def diversity(embedded: dict[str, Tensor]) -> float:
-    """Mean distance between two pictures of one category, mean over categories."""
+    """Compute the mean distance between two pictures of one category, mean over categories."""
     means = []
     for pictures in embedded.values():
         count = len(pictures)
@@ -81,7 +81,7 @@ def diversity(embedded: dict[str, Tensor]) -> float:
 
 
 def nearest(embedded: dict[str, Tensor], train: dict[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
-    """Of each picture, the distance to the nearest train picture of its category, and which that is."""
+    """Find the train picture of its category that is nearest to each picture, and its distance."""
     return {
         name: (1 - pictures @ train[name].T).min(1)[:2]  # (values, indices)
         for name, pictures in embedded.items()

@@ -62,13 +62,13 @@ Picture = tuple[Image.Image, tuple[str, ...]]
 
 
 def upright(file: Path) -> Image.Image:
-    """A picture as people see it: rotated as its EXIF data say, in colour."""
+    """Read a picture as people see it: rotated as its EXIF data say, in colour."""
     with Image.open(file) as picture:
         return ImageOps.exif_transpose(picture).convert("RGB")
 
 
 def imagenet(root: Path, split: str) -> Iterator[Picture]:
-    """Tiny-ImageNet's pictures of our classes, and their names."""
+    """List Tiny-ImageNet's pictures of our classes, and their names."""
     if split == "train":
         for number, names in IMAGENET.items():
             for file in sorted((root / "train" / number / "images").iterdir()):
@@ -81,7 +81,7 @@ def imagenet(root: Path, split: str) -> Iterator[Picture]:
 
 
 def clothes(root: Path, split: str) -> Iterator[Picture]:
-    """The clothes' pictures and names."""
+    """List the clothes' pictures and names."""
     for part in ("train", "validation") if split == "train" else ("test",):
         for kind, names in CLOTHES.items():
             for file in sorted((root / part / kind).iterdir()):
@@ -89,7 +89,7 @@ def clothes(root: Path, split: str) -> Iterator[Picture]:
 
 
 def colour(picture: Image.Image) -> str:
-    """What the middle of a picture is, where one colour has more than half of it; else nothing."""
+    """Name the colour of the middle of a picture, where one colour has more than half of it; else nothing."""
     width, height = picture.size
     middle = picture.crop((width // 4, height // 4, width - width // 4, height - height // 4))
     hue, saturation, value = np.moveaxis(np.asarray(middle.convert("HSV")).reshape(-1, 3).astype(int), 1, 0)
@@ -102,7 +102,7 @@ def colour(picture: Image.Image) -> str:
 
 
 def captions(names: tuple[str, ...], shade: str) -> list[str]:
-    """Every template with every name, with the colour as well as without where there is one."""
+    """Write every template with every name, with the colour as well as without where there is one."""
     things = [*names, *(f"{shade} {name}" for name in names if shade)]
     return [template.format(thing) for template in TEMPLATES for thing in things]
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import average_precision_score
 
-from benchmarks.human.scoring import ceilings, logistic_fit, one_against_others, score
+from benchmarks.human.scoring import find_ceilings, fit_logistic, one_against_others, score
 from benchmarks.human.tables import Dissimilarities, OddOneOut, Ratings
 from benchmarks.significance import holm, paired_p
 from dreamsim_metric.judgements.resampling import Resamples, interval
@@ -55,16 +55,16 @@ def test_correlations_are_scipys():
     found = figures(score(ratings(alike), d, draws=20))
     assert found["SROCC"].value == pytest.approx(stats.spearmanr(-d[:, 0], alike)[0])
     assert found["KROCC"].value == pytest.approx(stats.kendalltau(-d[:, 0], alike)[0])
-    assert found["PLCC"].value == pytest.approx(stats.pearsonr(logistic_fit(-d[:, 0], alike), alike)[0])
+    assert found["PLCC"].value == pytest.approx(stats.pearsonr(fit_logistic(-d[:, 0], alike), alike)[0])
     assert found["PLCC"].value >= stats.pearsonr(-d[:, 0], alike)[0]
 
 
 def test_the_logistic_fit_undoes_a_logistic():
     x = np.linspace(-3, 5, 200)
     y = 20 / (1 + np.exp(-(x - 1) / 0.7)) + 0.3 * x + 2
-    assert logistic_fit(x, y) == pytest.approx(y, abs=1e-3)
-    assert logistic_fit(1000 * x + 7, y) == pytest.approx(y, abs=1e-3)
-    falling = logistic_fit(x, -y)
+    assert fit_logistic(x, y) == pytest.approx(y, abs=1e-3)
+    assert fit_logistic(1000 * x + 7, y) == pytest.approx(y, abs=1e-3)
+    falling = fit_logistic(x, -y)
     assert falling == pytest.approx(-y, abs=1e-3)
 
 
@@ -113,7 +113,7 @@ def test_rdms_against_a_loop_over_raters():
     for r, k in enumerate(kept):
         rest = np.nanmean(judged.ratings[:, [c for c in range(4) if c != r]], axis=1)
         lower.append(stats.spearmanr(rest[k], judged.ratings[k, r])[0])
-    known = ceilings(judged)["RDM Spearman"]
+    known = find_ceilings(judged)["RDM Spearman"]
     assert known["others"] == pytest.approx(np.mean(lower))
     assert known["others"] < known["ceiling"]
     assert len(found.by_reference) == 30
@@ -128,7 +128,7 @@ def test_people_by_hand():
     assert np.isnan(majority[[2, 3]]).all()
     assert others == pytest.approx([1, 0.75 * 2 / 3, 0.5 * 1 / 3 * 2, 0, 2 / 3 * 1 / 2])
     judged = table(["r a b"] * 5, share.tolist(), votes=votes)
-    known = ceilings(judged)["2AFC, majority, %"]
+    known = find_ceilings(judged)["2AFC, majority, %"]
     assert known["people"] == pytest.approx(100 * np.mean([1, 0.75, 2 / 3]))
 
 
@@ -148,7 +148,7 @@ def test_one_against_others_is_a_draw_of_a_voter():
 
 def test_shares_without_counts_say_nothing_of_single_people():
     assert np.isnan(one_against_others(np.array([0.4]), np.array([1.0]))[1]).all()
-    assert "others" not in ceilings(table(["r a b"], [0.4]))["2AFC, majority, %"]
+    assert "others" not in find_ceilings(table(["r a b"], [0.4]))["2AFC, majority, %"]
 
 
 def test_the_ceiling_of_noisy_opinions_is_what_the_truth_would_score():
@@ -156,9 +156,9 @@ def test_the_ceiling_of_noisy_opinions_is_what_the_truth_would_score():
     spread, votes = 1.5, 9
     measured = truth + spread / votes**0.5 * RANDOM.normal(size=len(truth))
     noisy = ratings(measured, spread=np.full(len(truth), spread), votes=np.full(len(truth), float(votes)))
-    known = ceilings(noisy)
+    known = find_ceilings(noisy)
     assert known["PLCC"]["ceiling"] == pytest.approx(stats.pearsonr(truth, measured)[0], abs=0.02)
-    assert ceilings(ratings(measured[:50])) == {}
+    assert find_ceilings(ratings(measured[:50])) == {}
 
 
 @pytest.mark.parametrize("effect", [0.0, 0.03, 0.08, 0.3])

@@ -17,7 +17,7 @@ from benchmarks.human.run import run
 from benchmarks.human.sources import Part, Source, read_parts
 from benchmarks.metrics.base import Metric, MetricCard, Options
 from benchmarks.metrics.registry import find_metrics
-from benchmarks.report.charts import Line, bars, chance, scatter, speeds
+from benchmarks.report.charts import Line, draw_bars, draw_scatter, draw_speeds, find_chance
 from benchmarks.report.page import write_report
 from dreamsim_metric.scale.cache import Cache
 from tests import layouts
@@ -268,10 +268,10 @@ def test_charts_of_next_to_nothing():
     line = Line("one", 11)
     row = {"metric": "one", "value": 12.0, "from": 0.0, "to": np.nan, "people": np.nan, "others": np.nan}
     rows = pd.DataFrame([row | {"ceiling": 100.0, "seconds": np.nan, "parameters": 0}])
-    assert "at most" in bars(rows, [line], "2AFC, votes, %")
-    assert "one" in scatter(np.zeros(1), np.ones(1), line, "x", "y")
-    assert speeds(rows, [line], "2AFC, votes, %") == ""
-    assert [chance(score) for score in ("2AFC, votes, %", "odd-one-out, %", "SROCC")] == [
+    assert "at most" in draw_bars(rows, [line], "2AFC, votes, %")
+    assert "one" in draw_scatter(np.zeros(1), np.ones(1), line, "x", "y")
+    assert draw_speeds(rows, [line], "2AFC, votes, %") == ""
+    assert [find_chance(score) for score in ("2AFC, votes, %", "odd-one-out, %", "SROCC")] == [
         50,
         pytest.approx(33.33, 1e-3),
         0,

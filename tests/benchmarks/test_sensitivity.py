@@ -14,8 +14,8 @@ import torch
 from benchmarks import cli
 from benchmarks.metrics.base import Metric, MetricCard, Options
 from benchmarks.metrics.registry import find_metrics
-from benchmarks.sensitivity.changes import CHANGES, Scene, changed, read_scenes
-from benchmarks.sensitivity.run import ranking, run
+from benchmarks.sensitivity.changes import CHANGES, Scene, apply_changes, read_scenes
+from benchmarks.sensitivity.run import rank_changes, run
 from dreamsim_metric import distance
 from dreamsim_metric.images.convert import to_pixels
 from tests import layouts
@@ -107,7 +107,7 @@ def test_swaps_leave_the_other_part_alone():
 
 
 def test_scenes_without_masks_are_not_swapped():
-    made = {change.name for change, _, _ in changed(SCENES["cat"])}
+    made = {change.name for change, _, _ in apply_changes(SCENES["cat"])}
     assert made == CHANGES.keys() - {"background swap", "object swap"}
     with pytest.raises(ValueError, match="cat has no mask"):
         CHANGES["object swap"].apply(SCENES["cat"], 1)
@@ -137,7 +137,7 @@ def test_sensitivity_is_the_metrics_own_distance(tmp_path):
     scenes = [SCENES["coffee"], SCENES["cat"]]
     table = run(makers, scenes, tmp_path, options=options)
     assert table.equals(pd.read_parquet(tmp_path / "sensitivity.parquet"))
-    assert len(table) == sum(1 for scene in scenes for _ in changed(scene)) * 2
+    assert len(table) == sum(1 for scene in scenes for _ in apply_changes(scene)) * 2
     row = table[(table.metric == "mini") & (table.change == "blur") & (table.level == 2)].iloc[0]
     d = distance(COFFEE.picture, CHANGES["blur"].apply(COFFEE, 2))
     assert row.distance == pytest.approx(d, abs=1e-6)
@@ -146,7 +146,7 @@ def test_sensitivity_is_the_metrics_own_distance(tmp_path):
     a = to_pixels(COFFEE.picture, None)
     b = to_pixels(CHANGES["size"].apply(COFFEE, 0.5), a.shape[-2:])
     assert -psnr.distance == pytest.approx(-10 * np.log10(((a - b) ** 2).mean().item()), abs=1e-3)
-    means = ranking(table)
+    means = rank_changes(table)
     assert list(means.columns) == ["mini", "psnr"]
     assert means.loc["blur", "mini"] == pytest.approx(
         table[(table.metric == "mini") & (table.change == "blur")].relative.mean()

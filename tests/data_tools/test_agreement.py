@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_tools.agreement import alpha, by_rater, estimate, pairwise, split_half, statistics
-from data_tools.filtering import COLUMNS, counted, drop_quick, drop_raters, frame, keep, sentinels, tally
+from data_tools.agreement import alpha, estimate, measure_agreement, measure_raters, pairwise, split_half
+from data_tools.filtering import COLUMNS, drop_quick, drop_raters, keep, keep_counted, score_sentinels, tally, to_frame
 from data_tools.study import Study
 
 COUNTS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=12).map(np.array)
@@ -31,14 +31,14 @@ def table(*answers, kind="main", response_ms=900.0, correct=float("nan")):
         }
         for i, (rater, item, answer, *changes) in enumerate(answers)
     ]
-    return frame(rows)
+    return to_frame(rows)
 
 
 def test_no_rows_are_a_table_too():
-    votes = frame([])
+    votes = to_frame([])
     assert list(votes.columns) == list(COLUMNS)
-    assert statistics(votes, "2afc")["votes"] == 0
-    assert len(by_rater(votes, "2afc")) == len(tally(votes, "jnd")) == 0
+    assert measure_agreement(votes, "2afc")["votes"] == 0
+    assert len(measure_raters(votes, "2afc")) == len(tally(votes, "jnd")) == 0
 
 
 def sentinel(right):
@@ -54,7 +54,7 @@ def test_raters_who_fail_sentinels_are_left_out_with_all_they_said():
         ("bob", "1", "right"),
         ("cat", "1", "left"),
     )
-    assert sentinels(votes).to_dict() == {"ann": 1.0, "bob": 0.5}
+    assert score_sentinels(votes).to_dict() == {"ann": 1.0, "bob": 0.5}
     assert set(drop_raters(votes, min_sentinels=0.75).rater) == {"ann", "cat"}
     assert set(drop_raters(votes, min_sentinels=0.5).rater) == {"ann", "bob", "cat"}
 
@@ -66,7 +66,7 @@ def test_raters_and_answers_that_are_too_quick_are_left_out():
     )
     assert set(drop_raters(votes, quick_ms=100, max_quick=0.5).rater) == {"ann"}
     assert drop_quick(votes, 100)["item"].tolist() == ["1"]
-    kept = counted(votes, Study("2afc", "", ""), quick_ms=100, max_quick=0.5)
+    kept = keep_counted(votes, Study("2afc", "", ""), quick_ms=100, max_quick=0.5)
     assert kept[["rater", "item"]].values.tolist() == [["ann", "1"]]
 
 
@@ -134,7 +134,7 @@ def test_statistics_of_a_hand_made_table():
     votes = table(
         *(("ann", item, "left") for item in "123"), *(("bob", item, "left") for item in "12"), ("bob", "3", "right")
     )
-    found = statistics(votes, "2afc")
+    found = measure_agreement(votes, "2afc")
     assert (found["raters"], found["questions"], found["votes"]) == (2, 3, 6)
     assert found["unanimous"] == pytest.approx(2 / 3)
     assert found["histogram"] == {2: [0, 1, 2]}
@@ -149,7 +149,7 @@ def test_a_rater_is_compared_with_the_others():
         ("cat", "3", "left"),
         ("cat", "s", "left", sentinel(0)),
     )
-    found = by_rater(votes, "2afc")
+    found = measure_raters(votes, "2afc")
     assert found.agreement.to_dict() == {"ann": 1.0, "bob": 1.0, "cat": 0.5}
     assert found.votes.to_dict() == {"ann": 2, "bob": 2, "cat": 3}
     assert found.sentinel_failures.to_dict() == {"ann": 0, "bob": 0, "cat": 1}
@@ -159,5 +159,5 @@ def test_a_rater_is_compared_with_the_others():
 def test_functions_leave_the_table_as_it_was():
     votes = table(("ann", "1", "left"), ("bob", "1", "right"))
     before = votes.copy(deep=True)
-    drop_raters(votes, 0.5, 100, 0.5), drop_quick(votes, 1000), tally(votes, "2afc"), by_rater(votes, "2afc")
+    drop_raters(votes, 0.5, 100, 0.5), drop_quick(votes, 1000), tally(votes, "2afc"), measure_raters(votes, "2afc")
     pd.testing.assert_frame_equal(votes, before)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from data_tools import collection
 from data_tools.cli import main
-from data_tools.collection import collect, splits
+from data_tools.collection import assign_splits, collect
 from data_tools.simulation import Observer, evidence, simulate
 from data_tools.validate import validate
 from dreamsim_metric.judgements.readers import read_pairs, read_triplets
@@ -84,18 +84,18 @@ def test_pairs_are_exported_as_a_table_and_read_as_they_are(tmp_path):
 )
 def test_splits_keep_categories_whole_and_come_near_the_shares(counts, seed):
     categories = [f"c{i}" for i, count in enumerate(counts) for _ in range(count)]
-    found = splits(categories, {"train": 0.8, "val": 0.1, "test": 0.1}, seed)
+    found = assign_splits(categories, {"train": 0.8, "val": 0.1, "test": 0.1}, seed)
     assert set(found) == set(categories)
     sizes = {name: sum(found[category] == name for category in categories) for name in ("train", "val", "test")}
     for name, share in (("train", 0.8), ("val", 0.1), ("test", 0.1)):
         assert abs(sizes[name] - share * len(categories)) <= max(counts)
-    assert found == splits(categories[::-1], {"train": 0.8, "val": 0.1, "test": 0.1}, seed)
+    assert found == assign_splits(categories[::-1], {"train": 0.8, "val": 0.1, "test": 0.1}, seed)
 
 
 @pytest.mark.parametrize("shares", [{}, {"train": 0.5}, {"train": 1.5, "test": -0.5}])
 def test_shares_that_are_none_are_refused(shares):
     with pytest.raises(ValueError, match="sum to 1"):
-        splits(["a"], shares)
+        assign_splits(["a"], shares)
 
 
 def test_a_folder_that_is_not_empty_is_left_alone(triplet_study, tmp_path):

@@ -21,7 +21,7 @@ from data_tools import generation
 from data_tools.generation import Config, generate
 from data_tools.manifest import MANIFEST, append_rows, read_rows
 from data_tools.pipelines import load_model
-from data_tools.tables import outcomes
+from data_tools.tables import settle_rows
 from tests.pipelines import stable_diffusion, stable_diffusion_xl
 
 
@@ -178,8 +178,8 @@ def test_of_two_equal_pictures_the_second_gets_another_seed(config, tmp_path, mo
 def test_what_a_row_comes_to_does_not_change_when_more_are_added(whole):
     rows = read_rows(whole)
     again = [{**row, "attempt": 1, "path": row["path"] + "_1"} for row in rows]
-    assert outcomes([*again, *rows])[: len(rows)] == outcomes(rows)
-    assert all(row["dropped"] for row in outcomes([*rows, *again])[len(rows) :])
+    assert settle_rows([*again, *rows])[: len(rows)] == settle_rows(rows)
+    assert all(row["dropped"] for row in settle_rows([*rows, *again])[len(rows) :])
 
 
 def test_a_safety_checker_stays_and_what_it_flags_is_dropped(config, tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 from benchmarks.human.sources import Source
 from benchmarks.human.tables import Judgements
 from dreamsim_metric.judgements import materials
+from dreamsim_metric.judgements.columns import PAIR_FILE, TRIPLET_FILE
 from dreamsim_metric.judgements.formats import Format
 from dreamsim_metric.judgements.readers import kinds, read_pairs, read_triplets
 
@@ -27,7 +28,7 @@ def _has(*names: str) -> Callable[[Path], bool]:
 
 
 def _is_table(root: Path) -> bool:
-    return root.suffix == ".csv" or any((root / name).is_file() for name in ("data.csv", "jnd.csv"))
+    return root.suffix == ".csv" or any((root / name).is_file() for name in (TRIPLET_FILE, PAIR_FILE))
 
 
 SOURCES = {
@@ -35,7 +36,7 @@ SOURCES = {
         title="NIGHTS",
         kind="2AFC on generated pictures of one prompt (and JND where jnd.csv is there)",
         read=partial(_read, "nights"),
-        fits=_has("data.csv", "ref", "distort"),
+        fits=_has(TRIPLET_FILE, "ref", "distort"),
         splits=("val", "test", "test_imagenet", "test_no_imagenet"),
         get="https://data.csail.mit.edu/nights/nights.zip (58 GB unpacked): data.csv, ref/, distort/",
         citation="Fu, Tamir, Sundaram et al. DreamSim. NeurIPS 2023. arXiv:2306.09344",

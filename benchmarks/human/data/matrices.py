@@ -12,12 +12,12 @@ from dreamsim_metric.judgements.rows import Row, assemble
 
 
 def read_matrix(root: Path) -> Dissimilarities:
-    """Dissimilarities of all pairs of some pictures.
+    """Read dissimilarities of all pairs of some pictures.
 
     Args:
-        root: a folder with `pictures.txt`, a path a line relative to the folder, and `rdm.npy`, float `(N, N)` or
-            `(R, N, N)` for R raters in the order of the lines: symmetric, larger the more different, NaN where a pair
-            was not rated. For similarities, `similarity.npy` in place of `rdm.npy`.
+        root: Folder with `pictures.txt`, a path a line relative to the folder, and `rdm.npy`, float `(N, N)` or `(R, N,
+            N)` for R raters in the order of the lines: symmetric, larger the more different, NaN where a pair was not
+            rated. For similarities, `similarity.npy` in place of `rdm.npy`.
 
     Raises:
         FileNotFoundError: a file is missing.

@@ -27,7 +27,7 @@ _CSIQ = {
 
 
 def read_ratings(root: Path) -> Ratings:
-    """A table of rated pairs: a CSV file, or `ratings.csv` in a folder.
+    """Read a table of rated pairs: a CSV file, or `ratings.csv` in a folder.
 
     A row a pair, with the columns `ref_path`, `path` and either `alike` (larger the more alike) or `different` (larger
     the more different: DMOS). Optional: `id`, `split` (else `test`), `subset`, `votes`, `spread` (standard deviation).
@@ -56,7 +56,7 @@ def read_ratings(root: Path) -> Ratings:
 
 
 def read_tid2013(root: Path) -> Ratings:
-    """TID2013: `mos_with_names.txt`, `reference_images/`, `distorted_images/`; subsets are the 24 distortions."""
+    """Read TID2013: `mos_with_names.txt`, `reference_images/`, `distorted_images/`; subsets are the 24 distortions."""
     return assemble(Ratings, root, _tid(root))
 
 
@@ -73,7 +73,7 @@ def _tid(root: Path) -> Iterator[Row | str]:
 
 
 def read_kadid10k(root: Path) -> Ratings:
-    """KADID-10k: `dmos.csv` (whose scores are larger for better pictures) and `images/`; subsets are 25 distortions."""
+    """Read KADID-10k: `dmos.csv` (larger for better pictures) and `images/`; subsets are 25 distortions."""
     sheet = Sheet(root / "dmos.csv")
     sheet.require(("dist_img", "ref_img", "dmos"))
     pictures = _names(root / "images")
@@ -93,7 +93,7 @@ def read_kadid10k(root: Path) -> Ratings:
 
 
 def read_pipal(root: Path) -> Ratings:
-    """PIPAL's training part: `Train_Label/*.txt`, `Train_Ref/`, and `Train_Dist/` or the folders `Distortion_*`.
+    """Read PIPAL's training part: `Train_Label/*.txt`, `Train_Ref/`, and `Train_Dist/` or the folders `Distortion_*`.
 
     Its scores are Elo ratings, larger for better pictures. Subsets are the kinds of distortion in the file names.
     """
@@ -120,7 +120,7 @@ def _pipal(root: Path) -> Iterator[Row | str]:
 
 
 def read_csiq(root: Path) -> Ratings:
-    """CSIQ: `src_imgs/`, `dst_imgs/KIND/`, and `csiq.DMOS.xlsx` or the text made of it, `csiq_label.txt`."""
+    """Read CSIQ: `src_imgs/`, `dst_imgs/KIND/`, and `csiq.DMOS.xlsx` or the text made of it, `csiq_label.txt`."""
     return assemble(Ratings, root, _csiq(root))
 
 
@@ -168,7 +168,7 @@ def _csiq_sheet(file: Path) -> Iterator[tuple[str, str, str, float | None]]:
 
 
 def read_live(root: Path) -> Ratings:
-    """LIVE release 2: `refimgs/`, five folders of `img1.bmp` and so on, `refnames_all.mat` and `dmos_realigned.mat`.
+    """Read LIVE release 2: `refimgs/`, five folders of `img1.bmp` …, `refnames_all.mat` and `dmos_realigned.mat`.
 
     Where there is only `dmos.mat`, that is read. Undistorted copies among the pictures are left out. Subsets are the
     five distortions.
@@ -222,7 +222,7 @@ def _signed(text: str, column: str) -> float:
 
 
 def _names(folder: Path) -> dict[str, str]:
-    """Pictures of a folder by their names in small letters without ending: releases mix I03.BMP and i03.bmp."""
+    """List the pictures of a folder by names in small letters without ending: releases mix I03.BMP and i03.bmp."""
     names = sorted(os.listdir(folder)) if folder.is_dir() else []
     split = [os.path.splitext(name) for name in names]
     return {stem.lower(): os.path.join(folder, stem + end) for stem, end in split if end.lower() in _PICTURES}

@@ -12,7 +12,7 @@ _ENDINGS = (".png", ".jpg", ".jpeg")
 
 
 def read_things(root: Path) -> OddOneOut:
-    """A folder with `things_valset.txt` (osf.io/b2a4j) and the pictures, in it or in `images/`.
+    """Read a folder with `things_valset.txt` (osf.io/b2a4j) and the pictures, in it or in `images/`.
 
     A line has the names of three pictures without ending. The third is the odd one out: the first two are those that
     the person found most alike.

@@ -18,11 +18,11 @@ FAMILY = "Stable Diffusion's family (1.x, 2.x, XL): a UNet on latents, told by C
 
 @dataclass(frozen=True)
 class Sampling:
-    """How pictures are drawn.
+    """Settings that pictures are drawn with.
 
     Attributes:
-        steps: of the pipeline's scheduler.
-        guidance: without a classifier.
+        steps: Steps of the pipeline's scheduler.
+        guidance: Scale of the classifier-free guidance.
     """
 
     steps: int = 50
@@ -33,8 +33,9 @@ class Personalized(ABC):
     """A pipeline that knows a subject.
 
     Attributes:
-        pipeline: of diffusers; what the method changed is its own, the rest is shared with the one that was given.
-        words: what stands for the subject in prompts.
+        pipeline: Pipeline of diffusers; what the method changed is its own, the rest is shared with the one that was
+            given.
+        words: Words that stand for the subject in prompts.
     """
 
     def __init__(self, pipeline: Any, words: str) -> None:
@@ -47,10 +48,10 @@ class Personalized(ABC):
         """Paint the subject.
 
         Args:
-            prompt: with `{}` where it goes.
-            n: how many pictures, of the seeds `seed` … `seed + n − 1`.
-            seed: of the first.
-            sampling: steps and guidance.
+            prompt: Prompt with `{}` where the subject goes.
+            n: Number of pictures, of the seeds `seed` … `seed + n − 1`.
+            seed: Seed of the first picture.
+            sampling: Steps and guidance to draw with.
 
         Raises:
             ValueError: the prompt has no `{}`.
@@ -78,7 +79,7 @@ class Personalized(ABC):
         return self.sample([text] * len(seeds), seeds, sampling)
 
     def sample(self, texts: list[str], seeds: range, sampling: Sampling, **more: Any) -> list[PIL.Image.Image]:
-        """One call of the pipeline; `more` is for it."""
+        """Call the pipeline once; `more` is for it."""
         drawn = self.pipeline(
             prompt=texts,
             generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],  # the same noise on every device
@@ -95,14 +96,14 @@ class Personalized(ABC):
 
 @dataclass(frozen=True)
 class Method:
-    """A line of the registry.
+    """A line of the registry: a method with its configurations.
 
     Attributes:
-        presets: configurations by name, frozen dataclasses: `paper`, and others that differ from it, such as `mini`.
-        fit: subject, pipeline, configuration and a folder to keep the state of a training in (None: nowhere) → what
-            paints the subject. The pipeline is left as it was.
-        load: a folder that `Personalized.save` wrote, and the pipeline → the same again.
-        citation: of the paper.
+        presets: Configurations by name, frozen dataclasses: `paper`, and others that differ from it, such as `mini`.
+        fit: Function of a subject, a pipeline, a configuration and a folder to keep the state of a training in (None:
+            nowhere) that gives what paints the subject. The pipeline is left as it was.
+        load: Function of a folder that `Personalized.save` wrote, and the pipeline, that gives the same again.
+        citation: Citation of the paper.
     """
 
     presets: Mapping[str, Any]
@@ -111,12 +112,18 @@ class Method:
     citation: str
 
     def config(self, preset: str) -> Any:
-        """Of a preset; the paper's where the method has no such."""
+        """Return the configuration of a preset; the paper's where the method has no such.
+
+        Example:
+            >>> from benchmarks.personalization.methods.registry import METHODS
+            >>> METHODS["textual-inversion"].config("mini").vectors
+            4
+        """
         return self.presets.get(preset, self.presets[PAPER])
 
 
 def check_family(pipeline: Any) -> None:
-    """Raises ValueError for a pipeline that the methods cannot be taught on."""
+    """Raise ValueError for a pipeline that the methods cannot be taught on."""
     missing = [part for part in ("unet", "vae", "text_encoder", "tokenizer") if getattr(pipeline, part, None) is None]
     if missing or not hasattr(pipeline, "encode_prompt"):
         raise ValueError(f"{type(pipeline).__name__} has no {', '.join(missing) or 'prompts'}; expected {FAMILY}")
@@ -127,15 +134,15 @@ def check_family(pipeline: Any) -> None:
         )
 
 
-def own(pipeline: Any, *parts: str) -> Any:
-    """A pipeline that shares all but these parts, of which it gets copies."""
+def copy_parts(pipeline: Any, *parts: str) -> Any:
+    """Copy a pipeline that shares all but these parts, of which it gets copies."""
     twin = copy.copy(pipeline)
     for part in parts:
         setattr(twin, part, copy.deepcopy(getattr(pipeline, part)))
     return twin
 
 
-def text_parts(pipeline: Any) -> list[tuple[str, str]]:
-    """Names of its tokenizers and text encoders: one pair, or XL's two."""
+def find_text_parts(pipeline: Any) -> list[tuple[str, str]]:
+    """Name its tokenizers and text encoders: one pair, or XL's two."""
     pairs = [("tokenizer", "text_encoder"), ("tokenizer_2", "text_encoder_2")]
     return [pair for pair in pairs if getattr(pipeline, pair[1], None) is not None]

@@ -19,8 +19,8 @@ import PIL.Image
 
 from benchmarks.metrics.base import Metric, Options
 from benchmarks.metrics.registry import find_metrics
-from benchmarks.personalization.methods.likeness import similarities
-from data_tools.filtering import counted, frame, tally
+from benchmarks.personalization.methods.likeness import measure_similarities
+from data_tools.filtering import keep_counted, tally, to_frame
 from data_tools.serving import free_port, start
 from data_tools.study import STUDY, Study
 from data_tools.tables import ROLES, write_table
@@ -36,12 +36,12 @@ _OPTIONS = Options()
 
 @dataclass(frozen=True)
 class Choice:
-    """What was said of a round.
+    """The answer to a round.
 
     Attributes:
-        liked, disliked: which of its pictures, counted from 0.
-        scores: of each picture, where there are any: a metric's mean over the references, in its own direction; how
-            often a person preferred it.
+        liked, disliked: Numbers of the pictures that are liked and disliked, counted from 0.
+        scores: Score of each picture, where there are any: a metric's mean over the references, in its own direction;
+            how often a person preferred it.
     """
 
     liked: int
@@ -55,14 +55,14 @@ Chooser = Callable[[Pictures], Choice]
 def make_chooser(
     name: str, references: Pictures, folder: Path | None, *, prompt: str = "", options: Options = _OPTIONS
 ) -> Chooser:
-    """A chooser by its name.
+    """Make a chooser by its name.
 
     Args:
-        name: `person`; `file:PATH`, see `by_file`; or a metric, as `find_metrics` takes it.
-        references: what the pictures are to be like.
-        folder: for what people are asked.
-        prompt: that the pictures are made for.
-        options: of the metric.
+        name: `person`; `file:PATH`, see `by_file`; or a metric's name, see `find_metrics`.
+        references: Pictures that the others are to be like.
+        folder: Folder for what people are asked.
+        prompt: Prompt that the pictures are made for.
+        options: Options of the metric.
 
     Raises:
         FileNotFoundError: no such file.
@@ -78,14 +78,14 @@ def make_chooser(
 
 
 def by_metric(name: str, references: Pictures, options: Options = _OPTIONS) -> Chooser:
-    """The picture that is most like the references to a metric, on average, is liked; the one least like them disliked.
+    """Make a chooser that likes what is most like the references to a metric, on average, and dislikes the least like.
 
     Of equals, the first is liked and the last disliked.
 
     Args:
-        name: see `find_metrics`.
-        references: one or more.
-        options: of the metric.
+        name: Name of the metric, see `find_metrics`.
+        references: One picture or more to be like.
+        options: Options of the metric.
 
     Raises:
         ValueError: an unknown metric, one that does not compare pictures, or no references.
@@ -97,7 +97,7 @@ def by_metric(name: str, references: Pictures, options: Options = _OPTIONS) -> C
 
     def choose(pictures: Pictures) -> Choice:
         _check_round(pictures)
-        alike = similarities(metric, references, pictures).mean(0)
+        alike = measure_similarities(metric, references, pictures).mean(0)
         scores = (1 - alike if metric.card.direction == "distance" else alike).tolist()
         if not np.isfinite(scores).all():
             raise ValueError(f"{name} gave {', '.join(map(str, scores))} for the pictures of a round; expected numbers")
@@ -115,12 +115,12 @@ def _metric(name: str, options: Options) -> Metric:
 
 
 def by_file(file: Path, prompt: str = "") -> Chooser:
-    """Answers that were given before: each call is the next round.
+    """Make a chooser of answers that were given before: each call is the next round.
 
     Args:
-        file: a table, `.csv`, or a JSON object a line: `round`, `liked` and `disliked`, all counted from 0. With
-            `prompt` in it, an answer is for that prompt; otherwise for any.
-        prompt: that the pictures are made for.
+        file: Table, `.csv`, or a JSON object a line: `round`, `liked` and `disliked`, all counted from 0. With `prompt`
+            in it, an answer is for that prompt; otherwise for any.
+        prompt: Prompt that the pictures are made for.
 
     Raises:
         FileNotFoundError: no such file.
@@ -157,7 +157,7 @@ def by_file(file: Path, prompt: str = "") -> Chooser:
 
 
 def _rows(file: Path) -> Iterator[tuple[str, dict[str, object]]]:
-    """Each answer and where it is."""
+    """Read each answer and where it is."""
     if file.suffix.lower() == ".csv":
         sheet = Sheet(file)
         sheet.require(("round", "liked", "disliked"))
@@ -191,18 +191,18 @@ def _whole(row: dict[str, object], name: str, where: str) -> int:
 def by_person(
     references: Pictures, folder: Path, votes: int = 1, tell: Callable[[str], None] | None = None, every: float = 0.5
 ) -> Chooser:
-    """People are asked on the experiment's page: which of two pictures looks more like a reference?
+    """Make a chooser that asks people on the experiment's page: which of two pictures looks more like a reference?
 
     All pairs of a round's pictures are asked with each reference. Liked is the picture that was preferred most often,
     disliked the one that was least often; of equals, the first is liked and the last disliked. A round whose pictures
     were asked about before goes on where it was, or is over.
 
     Args:
-        references: one or more; with only one, rounds need three pictures.
-        folder: gets a folder a round, named by its pictures: they, `study.json` and the votes.
-        votes: to each question.
-        tell: is told the page's address; default: it is written to stderr.
-        every: seconds after which votes are looked for.
+        references: One picture or more to be like; with only one, rounds need three pictures.
+        folder: Folder that gets a folder a round, named by its pictures: they, `study.json` and the votes.
+        votes: Votes that each question gets.
+        tell: Function that is told the page's address; default: it is written to stderr.
+        every: Seconds after which votes are looked for.
 
     Raises:
         ValueError: no references.
@@ -220,7 +220,7 @@ def by_person(
         if not _answered(place, study, len(pairs)):
             _serve(place, study, len(pairs), tell or _to_stderr, every)
         wins = [0.0] * len(pictures)
-        for item, row in tally(counted(frame(read_responses(place, study)), study), study.task).iterrows():
+        for item, row in tally(keep_counted(to_frame(read_responses(place, study)), study), study.task).iterrows():
             left, right = pairs[int(str(item))]
             wins[left] += float(row["left"])
             wins[right] += float(row["right"])
@@ -230,7 +230,7 @@ def by_person(
 
 
 def _ask(references: Pictures, pictures: Pictures, pairs: Sequence[tuple[int, int]], folder: Path, votes: int) -> Path:
-    """Write the questions about a round, unless they are there; the folder of the study."""
+    """Write the questions about a round, unless they are there, and return the folder of the study."""
     files = {f"pictures/reference-{i}.png": encode(picture) for i, picture in enumerate(references)}
     files |= {f"pictures/{i}.png": encode(picture) for i, picture in enumerate(pictures)}
     digest = hashlib.sha256(b"".join(hashlib.sha256(data).digest() for data in files.values())).hexdigest()[:16]
@@ -276,7 +276,7 @@ def _serve(place: Path, study: Study, questions: int, tell: Callable[[str], None
 def _answered(place: Path, study: Study, questions: int) -> bool:
     if not (place / VOTES).is_file():
         return False
-    counts = tally(counted(frame(read_responses(place, study)), study), study.task)
+    counts = tally(keep_counted(to_frame(read_responses(place, study)), study), study.task)
     return len(counts) == questions and bool((counts.votes >= study.rounds[0]).all())
 
 

@@ -13,8 +13,8 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from benchmarks.personalization.methods.base import PAPER, Method, Personalized, Sampling, check_family, own
-from benchmarks.personalization.methods.prior import class_pictures
+from benchmarks.personalization.methods.base import PAPER, Method, Personalized, Sampling, check_family, copy_parts
+from benchmarks.personalization.methods.prior import paint_class_pictures
 from benchmarks.personalization.methods.saved import read_config, write_config
 from benchmarks.personalization.methods.tokens import load_words, save_words, settle, with_words
 from benchmarks.personalization.methods.tuning import Denoiser, Example, Tuning, pick, tune
@@ -28,13 +28,13 @@ FILE = "keys_values.safetensors"
 
 @dataclass(frozen=True)
 class Config(Tuning):
-    """See `Tuning`.
+    """Settings of Custom Diffusion, beside those of `Tuning`.
 
     Attributes:
-        initial: the rare word that the new one begins as.
-        prior_weight: of the pictures of the class; 0: none are made.
-        class_pictures: how many of them.
-        class_sampling: how they are drawn.
+        initial: Rare word that the new one begins as.
+        prior_weight: Weight of the pictures of the class; 0: none are made.
+        class_pictures: Number of pictures of the class.
+        class_sampling: Steps and guidance of the pictures of the class.
     """
 
     steps: int = 250
@@ -53,12 +53,12 @@ class Customized(Personalized):
     def save(self, folder: Path) -> None:
         write_config(folder, words=self.words)
         save_words(self.pipeline, [WORD], 1, folder)
-        held = {name: value.detach().cpu().contiguous() for name, value in keys_values(self.pipeline).items()}
+        held = {name: value.detach().cpu().contiguous() for name, value in find_keys_values(self.pipeline).items()}
         write_file(folder / FILE, safetensors.torch.save(held))
 
 
-def keys_values(pipeline: Any) -> dict[str, nn.Parameter]:
-    """The weights of the UNet that make keys and values of the prompt."""
+def find_keys_values(pipeline: Any) -> dict[str, nn.Parameter]:
+    """Collect the weights of the UNet that make keys and values of the prompt."""
     return {
         name: value
         for name, value in pipeline.unet.named_parameters()
@@ -67,15 +67,15 @@ def keys_values(pipeline: Any) -> dict[str, nn.Parameter]:
 
 
 def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = None) -> Customized:
-    """See `Method`. Pictures of the class are kept beside `work`, for all subjects of the class."""
+    """Fit a subject, see `Method`. Pictures of the class are kept beside `work`, for all subjects of the class."""
     check_family(pipeline)
     prior: list[Any] = []
     if config.prior_weight:
-        prior = class_pictures(
+        prior = paint_class_pictures(
             pipeline, subject.noun, config.class_pictures, config.class_sampling, config.batch_size, work
         )
-    twin, learnt = with_words(own(pipeline, "unet"), [WORD], config.initial)
-    weights = keys_values(twin)
+    twin, learnt = with_words(copy_parts(pipeline, "unet"), [WORD], config.initial)
+    weights = find_keys_values(twin)
     for value in weights.values():
         value.data = value.data.float()  # small steps are lost in half precision
     denoiser = Denoiser(twin, told=True)
@@ -100,11 +100,11 @@ def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = Non
 
 
 def load(folder: Path, pipeline: Any) -> Customized:
-    """See `Method`."""
+    """Load what `save` wrote, see `Method`."""
     held = read_config(folder)
-    twin = load_words(own(pipeline, "unet"), folder)
+    twin = load_words(copy_parts(pipeline, "unet"), folder)
     missing, unexpected = twin.unet.load_state_dict(read_tensors(folder / FILE)[0], strict=False)
-    if unexpected or set(missing) & set(keys_values(twin)):
+    if unexpected or set(missing) & set(find_keys_values(twin)):
         raise ValueError(f"{folder / FILE} is of another pipeline; fit the method to this one")
     return Customized(twin, held["words"])
 

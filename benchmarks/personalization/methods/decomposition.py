@@ -21,7 +21,7 @@ from torch import Tensor
 from benchmarks.metrics.base import Metric, Options
 from benchmarks.metrics.registry import find_metrics
 from benchmarks.personalization.methods.base import PAPER, Method, Personalized, Sampling
-from benchmarks.personalization.methods.likeness import similarities
+from benchmarks.personalization.methods.likeness import measure_similarities
 from benchmarks.personalization.methods.plain import Plain
 from benchmarks.personalization.methods.saved import read_config, write_config
 from benchmarks.personalization.methods.textual_inversion import TEMPLATES
@@ -37,18 +37,18 @@ _CHOICE = "choice.json"
 
 @dataclass(frozen=True)
 class Config(Tuning):
-    """See `Tuning`; `seed` is not used.
+    """Settings of the decomposition, beside those of `Tuning`; `seed` is not used.
 
     Attributes:
-        seeds: tried for each node.
-        trial: steps after which one is picked.
-        depth: levels below the root.
-        metrics: say how alike pictures are; the first picks, the scores of all are kept.
-        samples: pictures of a word that are compared.
-        kept: of those, the pictures of a child.
-        sampling: of these pictures.
-        initial: what words begin as.
-        templates: one is drawn for each photograph of a step.
+        seeds: Seeds that are tried for each node.
+        trial: Steps after which one seed is picked.
+        depth: Levels below the root.
+        metrics: Metrics that say how alike pictures are; the first picks, the scores of all are kept.
+        samples: Pictures of a word that are compared.
+        kept: Pictures of these that become a child's.
+        sampling: Steps and guidance of these pictures.
+        initial: Word that the new words begin as.
+        templates: Prompts of which one is drawn for each photograph of a step.
     """
 
     steps: int = 1000
@@ -70,8 +70,8 @@ class Decomposed(Personalized):
     """A pipeline with the words of a tree. The subject is the root's two words together.
 
     Attributes:
-        nodes: of the tree, parents first.
-        tokens: all words.
+        nodes: Nodes of the tree, parents first.
+        tokens: All words of the tree.
     """
 
     def __init__(self, pipeline: Any, words: str, nodes: Sequence[Node], tokens: Sequence[str]) -> None:
@@ -90,33 +90,38 @@ class Decomposed(Personalized):
 
 
 def consistency(left: np.ndarray, right: np.ndarray, across: np.ndarray) -> float:
-    """The published score of two words: each coherent, and distinct from the other.
+    """Compute the published score of two words: each coherent, and distinct from the other.
 
     (S_ll + S_rr) + (min(S_ll, S_rr) − S_lr), S a mean similarity, within a word over pairs of different pictures
     (Vinker et al. 2023, section 4.3 and `seed_selection.py`).
 
     Args:
-        left, right: `(N, N)` similarities among the pictures of a word.
-        across: `(N, M)` of one word's to the other's.
+        left, right: Similarities among the pictures of a word, `(N, N)`.
+        across: Similarities of one word's pictures to the other's, `(N, M)`.
+
+    Example:
+        >>> left, right = np.array([[1, 0.9], [0.9, 1]]), np.array([[1, 0.8], [0.8, 1]])
+        >>> round(consistency(left, right, np.full((2, 2), 0.5)), 6)
+        2.0
     """
     ll, rr = (float(part[np.triu_indices(len(part), 1)].mean()) for part in (left, right))
     return (ll + rr) + (min(ll, rr) - float(across.mean()))
 
 
 def late(count: int, highest: int, random: torch.Generator) -> Tensor:
-    """Steps of the noise schedule, noisy ones more often: p(t) ∝ 1 − cos(π t / T) / 2."""
+    """Draw steps of the noise schedule, noisy ones more often: p(t) ∝ 1 − cos(π t / T) / 2."""
     share = 1 - 0.5 * torch.cos(math.pi * torch.arange(highest) / highest)
     return torch.multinomial(share, count, replacement=True, generator=random)
 
 
 def most_alike(pictures: Sequence[PIL.Image.Image], metric: Metric, count: int) -> list[PIL.Image.Image]:
-    """Those that are most like the others on average."""
-    mean = similarities(metric, pictures, pictures).mean(1)
+    """Choose the pictures that are most like the others on average."""
+    mean = measure_similarities(metric, pictures, pictures).mean(1)
     return [pictures[i] for i in sorted(np.argsort(-mean, kind="stable")[:count])]
 
 
 def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = None) -> Decomposed:
-    """See `Method`.
+    """Fit a subject, see `Method`.
 
     Raises:
         ValueError: fewer than one level, or two pictures to compare.
@@ -131,7 +136,7 @@ def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = Non
 
 
 def load(folder: Path, pipeline: Any) -> Decomposed:
-    """See `Method`."""
+    """Load what `save` wrote, see `Method`."""
     held = read_config(folder)
     nodes = [
         Node(
@@ -148,12 +153,12 @@ class _Growing:
         self.learnt: dict[str, list[Tensor]] = {}  # of each text encoder
 
     def tree(self, subject: Subject) -> Decomposed:
-        """Grow it level by level; node n has the children 2 n + 1 and 2 n + 2."""
+        """Grow the tree level by level; node n has the children 2 n + 1 and 2 n + 2."""
         inner = 2**self.config.depth - 1
         photographs = [PIL.Image.open(file).convert("RGB") for file in subject.pictures]
         nodes = {0: Node(subject.noun, photographs, {})}
         for n in range(inner):
-            pair = [word(2 * n + 1), word(2 * n + 2)]
+            pair = [name_word(2 * n + 1), name_word(2 * n + 2)]
             twin, learnt, scores = self.split(nodes[n].pictures, pair, self.work / f"node{n}")
             nodes[n] = replace(nodes[n], scores=scores)
             for encoder, rows in learnt.items():
@@ -161,12 +166,12 @@ class _Growing:
             for i, name in enumerate(pair, 2 * n + 1):
                 kept = most_alike(self.paint(twin, name), next(iter(self.metrics.values())), self.config.kept)
                 nodes[i] = Node(name, kept, {})
-        tokens = [word(i) for i in range(1, 2 * inner + 1)]
+        tokens = [name_word(i) for i in range(1, 2 * inner + 1)]
         twin, learnt = with_words(self.pipeline, tokens, self.config.initial)
         for encoder, parameter in learnt.items():
             parameter.data.copy_(torch.cat(self.learnt[encoder]))
         settle(twin)
-        return Decomposed(twin, f"{word(1)} {word(2)}", [nodes[i] for i in sorted(nodes)], tokens)
+        return Decomposed(twin, f"{name_word(1)} {name_word(2)}", [nodes[i] for i in sorted(nodes)], tokens)
 
     def split(
         self, pictures: Sequence[PIL.Image.Image], pair: list[str], work: Path
@@ -208,15 +213,17 @@ class _Growing:
         return twin, learnt
 
     def judge(self, pipeline: Any, pair: list[str]) -> dict[str, float]:
-        """The score of two words, by each metric."""
+        """Score two words by each metric."""
         left, right = (self.paint(pipeline, name) for name in pair)
         return {
-            name: consistency(*(similarities(metric, a, b) for a, b in ((left, left), (right, right), (left, right))))
+            name: consistency(
+                *(measure_similarities(metric, a, b) for a, b in ((left, left), (right, right), (left, right)))
+            )
             for name, metric in self.metrics.items()
         }
 
     def paint(self, pipeline: Any, text: str) -> list[PIL.Image.Image]:
-        """Pictures of a word alone, no template around it."""
+        """Paint pictures of a word alone, no template around it."""
         plain, each = Plain(pipeline, ""), -(-self.config.samples // len(_SEEDS))
         made = [
             picture for seed in _SEEDS for picture in plain.draw(text, range(seed, seed + each), self.config.sampling)
@@ -224,8 +231,8 @@ class _Growing:
         return made[: self.config.samples]
 
 
-def word(node: int) -> str:
-    """That stands for a node."""
+def name_word(node: int) -> str:
+    """Name the word that stands for a node."""
     return f"<{node}>"
 
 

@@ -22,10 +22,10 @@ from benchmarks.personalization.methods.base import (
     Personalized,
     Sampling,
     check_family,
-    own,
-    text_parts,
+    copy_parts,
+    find_text_parts,
 )
-from benchmarks.personalization.methods.prior import class_pictures
+from benchmarks.personalization.methods.prior import paint_class_pictures
 from benchmarks.personalization.methods.saved import read_config, write_config
 from benchmarks.personalization.methods.tuning import Denoiser, Example, Tuning, pick, tune
 from benchmarks.personalization.subjects import Subject, fill
@@ -39,16 +39,16 @@ _LORA = {
 
 @dataclass(frozen=True)
 class Config(Tuning):
-    """See `Tuning`.
+    """Settings of DreamBooth, beside those of `Tuning`.
 
     Attributes:
-        identifier: the rare word.
-        prompt: of the photographs, with `{}` for identifier and noun.
-        prior_weight: of the pictures of the class, λ in the paper; 0: none are made.
-        class_pictures: how many of them.
-        class_sampling: how they are drawn.
-        train_text: whether the text encoders learn too.
-        rank: of a LoRA; 0: all weights learn.
+        identifier: Rare word before the noun.
+        prompt: Prompt of the photographs, with `{}` for identifier and noun.
+        prior_weight: Weight of the pictures of the class, λ in the paper; 0: none are made.
+        class_pictures: Number of pictures of the class.
+        class_sampling: Steps and guidance of the pictures of the class.
+        train_text: Whether the text encoders learn too.
+        rank: Rank of a LoRA; 0: all weights learn.
     """
 
     steps: int = 1000
@@ -66,8 +66,8 @@ class DreamBooth(Personalized):
     """A pipeline that knows the subject by a rare word.
 
     Attributes:
-        trained: names of the parts that were.
-        lora: whether by a LoRA.
+        trained: Names of the parts that were trained.
+        lora: Whether a LoRA was trained.
     """
 
     def __init__(self, pipeline: Any, words: str, trained: Sequence[str], lora: bool) -> None:
@@ -93,16 +93,16 @@ class DreamBooth(Personalized):
 
 
 def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = None) -> DreamBooth:
-    """See `Method`. Pictures of the class are kept beside `work`, for all subjects of the class."""
+    """Fit a subject, see `Method`. Pictures of the class are kept beside `work`, for all subjects of the class."""
     check_family(pipeline)
     words = f"{config.identifier} {subject.noun}"
     prior: list[Any] = []
     if config.prior_weight:
-        prior = class_pictures(
+        prior = paint_class_pictures(
             pipeline, subject.noun, config.class_pictures, config.class_sampling, max(4, config.batch_size), work
         )
-    trained = ["unet", *(encoder for _, encoder in text_parts(pipeline) if config.train_text)]
-    twin = own(pipeline, *trained)
+    trained = ["unet", *(encoder for _, encoder in find_text_parts(pipeline) if config.train_text)]
+    twin = copy_parts(pipeline, *trained)
     parameters: dict[str, nn.Parameter] = {}
     for part in trained:
         module = getattr(twin, part)
@@ -133,9 +133,9 @@ def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = Non
 
 
 def load(folder: Path, pipeline: Any) -> DreamBooth:
-    """See `Method`."""
+    """Load what `save` wrote, see `Method`."""
     held = read_config(folder)
-    twin = own(pipeline, *held["trained"])
+    twin = copy_parts(pipeline, *held["trained"])
     if held["lora"]:
         twin.load_lora_weights(folder)
     else:

@@ -39,19 +39,20 @@ _FAR = 1_000_003  # seeds of the rounds are far from those of the pictures that 
 
 @dataclass(frozen=True)
 class Config:
-    """How much the pictures count, and when. Defaults are those of the authors' single rounds and of diffusers.
+    """Settings: how much the pictures count, and when. Defaults are the authors' for single rounds, and diffusers'.
 
     Attributes:
-        start, end: shares of the steps between which references have the larger weight.
-        min_weight, max_weight: of a reference's tokens beside a picture's own, which have 1; 0: it is not looked at.
-        neg_scale: the weight of disliked pictures, as a share of that of liked ones.
-        pos_bottleneck, neg_bottleneck: the weight in the middle of the network, as a share of that in its outermost
-            blocks; in between it changes evenly.
-        rounds: of feedback before a prompt's pictures are painted; 0: the photographs are the liked pictures.
-        per_round: pictures of each.
-        dropout: share of the prompt's words that each picture of a round goes without.
-        chooser: who says which are liked and disliked: see `make_chooser`.
-        seed: of the noise on references, and of the rounds.
+        start, end: Shares of the steps between which references have the larger weight.
+        min_weight, max_weight: Weights of a reference's tokens beside a picture's own, which have 1; 0: it is not
+            looked at.
+        neg_scale: Weight of disliked pictures, as a share of that of liked ones.
+        pos_bottleneck, neg_bottleneck: Weight in the middle of the network, as a share of that in its outermost blocks;
+            in between it changes evenly.
+        rounds: Rounds of feedback before a prompt's pictures are painted; 0: the photographs are the liked pictures.
+        per_round: Pictures of each round.
+        dropout: Share of the prompt's words that each picture of a round goes without.
+        chooser: Name of who says which are liked and disliked, see `make_chooser`.
+        seed: Seed of the noise on references, and of the rounds.
     """
 
     start: float = 0.33
@@ -78,12 +79,16 @@ class Config:
             raise ValueError(f"got per_round {self.per_round}; expected 2 or more: one is liked and one disliked")
 
     def weights(self, step: int, steps: int, depth: float) -> tuple[float, float]:
-        """Of liked and disliked pictures.
+        """Compute the weights of liked and disliked pictures.
 
         Args:
-            step: counted from 0.
-            steps: how many there are.
-            depth: 0 in the outermost blocks, 1 in the middle.
+            step: Number of the step, counted from 0.
+            steps: Number of steps in all.
+            depth: Depth in the network: 0 in the outermost blocks, 1 in the middle.
+
+        Example:
+            >>> Config().weights(10, 20, depth=0), Config().weights(0, 20, depth=0)  # the middle third, before
+            ((0.8, 0.4), (0.05, 0.025))
         """
         strong = round(steps * self.start) <= step <= round(steps * self.end)
         weight = self.max_weight if strong else self.min_weight
@@ -93,13 +98,13 @@ class Config:
 
 @dataclass(frozen=True)
 class Round:
-    """One round of feedback.
+    """A round of feedback.
 
     Attributes:
-        texts: what each picture was told.
-        pictures: that were painted.
-        liked, disliked: which of them, counted from 0.
-        scores: of each, as the chooser gave them.
+        texts: Prompt that each picture was told.
+        pictures: Pictures that were painted.
+        liked, disliked: Numbers of the pictures that are liked and disliked, counted from 0.
+        scores: Score of each picture, from the chooser.
     """
 
     texts: list[str]
@@ -113,11 +118,11 @@ class Fabric(Personalized):
     """A pipeline that looks at pictures.
 
     Attributes:
-        config: how.
-        liked: pictures to be like.
-        disliked: pictures to be unlike.
-        references: that the pictures of rounds are compared with.
-        work: folder for the pictures of rounds and what people are asked; None: there is none.
+        config: Settings of the method.
+        liked: Pictures to be like.
+        disliked: Pictures to be unlike.
+        references: Pictures that those of rounds are compared with.
+        work: Folder for the pictures of rounds and what people are asked; None: there is none.
     """
 
     def __init__(
@@ -130,7 +135,7 @@ class Fabric(Personalized):
         references: Sequence[PIL.Image.Image] = (),
         work: Path | None = None,
     ) -> None:
-        """Nothing is computed yet.
+        """Make it ready; nothing is computed yet.
 
         Raises:
             ValueError: a pipeline of another family, or without self-attention.
@@ -144,24 +149,24 @@ class Fabric(Personalized):
         self._taught: dict[tuple[str, Sampling], Fabric] = {}
 
     def generate(self, prompt: str, n: int = 1, seed: int = 0, sampling: Sampling = _SAMPLING) -> list[PIL.Image.Image]:
-        """See `Personalized`; a prompt's rounds come before its first pictures.
+        """Paint the subject, see `Personalized`; a prompt's rounds come before its first pictures.
 
         Raises:
-            As `make_chooser` and its choosers.
+            FileNotFoundError, ValueError, RuntimeError: Same as in `make_chooser` and its choosers.
         """
         if not self.config.rounds:
             return super().generate(prompt, n, seed, sampling)
         asked = (fill(prompt, self.words), sampling)
         if asked not in self._taught:
             chooser = make_chooser(self.config.chooser, self.references, self.work, prompt=asked[0], options=self._at)
-            found = rounds(self, prompt, chooser, self.config, _FAR * (1 + self.config.seed), sampling)
+            found = paint_rounds(self, prompt, chooser, self.config, _FAR * (1 + self.config.seed), sampling)
             self._taught[asked] = self.with_feedback(found)
             if self.work is not None:
                 _write_rounds(found, self.work / f"rounds-{Prompt(prompt).slug}")
         return self._taught[asked].generate(prompt, n, seed, sampling)
 
     def with_feedback(self, found: Sequence[Round]) -> "Fabric":
-        """The same, with what was liked and disliked in rounds added, and no more rounds to come."""
+        """Make the same, with what was liked and disliked in rounds added, and no more rounds to come."""
         return Fabric(
             self.pipeline,
             self.words,
@@ -193,7 +198,7 @@ class Fabric(Personalized):
 
     @cached_property
     def _latents(self) -> Tensor:
-        """Of liked and then disliked pictures, sampled, `(P + N, C, h, w)` on the CPU."""
+        """Latents of liked and then disliked pictures, sampled, `(P + N, C, h, w)` on the CPU."""
         vae, rows = self.pipeline.vae.config, []
         for i, (encoded, _) in enumerate(Denoiser(self.pipeline).encode([*self.liked, *self.disliked])):
             mean, spread = encoded.chunk(2)
@@ -203,21 +208,21 @@ class Fabric(Personalized):
         return torch.stack(rows)
 
 
-def rounds(
+def paint_rounds(
     fabric: Fabric, prompt: str, chooser: Chooser, config: Config, seed: int = 0, sampling: Sampling = _SAMPLING
 ) -> list[Round]:
-    """Paint and be told, again and again.
+    """Paint and be told what is liked, again and again.
 
     The first round looks at the pictures that there are, of which there are mostly none: it is the pipeline's own. Each
     round adds a liked and a disliked picture, and none is ever taken away.
 
     Args:
-        fabric: to begin with; it stays as it is.
-        prompt: with `{}` where the subject goes.
-        chooser: of whom it is asked.
-        config: how many rounds, of how many pictures, and the dropout.
-        seed: of the first picture; each has the next one.
-        sampling: steps and guidance.
+        fabric: Pipeline to begin with; it stays as it is.
+        prompt: Prompt with `{}` where the subject goes.
+        chooser: Chooser that is asked after each round.
+        config: Number of rounds, pictures of each, and the dropout.
+        seed: Seed of the first picture; each has the next one.
+        sampling: Steps and guidance to draw with.
 
     Raises:
         ValueError: the prompt has no `{}`, or the choice is not of the pictures.
@@ -244,7 +249,7 @@ def rounds(
 
 
 def _write_rounds(found: Sequence[Round], folder: Path) -> None:
-    """All pictures, named by round, number and what was said of them."""
+    """Write all pictures, named by round, number and what was said of them."""
     for i, one in enumerate(found):
         said = {one.liked: "-liked", one.disliked: "-disliked"}
         for j, picture in enumerate(one.pictures):
@@ -257,10 +262,10 @@ def _write(picture: PIL.Image.Image, file: Path) -> None:
 
 
 def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = None) -> Fabric:
-    """See `Method`.
+    """Fit a subject, see `Method`.
 
     Raises:
-        As `make_chooser`, where there are rounds.
+        FileNotFoundError, ValueError: Same as in `make_chooser`, where there are rounds.
     """
     photographs = [TF.to_pil_image(to_pixels(file, None)[0]) for file in subject.pictures]
     if not config.rounds:
@@ -271,7 +276,7 @@ def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = Non
 
 
 def load(folder: Path, pipeline: Any) -> Fabric:
-    """See `Method`."""
+    """Load what `save` wrote, see `Method`."""
     held = read_config(folder)
     try:
         lists = {

@@ -23,10 +23,10 @@ class References:
     """Pictures to look at.
 
     Attributes:
-        latents: `(P + N, C, h, w)`, scaled as the network takes them: P liked, then N disliked.
-        liked: P.
-        told: keyword arguments of the network for as many pictures and no prompt.
-        seed: of the noise on them.
+        latents: Latents `(P + N, C, h, w)`, scaled as the network takes them: P liked, then N disliked.
+        liked: Number P of liked pictures.
+        told: Keyword arguments of the network for as many pictures and no prompt.
+        seed: Seed of the noise on them.
     """
 
     latents: Tensor
@@ -35,21 +35,21 @@ class References:
     seed: int = 0
 
     def noise(self, step: int) -> Tensor:
-        """Of a step, like the latents; whatever is painted, so that it does not matter what is painted beside it."""
+        """Draw the noise of a step, like the latents; it is the same whatever is painted, alone or beside others."""
         random = torch.Generator().manual_seed(1_000_003 * self.seed + step)
         return torch.randn(self.latents.shape, generator=random)
 
 
 @dataclass
 class Shared:
-    """What the self-attentions of a network have in common.
+    """State that the self-attentions of a network share.
 
     Attributes:
         mode: `keep` what comes in, look at what was `kept`, or do nothing but the `plain` attention.
-        tokens: by name of the attention, of the liked `(P·T, C)` and of the disliked `(N·T, C)`.
-        liked: how many of the references are.
-        weights: of liked and disliked by depth: of 0 (the outermost blocks) to 1 (the middle).
-        guided: whether the batch has two halves, the first of which is told nothing (diffusers' order).
+        tokens: Tokens of the liked `(P·T, C)` and of the disliked `(N·T, C)`, by name of the attention.
+        liked: Number of references that are liked.
+        weights: Function from depth, 0 (the outermost blocks) to 1 (the middle), to the weights of liked and disliked.
+        guided: Whether the batch has two halves, the first of which is told nothing (diffusers' order).
     """
 
     mode: Literal["plain", "keep", "kept"] = "plain"
@@ -63,10 +63,10 @@ class SelfAttention:
     """A processor of diffusers' attention, around the one that was there, which so stays in use (and LoRA with it).
 
     Args:
-        plain: the one that was there.
-        name: of the attention.
-        depth: of its block: 0 for the outermost, 1 for the middle.
-        shared: see there.
+        plain: Processor that was there.
+        name: Name of the attention.
+        depth: Depth of its block: 0 for the outermost, 1 for the middle.
+        shared: State of all self-attentions, see `Shared`.
     """
 
     def __init__(self, plain: Callable[..., Tensor], name: str, depth: float, shared: Shared) -> None:
@@ -81,7 +81,7 @@ class SelfAttention:
         temb: Tensor | None = None,
         **more: Any,
     ) -> Tensor:
-        """Attention of `(B, T, C)`, as diffusers calls it; self-attentions get no mask and no other states."""
+        """Compute attention of `(B, T, C)`, called by diffusers; self-attentions get no mask and no other states."""
         shared = self.shared
         if shared.mode == "keep":
             liked, disliked = hidden_states[: shared.liked], hidden_states[shared.liked :]
@@ -107,13 +107,13 @@ class SelfAttention:
 def looking_at(
     pipeline: Any, references: References, weights: Callable[[int, int, float], tuple[float, float]]
 ) -> Iterator[None]:
-    """While it lasts, pictures that a pipeline paints look at references; afterwards the network is as it was.
+    """Let pictures that a pipeline paints look at references while it lasts; afterwards the network is as it was.
 
     Args:
-        pipeline: of Stable Diffusion's family. One call of it is meant: steps are counted.
-        references: pictures; none: nothing changes.
-        weights: of liked and disliked pictures, by step, number of steps and depth (see `Shared`). Where they are all
-            0, the step is the pipeline's own and costs no more than that.
+        pipeline: Pipeline of Stable Diffusion's family. One call of it is meant: steps are counted.
+        references: Pictures to look at; none: nothing changes.
+        weights: Weights of liked and disliked pictures, by step, number of steps and depth (see `Shared`). Where they
+            are all 0, the step is the pipeline's own and costs no more than that.
     """
     unet, shared, step = pipeline.unet, Shared(liked=references.liked), 0
     before = dict(unet.attn_processors)
@@ -152,11 +152,15 @@ def looking_at(
 
 
 def depth_of(name: str, blocks: int) -> float:
-    """How deep in the network an attention is: 0 in the outermost blocks, 1 in the middle.
+    """Find how deep in the network an attention is: 0 in the outermost blocks, 1 in the middle.
 
     Args:
-        name: of its processor: "up_blocks.1.attentions.0…".
-        blocks: how many lead down.
+        name: Name of its processor: "up_blocks.1.attentions.0…".
+        blocks: Number of blocks that lead down.
+
+    Example:
+        >>> [depth_of(name, 4) for name in ("down_blocks.0.a", "down_blocks.2.a", "mid_block.a", "up_blocks.3.a")]
+        [0.0, 0.5, 1.0, 0.0]
     """
     side, number = name.split(".")[:2]
     if side == "mid_block":
@@ -165,7 +169,7 @@ def depth_of(name: str, blocks: int) -> float:
 
 
 def _noised(scheduler: Any, references: References, step: int, time: Tensor) -> Tensor:
-    """As much noise as is on what the network sees in this step, `(P + N, C, h, w)` float32."""
+    """Add as much noise as is on what the network sees in this step: `(P + N, C, h, w)` float32."""
     clean = references.latents.to(time.device, torch.float32)
     noise = references.noise(step).to(time.device)
     noisy = scheduler.add_noise(clean, noise, time.reshape(1).expand(len(clean)))

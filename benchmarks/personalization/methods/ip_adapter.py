@@ -10,7 +10,7 @@ from typing import Any
 
 import PIL.Image
 
-from benchmarks.personalization.methods.base import PAPER, Method, Personalized, Sampling, check_family, own
+from benchmarks.personalization.methods.base import PAPER, Method, Personalized, Sampling, check_family, copy_parts
 from benchmarks.personalization.methods.saved import read_config, write_config
 from benchmarks.personalization.subjects import Subject
 from dreamsim_metric.messages import say_error
@@ -18,13 +18,13 @@ from dreamsim_metric.messages import say_error
 
 @dataclass(frozen=True)
 class Config:
-    """Which weights, and how much they count.
+    """Settings: which weights, and how much they count.
 
     Attributes:
-        weights: repository of the hub, or a folder.
-        subfolder: with the file and `image_encoder/`.
-        file: of the weights.
-        scale: of the pictures' part beside the prompt's.
+        weights: Repository of the hub, or a folder.
+        subfolder: Folder in it with the file and `image_encoder/`.
+        file: Name of the file of weights.
+        scale: Weight of the pictures' part beside the prompt's.
     """
 
     weights: str = "h94/IP-Adapter"
@@ -37,8 +37,8 @@ class Adapted(Personalized):
     """A pipeline that looks at photographs of the subject.
 
     Attributes:
-        photographs: all of them.
-        config: the weights.
+        photographs: All photographs of the subject.
+        config: Settings with the weights.
     """
 
     def __init__(self, pipeline: Any, words: str, photographs: Sequence[PIL.Image.Image], config: Config) -> None:
@@ -55,7 +55,7 @@ class Adapted(Personalized):
 
 
 def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = None) -> Adapted:
-    """See `Method`.
+    """Fit a subject, see `Method`.
 
     Raises:
         OSError: the weights cannot be had.
@@ -64,7 +64,7 @@ def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = Non
 
 
 def load(folder: Path, pipeline: Any) -> Adapted:
-    """See `Method`."""
+    """Load what `save` wrote, see `Method`."""
     held = read_config(folder)
     photographs = [PIL.Image.open(file).convert("RGB") for file in sorted(folder.glob("*.png"))]
     return _adapt(pipeline, held["words"], photographs, Config(**held["config"]))
@@ -72,7 +72,7 @@ def load(folder: Path, pipeline: Any) -> Adapted:
 
 def _adapt(pipeline: Any, noun: str, photographs: list[PIL.Image.Image], config: Config) -> Adapted:
     check_family(pipeline)
-    twin = own(pipeline, "unet")
+    twin = copy_parts(pipeline, "unet")
     try:
         twin.load_ip_adapter(config.weights, subfolder=config.subfolder, weight_name=config.file)
     except Exception as error:  # the hub's client and diffusers have many kinds

@@ -12,8 +12,8 @@ _AT_ONCE = 8
 
 
 @torch.inference_mode()
-def similarities(metric: Metric, a: Sequence[PIL.Image.Image], b: Sequence[PIL.Image.Image]) -> np.ndarray:
-    """`(len(a), len(b))` float64: the metric's own number if it is a similarity, 1 − d if it is a distance.
+def measure_similarities(metric: Metric, a: Sequence[PIL.Image.Image], b: Sequence[PIL.Image.Image]) -> np.ndarray:
+    """Compare every two pictures: `(len(a), len(b))` float64, a similarity, or 1 − d where the metric is a distance.
 
     Metrics that see pictures at their own size see those of `b` at the size of each of `a`.
     """

@@ -11,23 +11,23 @@ from benchmarks.personalization.subjects import Subject
 
 @dataclass(frozen=True)
 class Config:
-    """Nothing to choose."""
+    """Settings: there are none."""
 
 
 class Plain(Personalized):
-    """See the module."""
+    """A pipeline as it was given."""
 
     def save(self, folder: Path) -> None:
         write_config(folder, words=self.words)
 
 
 def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = None) -> Plain:
-    """See `Method`."""
+    """Fit a subject, see `Method`: nothing is learnt."""
     return Plain(pipeline, subject.noun)
 
 
 def load(folder: Path, pipeline: Any) -> Plain:
-    """See `Method`."""
+    """Load what `save` wrote, see `Method`."""
     return Plain(pipeline, read_config(folder)["words"])
 
 

@@ -13,18 +13,18 @@ from dreamsim_metric.files.write import write_file
 from dreamsim_metric.images.encoding import encode
 
 
-def class_pictures(
+def paint_class_pictures(
     pipeline: Any, noun: str, count: int, sampling: Sampling, batch_size: int, work: Path | None
 ) -> list[PIL.Image.Image]:
-    """Pictures of "a {noun}", of the seeds 0 … count − 1; those that were made before are not made again.
+    """Paint "a {noun}" with the seeds 0 … count − 1; those that were painted before are not painted again.
 
     Args:
-        pipeline: not tuned.
-        noun: of the class.
-        count: how many.
-        sampling: steps and guidance.
-        batch_size: made at once.
-        work: folder of a training: they are kept beside it, for all subjects of the class; None: nowhere.
+        pipeline: Pipeline that was not tuned.
+        noun: Noun of the class.
+        count: Number of pictures.
+        sampling: Steps and guidance to draw with.
+        batch_size: Pictures painted at once.
+        work: Folder of a training: they are kept beside it, for all subjects of the class; None: nowhere.
 
     Raises:
         OSError: the disk is full or not writable.

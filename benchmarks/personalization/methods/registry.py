@@ -28,7 +28,7 @@ METHODS: dict[str, Method] = {
 
 
 def find_methods(names: Sequence[str]) -> dict[str, Method]:
-    """Methods of these names, in that order.
+    """Find the methods of these names, in that order.
 
     Raises:
         ValueError: an unknown name, with the nearest ones.

@@ -19,7 +19,7 @@ def write_config(folder: Path, **values: Any) -> None:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """What `write_config` wrote.
+    """Read what `write_config` wrote.
 
     Raises:
         FileNotFoundError: the folder holds no fitted method.

@@ -25,12 +25,12 @@ TEMPLATES = (
 
 @dataclass(frozen=True)
 class Config(Tuning):
-    """See `Tuning`.
+    """Settings of Textual Inversion, beside those of `Tuning`.
 
     Attributes:
-        vectors: tokens that the word is made of.
-        initial: what it begins as; empty: the noun of the class.
-        templates: one is drawn for each photograph of a step.
+        vectors: Tokens that the word is made of.
+        initial: Word that it begins as; empty: the noun of the class.
+        templates: Prompts of which one is drawn for each photograph of a step.
     """
 
     steps: int = 5000
@@ -46,7 +46,7 @@ class Inverted(Personalized):
     """A pipeline with a word for the subject.
 
     Attributes:
-        vectors: tokens that the word is made of.
+        vectors: Tokens that the word is made of.
     """
 
     def __init__(self, pipeline: Any, words: str, vectors: int) -> None:
@@ -59,7 +59,7 @@ class Inverted(Personalized):
 
 
 def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = None) -> Inverted:
-    """See `Method`."""
+    """Fit a subject, see `Method`."""
     twin, learnt = with_words(pipeline, [WORD], config.initial or subject.noun, config.vectors)
     denoiser = Denoiser(twin, told=True)
     encoded = denoiser.encode(subject.pictures)
@@ -78,7 +78,7 @@ def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = Non
 
 
 def load(folder: Path, pipeline: Any) -> Inverted:
-    """See `Method`."""
+    """Load what `save` wrote, see `Method`."""
     held = read_config(folder)
     return Inverted(load_words(pipeline, folder), held["words"], held["vectors"])
 

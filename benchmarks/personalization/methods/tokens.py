@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.personalization.methods.base import check_family, own, text_parts
+from benchmarks.personalization.methods.base import check_family, copy_parts, find_text_parts
 from dreamsim_metric.files.write import write_file
 from dreamsim_metric.weights.folder import read_tensors
 
@@ -40,13 +40,13 @@ class _Extended(nn.Module):
 
 
 def with_words(pipeline: Any, words: Sequence[str], initial: str, vectors: int = 1) -> tuple[Any, dict[str, Any]]:
-    """A pipeline that knows new words, and what of it can learn.
+    """Copy a pipeline so that it knows new words, and return it with what of it can learn.
 
     Args:
-        pipeline: of Stable Diffusion's family; stays as it is.
-        words: that its tokenizers do not know.
-        initial: text that the words begin as: the mean of its tokens' embeddings.
-        vectors: tokens of each word.
+        pipeline: Pipeline of Stable Diffusion's family; it stays as it is.
+        words: Words that its tokenizers do not know.
+        initial: Text that the words begin as: the mean of its tokens' embeddings.
+        vectors: Tokens of each word.
 
     Returns:
         The pipeline with tokenizers and text encoders of its own, and parameters by name, `(len(words) * vectors, D)`
@@ -56,9 +56,9 @@ def with_words(pipeline: Any, words: Sequence[str], initial: str, vectors: int =
         ValueError: a tokenizer knows a word already, the initial text has no tokens, or a pipeline of another family.
     """
     check_family(pipeline)
-    parts = text_parts(pipeline)
-    twin, learnt = own(pipeline, *(name for pair in parts for name in pair)), {}
-    tokens = [token for word in words for token in names(word, vectors)]
+    parts = find_text_parts(pipeline)
+    twin, learnt = copy_parts(pipeline, *(name for pair in parts for name in pair)), {}
+    tokens = [token for word in words for token in name_tokens(word, vectors)]
     for tokenizer_name, encoder_name in parts:
         tokenizer, encoder = getattr(twin, tokenizer_name), getattr(twin, encoder_name)
         begin = tokenizer(initial, add_special_tokens=False).input_ids
@@ -76,7 +76,7 @@ def with_words(pipeline: Any, words: Sequence[str], initial: str, vectors: int =
 
 def settle(pipeline: Any) -> None:
     """End the learning: ordinary embeddings again, so that the pipeline can be saved and used anywhere."""
-    for _, name in text_parts(pipeline):
+    for _, name in find_text_parts(pipeline):
         encoder = getattr(pipeline, name)
         extended = encoder.get_input_embeddings()
         weight = extended.weight.detach()
@@ -90,21 +90,23 @@ def save_words(pipeline: Any, words: Sequence[str], vectors: int, folder: Path) 
     Raises:
         OSError: the disk is full or not writable.
     """
-    for file, (tokenizer_name, encoder_name) in zip((FILE, _SECOND), text_parts(pipeline), strict=False):
+    for file, (tokenizer_name, encoder_name) in zip((FILE, _SECOND), find_text_parts(pipeline), strict=False):
         tokenizer = getattr(pipeline, tokenizer_name)
         weight = getattr(pipeline, encoder_name).get_input_embeddings().weight.detach().float().cpu()
-        held = {word: weight[tokenizer.convert_tokens_to_ids(names(word, vectors))].contiguous() for word in words}
+        held = {
+            word: weight[tokenizer.convert_tokens_to_ids(name_tokens(word, vectors))].contiguous() for word in words
+        }
         write_file(folder / file, safetensors.torch.save(held))
 
 
 def load_words(pipeline: Any, folder: Path) -> Any:
-    """A pipeline that knows the words that `save_words` wrote; the one given stays as it is.
+    """Copy a pipeline so that it knows the words that `save_words` wrote; the one given stays as it is.
 
     Raises:
         FileNotFoundError: no words there.
         ValueError: a file is damaged, or of a pipeline with text encoders of another width.
     """
-    files = [folder / file for file, _ in zip((FILE, _SECOND), text_parts(pipeline), strict=False)]
+    files = [folder / file for file, _ in zip((FILE, _SECOND), find_text_parts(pipeline), strict=False)]
     held = [read_tensors(file)[0] for file in files]
     words, vectors = list(held[0]), len(next(iter(held[0].values())))
     twin, learnt = with_words(pipeline, words, "a", vectors)
@@ -120,6 +122,11 @@ def load_words(pipeline: Any, folder: Path) -> Any:
     return twin
 
 
-def names(word: str, vectors: int) -> list[str]:
-    """The tokens of a word."""
+def name_tokens(word: str, vectors: int) -> list[str]:
+    """Name the tokens of a word.
+
+    Example:
+        >>> name_tokens("<toy>", 3)
+        ['<toy>', '<toy>_1', '<toy>_2']
+    """
     return [word, *(f"{word}_{i}" for i in range(1, vectors))]

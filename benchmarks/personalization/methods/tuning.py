@@ -31,16 +31,16 @@ STATE = "state.pt"
 
 @dataclass(frozen=True)
 class Tuning:
-    """What every training is told.
+    """Settings of every training.
 
     Attributes:
-        steps: of the optimiser.
-        learning_rate: constant.
-        batch_size: photographs a step.
-        weight_decay: AdamW's.
-        flip: share of the photographs that are mirrored.
-        seed: of all that is random.
-        save_every: steps after which the state is written.
+        steps: Steps of the optimiser.
+        learning_rate: Learning rate, constant.
+        batch_size: Photographs a step.
+        weight_decay: Weight decay of AdamW.
+        flip: Share of the photographs that are mirrored.
+        seed: Seed of all that is random.
+        save_every: Steps after which the state is written.
     """
 
     steps: int = 400
@@ -65,9 +65,9 @@ class Denoiser:
     """The network of a pipeline and all that stands between it and pictures and prompts.
 
     Args:
-        pipeline: whose parts are trained, of Stable Diffusion's family.
-            None of them gets gradients any more, until `tune` says so.
-        told: whether the text encoders are trained too; otherwise each prompt is encoded once.
+        pipeline: Pipeline of Stable Diffusion's family whose parts are trained. None of them gets gradients any more,
+            until `tune` says so.
+        told: Whether the text encoders are trained too; otherwise each prompt is encoded once.
 
     Raises:
         ValueError: a pipeline of another family.
@@ -88,7 +88,7 @@ class Denoiser:
 
     @torch.no_grad()
     def encode(self, pictures: Iterable[Any]) -> list[tuple[Tensor, Tensor]]:
-        """Of each picture and of its mirror image, mean and log variance of its latents, `(2 C, h, w)`, on the CPU.
+        """Encode each picture and its mirror image: mean and log variance of its latents, `(2 C, h, w)`, on the CPU.
 
         Pictures are scaled until the shorter side fits, and the middle is taken.
 
@@ -106,7 +106,7 @@ class Denoiser:
         return found
 
     def conditions(self, prompts: Sequence[str]) -> dict[str, Any]:
-        """What the network is told: its keyword arguments."""
+        """Make the keyword arguments by which the network is told prompts."""
         rows = [self._told(prompt) for prompt in prompts]
         embeddings, *pooled = (torch.cat(part) for part in zip(*rows, strict=True))
         told: dict[str, Any] = {"encoder_hidden_states": embeddings}
@@ -133,13 +133,13 @@ class Denoiser:
         return found
 
     def errors(self, latents: Tensor, prompts: Sequence[str], times: Tensor, noise: Tensor) -> Tensor:
-        """Squared error of each picture, `(N,)`, mean over its latents.
+        """Compute the squared error of each picture, `(N,)`, mean over its latents.
 
         Args:
-            latents: `(N, C, h, w)`, scaled as the network takes them.
-            prompts: of each.
-            times: `(N,)` steps of the noise schedule.
-            noise: like the latents.
+            latents: Latents `(N, C, h, w)`, scaled as the network takes them.
+            prompts: Prompt of each picture.
+            times: Steps of the noise schedule, `(N,)`.
+            noise: Noise of the latents' shape.
         """
         noisy = self.schedule.add_noise(latents, noise, times)
         target = noise
@@ -151,12 +151,12 @@ class Denoiser:
 
 
 def uniform(count: int, highest: int, random: torch.Generator) -> Tensor:
-    """Steps of the noise schedule, all as likely: `(count,)`."""
+    """Draw steps of the noise schedule, all as likely: `(count,)`."""
     return torch.randint(0, highest, (count,), generator=random)
 
 
 def pick(encoded: Sequence[tuple[Tensor, Tensor]], count: int, flip: float, random: torch.Generator) -> list[Tensor]:
-    """Some of the pictures that `encode` gave, each mirrored or not: none twice until all have been taken."""
+    """Pick some of the pictures that `encode` gave, each mirrored or not: none twice until all have been taken."""
     rounds = -(-count // len(encoded))
     order = torch.cat([torch.randperm(len(encoded), generator=random) for _ in range(rounds)])[:count]
     mirrored = torch.rand(count, generator=random) < flip
@@ -174,12 +174,12 @@ def tune(
     """Train to the last step, from the state in `work` if there is one.
 
     Args:
-        denoiser: whose network sees the batches.
-        parameters: that learn, float32, by names of the caller's; all others are frozen.
-        batch: the examples of a step, from what is random in it.
-        config: steps, learning rate and so on.
-        work: folder of the state; None keeps none.
-        times: draws steps of the noise schedule: count, how many there are, what is random → `(count,)`.
+        denoiser: Denoiser whose network sees the batches.
+        parameters: Parameters that learn, float32, by names of the caller's; all others are frozen.
+        batch: Function that gives the examples of a step, from what is random in it.
+        config: Settings: steps, learning rate and so on.
+        work: Folder of the state; None keeps none.
+        times: Function that draws steps of the noise schedule: count, how many there are, what is random → `(count,)`.
 
     Returns:
         The loss of each step.
@@ -267,7 +267,7 @@ def _backward(denoiser: Denoiser, some: _Drawn, scaler: torch.amp.GradScaler) ->
 
 @contextmanager
 def _only(pipeline: Any, values: Sequence[nn.Parameter]) -> Iterator[None]:
-    """Only these parameters get gradients; afterwards none do."""
+    """Give only these parameters gradients; afterwards none have any."""
     modules = [part for part in pipeline.components.values() if isinstance(part, nn.Module)]
     before = [module.training for module in modules]
     for module in modules:

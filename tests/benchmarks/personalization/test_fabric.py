@@ -17,9 +17,9 @@ from diffusers import (
 from peft import LoraConfig
 
 from benchmarks.personalization.methods import fabric as module
-from benchmarks.personalization.methods.base import Sampling, own
+from benchmarks.personalization.methods.base import Sampling, copy_parts
 from benchmarks.personalization.methods.choosers import Choice
-from benchmarks.personalization.methods.fabric import METHOD, Config, Fabric, rounds
+from benchmarks.personalization.methods.fabric import METHOD, Config, Fabric, paint_rounds
 from benchmarks.personalization.methods.fabric_attention import References, SelfAttention, Shared, depth_of
 from benchmarks.personalization.subjects import Subject
 from data_tools.pipelines import load_model
@@ -187,7 +187,7 @@ def weighted(a, own, others, weight):
 @pytest.mark.parametrize("lora", [False, True])
 @torch.no_grad()
 def test_a_painting_is_that_of_an_independent_loop(tiny, lora):
-    pipeline = own(tiny, "unet")
+    pipeline = copy_parts(tiny, "unet")
     if lora:
         torch.manual_seed(1)
         pipeline.unet.add_adapter(LoraConfig(r=4, init_lora_weights=False, target_modules=["to_q", "to_k", "to_v"]))
@@ -219,7 +219,7 @@ SCHEDULERS = [DDIMScheduler, EulerDiscreteScheduler, EulerAncestralDiscreteSched
 @pytest.mark.parametrize("kind", SCHEDULERS)
 def test_references_have_as_much_noise_as_the_picture(tiny, kind):
     """√ᾱ z + √(1 − ᾱ) ε for every scheduler: those that count in σ scale it so before the network sees it."""
-    pipeline = own(tiny)
+    pipeline = copy_parts(tiny)
     pipeline.scheduler = kind.from_config(tiny.scheduler.config, timestep_spacing="leading", steps_offset=1)
     seen = []
     hook = pipeline.unet.register_forward_pre_hook(lambda unet, args: seen.append((args[0].clone(), int(args[1]))))
@@ -392,7 +392,7 @@ def test_rounds_begin_plain_and_what_was_chosen_only_grows(tiny, monkeypatch):
     )
     config = Config(rounds=3, per_round=3)
     choices = [(2, 0), (1, 2), (0, 1)]
-    found = rounds(Fabric(tiny, "cat", config), "a red {}", scripted(choices, seen), config, 10, QUICK)
+    found = paint_rounds(Fabric(tiny, "cat", config), "a red {}", scripted(choices, seen), config, 10, QUICK)
     assert [(one.liked, one.disliked) for one in found] == choices
     assert [one.scores for one in found] == [(1.0,) * 3] * 3
     assert [one.pictures for one in found] == seen
@@ -414,7 +414,7 @@ def test_rounds_begin_plain_and_what_was_chosen_only_grows(tiny, monkeypatch):
 def test_words_are_dropped_each_by_itself_and_the_same_again(tiny):
     config = Config(rounds=2, per_round=4, dropout=0.5)
     fabric, prompt = Fabric(tiny, "cat", config), "an image of a {} and a photo of a red apple"
-    found = [rounds(fabric, prompt, scripted([(0, 1)] * 2, []), config, 0, Sampling(1, 5.0)) for _ in range(2)]
+    found = [paint_rounds(fabric, prompt, scripted([(0, 1)] * 2, []), config, 0, Sampling(1, 5.0)) for _ in range(2)]
     texts = [text for one in found[0] for text in one.texts]
     words = prompt.replace("{}", "cat").split()
     assert texts == [text for one in found[1] for text in one.texts]
@@ -480,7 +480,7 @@ def test_a_configuration_that_cannot_be_is_refused(options, message):
 def test_a_choice_of_other_pictures_is_refused(tiny, choice):
     config = Config(rounds=1, per_round=2)
     with pytest.raises(ValueError, match=f"likes picture {choice[0]} and dislikes {choice[1]}; expected two different"):
-        rounds(Fabric(tiny, "cat"), "a {}", scripted([choice], []), config, 0, Sampling(1, 5.0))
+        paint_rounds(Fabric(tiny, "cat"), "a {}", scripted([choice], []), config, 0, Sampling(1, 5.0))
 
 
 def test_a_prompt_without_a_place_is_refused(tiny):

@@ -20,7 +20,7 @@ from benchmarks.personalization.methods import (
     tokens,
     tuning,
 )
-from benchmarks.personalization.methods.base import Sampling, check_family, own
+from benchmarks.personalization.methods.base import Sampling, check_family, copy_parts
 from benchmarks.personalization.methods.registry import METHODS, find_methods
 from benchmarks.personalization.methods.tree import Node, draw_tree
 from benchmarks.personalization.subjects import Subject
@@ -154,7 +154,7 @@ def test_stable_diffusion_xl_is_taught_by_the_same_code(name, xl, cat, tmp_path)
 @pytest.mark.parametrize("name", ["dreambooth", "lora", "textual-inversion"])
 def test_half_precision_trains_and_ends_in_the_pipelines_dtype(name, dtype, sd, cat):
     parts = {key: part for key, part in sd.components.items() if isinstance(part, torch.nn.Module)}
-    half = own(sd, *parts)
+    half = copy_parts(sd, *parts)
     for key in parts:
         getattr(half, key).to(dtype)
     fitted = fit(name, cat, half)
@@ -165,11 +165,11 @@ def test_half_precision_trains_and_ends_in_the_pipelines_dtype(name, dtype, sd, 
 def test_diffusers_itself_reads_learnt_words_and_loras(sd, cat, tmp_path):
     inverted = fit("textual-inversion, 3 vectors", cat, sd)
     inverted.save(tmp_path / "words")
-    fresh = own(sd, "tokenizer", "text_encoder")
+    fresh = copy_parts(sd, "tokenizer", "text_encoder")
     fresh.load_textual_inversion(tmp_path / "words" / tokens.FILE, token=inverted.words)
     lora = fit("lora", cat, sd)
     lora.save(tmp_path / "lora")
-    adapted = own(sd, "unet")
+    adapted = copy_parts(sd, "unet")
     adapted.load_lora_weights(tmp_path / "lora")
     for ours, theirs in ((inverted, fresh), (lora, adapted)):
         one = ours.generate("a {}", 1, 3, FEW)[0]
@@ -209,7 +209,7 @@ def test_the_state_of_another_training_is_refused(sd, cat, tmp_path):
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
 def test_the_loss_is_the_squared_error_of_the_prediction_by_the_formula(prediction, sd):
-    twin = own(sd, "scheduler")
+    twin = copy_parts(sd, "scheduler")
     twin.scheduler.register_to_config(prediction_type=prediction)
     denoiser = tuning.Denoiser(twin)
     torch.manual_seed(0)

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from benchmarks.personalization.aggregate import Figure, Result, comparison_table, figures, score_table
-from benchmarks.personalization.agreement import agreement_table
+from benchmarks.personalization.aggregate import Figure, Result, compute_figures, tabulate_comparisons, tabulate_scores
+from benchmarks.personalization.correlations import tabulate_correlations
 from benchmarks.personalization.layout import PHOTOGRAPHS
 from benchmarks.personalization.matrices import Measured, per_prompt
 from benchmarks.personalization.pairing import Cell
@@ -113,7 +113,7 @@ def test_photographs_are_compared_with_the_others():
     real = Measured("distance", np.zeros(3, dtype=int), references=d, among=d, real=d, of_class=np.zeros((0, 3)))
     found = {
         figure.score.name: figure
-        for figure in figures([cell(PHOTOGRAPHS)], [Result("mini", "distance", False, [real])])
+        for figure in compute_figures([cell(PHOTOGRAPHS)], [Result("mini", "distance", False, [real])])
     }
     assert found["subject, mean"].value() == pytest.approx(2.2 / 6)
     assert found["subject, nearest"].value() == pytest.approx((0.1 + 0.1 + 0.3) / 3)
@@ -123,7 +123,7 @@ def test_photographs_are_compared_with_the_others():
 
 def test_what_a_subject_lacks_is_left_out():
     lacking = measured(masked=np.zeros((0, 0)), copy_below=N, of_class=np.zeros((0, 2)), real=np.array([[N]]))
-    found = {figure.score.name for figure in figures([cell()], [Result("mini", "distance", False, [lacking])])}
+    found = {figure.score.name for figure in compute_figures([cell()], [Result("mini", "distance", False, [lacking])])}
     assert found == {"subject, mean", "subject, nearest", "diversity"}
 
 
@@ -218,7 +218,7 @@ def test_subjects_have_equal_weight_but_where_all_pictures_have(subjects):
     assert macro.value() == pytest.approx(np.mean([np.mean(some) for some in subjects]))
     assert pooled.value() == pytest.approx(np.mean(np.concatenate(subjects)))
     for one in (macro, pooled):
-        row = score_table([one], 200, 0, "").iloc[0]
+        row = tabulate_scores([one], 200, 0, "").iloc[0]
         assert row.low - 1e-9 <= row.value <= row.high + 1e-9
 
 
@@ -228,11 +228,12 @@ def test_intervals_and_tests_are_of_subjects():
     a, b = random.random(20), random.random(20) + 0.3
     one = figure({name: [x, x] for name, x in zip(names, a, strict=True)}, method="near")
     two = figure({name: [x] for name, x in zip([*names, "alone"], [*b, 9.0], strict=True)}, method="far")
-    row = score_table([one], 4000, 0, "").iloc[0]
+    row = tabulate_scores([one], 4000, 0, "").iloc[0]
     expected = stats.bootstrap((a,), np.mean, method="percentile", n_resamples=4000, rng=0).confidence_interval
     assert (row.low, row.high) == pytest.approx(tuple(expected), abs=0.01)
-    (row,) = comparison_table([two, one], 4000, 0).itertuples()
-    assert (row.better, row.worse, row.subjects) == ("near", "far", 20)  # without the subject that one has not
+    (row,) = tabulate_comparisons([two, one], 4000, 0).itertuples()
+    assert (row.better_method, row.worse_method) == ("near", "far")
+    assert row.subjects == 20  # without the subject that one has not
     assert row.difference == pytest.approx((b - a).mean())
     assert row.p == pytest.approx(stats.ttest_rel(a, b).pvalue, rel=0.5)
     assert row.p_holm == row.p
@@ -241,26 +242,26 @@ def test_intervals_and_tests_are_of_subjects():
 
 def test_a_single_subject_has_no_interval_and_no_winner():
     one, two = figure({"dog": [0.1]}, method="near"), figure({"dog": [0.4]}, method="far")
-    assert score_table([one], 50, 0, "")[["low", "high"]].isna().all(axis=None)
-    (row,) = comparison_table([one, two], 50, 0).itertuples()
-    assert (row.better, row.p) == ("near", 1.0)
+    assert tabulate_scores([one], 50, 0, "")[["low", "high"]].isna().all(axis=None)
+    (row,) = tabulate_comparisons([one, two], 50, 0).itertuples()
+    assert (row.better_method, row.p) == ("near", 1.0)
     assert np.isnan(row.low)
 
 
 def test_methods_without_a_subject_in_common_are_not_compared():
-    assert comparison_table([figure({"dog": [1]}), figure({"cat": [1]}, method="b")], 10, 0).empty
+    assert tabulate_comparisons([figure({"dog": [1]}), figure({"cat": [1]}, method="b")], 10, 0).empty
 
 
 def test_many_pairs_are_corrected_for_together():
     random = np.random.default_rng(0)
     found = [figure({f"s{i}": [x] for i, x in enumerate(random.random(9))}, method=m) for m in "abc"]
-    table = comparison_table([*found, figure({"s0": [0.0]}, method=PHOTOGRAPHS)], 200, 0)
+    table = tabulate_comparisons([*found, figure({"s0": [0.0]}, method=PHOTOGRAPHS)], 200, 0)
     assert len(table) == 3  # photographs are no method
     p = np.sort(table.p)
     assert np.sort(table.p_holm)[0] == pytest.approx(min(1, 3 * p[0]))
 
 
-def test_agreement_is_scipys():
+def test_rank_correlations_are_scipys():
     """Two methods, two subjects; one metric's sign is turned, and pictures of text do not take part."""
     random = np.random.default_rng(5)
     cells = [cell(method, name, 5) for method in "xyz" for name in ("cat", "dog")]
@@ -271,7 +272,7 @@ def test_agreement_is_scipys():
         Result("b", "similarity", False, b),
         Result("t", "similarity", True, b),
     ]
-    table = agreement_table(cells, results).set_index(["level", "score"])
+    table = tabulate_correlations(cells, results).set_index(["level", "score"])
     assert len(table) == 4
     for name, means in (("subject, mean", (np.mean, np.mean)), ("subject, nearest", (np.min, np.max))):
         for function, column in ((stats.spearmanr, "spearman"), (stats.kendalltau, "kendall")):
@@ -291,4 +292,4 @@ def test_metrics_that_are_constant_agree_with_nothing():
     cells = [cell(method, "dog", 4) for method in "xyz"]
     flat = [measured(references=np.ones((4, 2))) for _ in cells]
     results = [Result("a", "distance", False, flat), Result("b", "distance", False, [measured()] * 3)]
-    assert agreement_table(cells, results).spearman.isna().all()
+    assert tabulate_correlations(cells, results).spearman.isna().all()

@@ -18,15 +18,15 @@ import torch
 
 from benchmarks.metrics.base import Metric, MetricCard, Options
 from benchmarks.metrics.registry import find_metrics
-from benchmarks.personalization.aggregate import COMPARISON_COLUMNS
+from benchmarks.personalization.columns import COMPARISON_COLUMNS
 from benchmarks.personalization.layout import PHOTOGRAPHS
 from benchmarks.personalization.scoring import score
 from benchmarks.personalization.subjects import read_subjects
 from benchmarks.report.charts import Line
-from benchmarks.report.figures import column, comparisons, number
+from benchmarks.report.figures import arrange_comparisons, format_number, make_column
 from benchmarks.report.personalization import write_personalization_report
 from benchmarks.report.published import PUBLISHED
-from benchmarks.report.tradeoff import Axis, pareto, tradeoff
+from benchmarks.report.tradeoff import Axis, draw_tradeoff, pareto
 from dreamsim_metric.images.convert import to_pixels
 from dreamsim_metric.scale.cache import Cache
 from tests.browser import browser as browser
@@ -184,8 +184,8 @@ def part(text, name):
 
 
 def shown(values, interval=False):
-    low_high = f"{number(values.low)} – {number(values.high)}" if interval else ""
-    return number(values.value) + low_high
+    low_high = f"{format_number(values.low)} – {format_number(values.high)}" if interval else ""
+    return format_number(values.value) + low_high
 
 
 def test_every_figure_with_its_interval_and_definition_is_on_the_page(tables, text):
@@ -218,7 +218,7 @@ def test_the_best_method_is_marked_and_photographs_stand_apart(tables, text):
 
 def test_ranks_count_methods_only():
     figures = [("a", 2.0, 1.0, 3.0), ("b", 3.0, np.nan, np.nan), (PHOTOGRAPHS, 9.0, 8.0, 10.0), ("c", 3.0, 2.0, 4.0)]
-    cells = column(("one",), "higher", figures).cells
+    cells = make_column(("one",), "higher", figures).cells
     assert {name: cell.rank for name, cell in cells.items()} == {"a": 3, "b": 1, PHOTOGRAPHS: 0, "c": 1}
     assert [cells[name].interval for name in "ab"] == ["1.000 – 3.000", ""]
 
@@ -236,7 +236,7 @@ def test_comparisons_say_which_differences_are_sure():
         [("ours", "s", "m", a, b, d, low, high, p, p, 4 + i) for i, (a, b, d, low, high, p) in enumerate(rows)],
         columns=list(COMPARISON_COLUMNS),
     )
-    (found,) = comparisons(table, scores)
+    (found,) = arrange_comparisons(table, scores)
     assert found.sure == {"a": ["b", "c"]}
     assert (found.sure_pairs, found.pairs, found.subjects) == (2, 3, 4)
     assert found.versus.metrics == ["b", "a", "c"]
@@ -253,7 +253,7 @@ def test_all_comparisons_are_on_the_page(tables, text):
     assert "No difference between two methods has a p below 0.05" in part(text, "sure")  # of three subjects
     for row in tables["comparisons"].itertuples():
         some = (row.difference, row.low, row.high), (-row.difference, -row.high, -row.low)
-        assert any(f"{number(d)}{number(low)} to {number(high)}" in page for d, low, high in some)
+        assert any(f"{format_number(d)}{format_number(low)} to {format_number(high)}" in page for d, low, high in some)
 
 
 def test_the_front_is_what_no_other_beats():
@@ -271,15 +271,15 @@ def test_the_chart_has_the_front_and_better_is_to_the_right_and_above():
     drawn = [Line(name, i) for i, name in enumerate("abc")]
     by_sign = {}
     for higher in (True, False):
-        svg = tradeoff(points, drawn, Axis("x", True), Axis("y", higher, real=0.5))
+        svg = draw_tradeoff(points, drawn, Axis("x", True), Axis("y", higher, real=0.5))
         assert "real photographs" in svg
         front = re.search(r'<g id="front">\s*<path d="(.*?)"', svg, re.S)[1]
         by_sign[higher] = np.array(re.findall(r"([\d.]+) ([\d.]+)", front), float)
     assert by_sign[True].shape == (2, 2)  # b and c
     assert by_sign[False].shape == (2, 2)  # a and c
     assert by_sign[False][0][1] < by_sign[False][1][1]  # a is drawn above c: less is better
-    assert tradeoff(points[:1], drawn, Axis("x", True), Axis("y", True)) == ""
-    assert tradeoff(points.assign(x=np.nan), drawn, Axis("x", True), Axis("y", True)) == ""
+    assert draw_tradeoff(points[:1], drawn, Axis("x", True), Axis("y", True)) == ""
+    assert draw_tradeoff(points.assign(x=np.nan), drawn, Axis("x", True), Axis("y", True)) == ""
 
 
 def test_fidelity_is_against_prompts_or_else_against_diversity(made, text, tmp_path):
@@ -306,14 +306,17 @@ def test_breakdowns_are_means_of_the_tables(tables, text):
     for name in (*METHODS, PHOTOGRAPHS):
         classes, *kinds, subjects = (row[1:] for row in rows if row[0] == name)
         mine = by_subject[by_subject.method == name].set_index("subject")["value"]
-        assert classes == [number((mine["cat2"] + mine["cat3"]) / 2), number(mine["robot"])]
-        assert subjects == [number(mine[subject]) for subject in NOUNS]
+        assert classes == [format_number((mine["cat2"] + mine["cat3"]) / 2), format_number(mine["robot"])]
+        assert subjects == [format_number(mine[subject]) for subject in NOUNS]
         expected = []
         for title, metric in (("subject, mean", "colour"), ("prompt", "redness")):
             some = tables["by_prompt"].set_index(["method", "score", "metric", "prompt"])["value"].sort_index()
             some = some.get((name, title, metric), {})
             if len(some):
-                expected += [number(some["a {} in the snow"]), number((some["a red {}"] + some["a blue {}"]) / 2)]
+                expected += [
+                    format_number(some["a {} in the snow"]),
+                    format_number((some["a red {}"] + some["a blue {}"]) / 2),
+                ]
         assert kinds == ([expected] if expected else [])
     assert "cat2 subjects" in rows[0][1]
 
@@ -352,8 +355,8 @@ def test_best_and_worst_are_the_nearest_and_farthest(tables, text):
         said = re.findall(r">(best|worst)</span> (\S+?)<small>(\S+?),", block)
         by_subject = pictures[pictures.method == method].groupby("subject")["nearest"]
         lowest, highest = by_subject.min().nsmallest(2), by_subject.max().nlargest(2)
-        expected = [("best", number(value), name) for name, value in lowest.items()]
-        assert said == expected + [("worst", number(value), name) for name, value in highest.items()]
+        expected = [("best", format_number(value), name) for name, value in lowest.items()]
+        assert said == expected + [("worst", format_number(value), name) for name, value in highest.items()]
 
 
 def test_costs_are_means_with_the_highest_peak(text):
@@ -378,8 +381,8 @@ def test_failures_trees_feedback_agreement_and_settings(tables, text):
     assert inside.count("<img") == 3
     (row,) = Page(part(text, "agreement")).rows[1:]
     assert row[0] == "colourpsnr"
-    for cell, one in zip(row[1:], tables["agreement"].itertuples(), strict=True):
-        assert cell == f"{number(one.spearman)}τ {number(one.kendall)}; n = {one.n}"
+    for cell, one in zip(row[1:], tables["correlations"].itertuples(), strict=True):
+        assert cell == f"{format_number(one.spearman)}τ {format_number(one.kendall)}; n = {one.n}"
     settings = html.unescape(part(text, "settings"))
     for said in (
         "tiny <model>, revision",
@@ -496,13 +499,13 @@ def test_what_is_missing_or_damaged_is_one_clear_line(made, tmp_path):
     (scores / "settings.json").write_text("{}")
     fails(ValueError, "settings.json lacks methods, subjects, pictures")
     (scores / "settings.json").write_text(settings)
-    table = pd.read_parquet(scores / "agreement.parquet")
-    table.drop(columns="kendall").to_parquet(scores / "agreement.parquet")
-    fails(ValueError, "agreement.parquet lacks the columns kendall")
-    (scores / "agreement.parquet").write_bytes(b"PAR1")
-    fails(ValueError, "agreement.parquet is damaged")
-    (scores / "agreement.parquet").unlink()
-    fails(FileNotFoundError, "no agreement.parquet in")
+    table = pd.read_parquet(scores / "correlations.parquet")
+    table.drop(columns="kendall").to_parquet(scores / "correlations.parquet")
+    fails(ValueError, "correlations.parquet lacks the columns kendall")
+    (scores / "correlations.parquet").write_bytes(b"PAR1")
+    fails(ValueError, "correlations.parquet is damaged")
+    (scores / "correlations.parquet").unlink()
+    fails(FileNotFoundError, "no correlations.parquet in")
 
 
 def test_a_page_is_made_the_same_way_twice(made, text, tmp_path):

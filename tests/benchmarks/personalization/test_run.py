@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import itertools
 import subprocess
 import sys
 
@@ -15,11 +16,13 @@ from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWi
 
 from benchmarks import cli
 from benchmarks.commands.personalize import configured, spread
+from benchmarks.personalization import layout
 from benchmarks.personalization import run as runs
+from benchmarks.personalization.columns import COST_COLUMNS, FAILURE_COLUMNS, MANIFEST_COLUMNS, TABLES
 from benchmarks.personalization.methods import dreambooth, ip_adapter, plain, textual_inversion
 from benchmarks.personalization.methods.base import Sampling
-from benchmarks.personalization.subjects import Prompt, Subject, read_subjects
-from data_tools.manifest import read_rows
+from benchmarks.personalization.subjects import Prompt, Subject, fill, read_subjects
+from data_tools.manifest import MANIFEST, read_rows
 from data_tools.pipelines import load_model
 from tests.dreambench import write_dreambench
 from tests.pictures import PHOTOGRAPHS
@@ -75,7 +78,7 @@ def test_a_run_paints_every_prompt_and_seed_and_says_how_and_at_what_cost(plan, 
     again = textual_inversion.METHOD.load(
         tmp_path / "out" / "fits" / "words" / "my_cat", load_model(plan.model).pipeline
     )
-    picture = again.generate(row["text"], 2, 0, Sampling(row["steps"], row["guidance"]))[row["seed"]]
+    picture = again.generate(row["prompt"], 2, 0, Sampling(row["steps"], row["guidance"]))[row["seed"]]
     np.testing.assert_array_equal(picture, PIL.Image.open(tmp_path / "out" / row["path"]))
     costs = read_rows(tmp_path / "out", runs.COSTS)
     assert len(costs) == 2 * 3 * 2
@@ -115,6 +118,7 @@ def test_a_fit_that_fails_is_written_down_and_tried_again_and_the_rest_is_finish
     failures = runs.run(plan, methods, subjects, tmp_path, "cpu")
     expected = [{"method": "words", "subject": s.name, "stage": "fit", "error": "no way"} for s in subjects]
     assert failures == read_rows(tmp_path, runs.FAILURES) == expected
+    assert set(failures[0]) == set(FAILURE_COLUMNS)
     assert len(contents(tmp_path)) == 2 * 2 * 5
     assert runs.run(plan, METHODS, subjects, tmp_path, "cpu") == []
     assert len(contents(tmp_path)) == 3 * 2 * 5
@@ -325,6 +329,7 @@ def test_one_command_goes_from_subjects_to_a_report_and_another_scores_pictures(
     assert set(scores["method"]) == {"plain", "textual-inversion", "fabric", "real photographs"}
     pictures = pd.read_parquet(out / "scores" / "pictures.parquet")
     assert len(pictures) == 2 * 3 * (2 * (2 + 1) + 2 * 2)  # metrics, methods; seeds of three prompts, class of two dogs
+    check_joins(out)
 
     again = tmp_path / "scored"
     elsewhere = ["measure", str(out / "pictures"), "--subjects", str(dreambench), "--out", str(again)]
@@ -333,6 +338,42 @@ def test_one_command_goes_from_subjects_to_a_report_and_another_scores_pictures(
     pd.testing.assert_frame_equal(pd.read_parquet(again / "scores.parquet"), scores)
     assert cli.main(["report", str(again), "--out", str(tmp_path / "page.html")]) == 0
     assert "textual-inversion" in (tmp_path / "page.html").read_text()
+
+
+JOINED = {
+    "method",
+    "subject",
+    "noun",
+    "prompt",
+    "slug",
+    "kind",
+    "seed",
+    "path",
+    "protocol",
+    "score",
+    "metric",
+    "better",
+}
+
+
+def check_joins(run):
+    """Of two tables, one has all that the other has in the columns that both have."""
+    tables = {name: pd.read_parquet(run / "scores" / f"{name}.parquet") for name in TABLES}
+    lines = {MANIFEST: MANIFEST_COLUMNS, layout.COSTS: COST_COLUMNS}
+    tables |= {name: pd.DataFrame(read_rows(run, name)) for name in lines}
+    for name, columns in {**TABLES, **lines}.items():
+        assert set(tables[name]) == set(columns), name
+    for one, other in itertools.combinations(tables, 2):
+        shared = sorted(set(tables[one]) & set(tables[other]) & JOINED)
+        rows = [set(tables[name][shared].itertuples(index=False, name=None)) for name in (one, other)]
+        rows = [{row for row in some if layout.PHOTOGRAPHS not in row} for some in rows]
+        assert rows[0] <= rows[1] or rows[1] <= rows[0], (one, other, shared)
+    painted, scored = tables[MANIFEST], tables["pictures"]
+    assert len(painted.merge(scored[scored["metric"] == "mini"])) == len(painted)  # on all columns that both have
+    assert all((run / path).is_file() for path in scored["path"])
+    of_class = painted[painted["slug"] == "class"]
+    assert set(map(fill, of_class["prompt"], of_class["words"])) == {"a dog", "a teapot"}
+    assert {*tables["comparisons"]["better_method"]} <= {*painted["method"]}
 
 
 @pytest.mark.slow

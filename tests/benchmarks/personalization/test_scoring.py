@@ -14,12 +14,10 @@ from benchmarks.commands.personalize import score_lines
 from benchmarks.metrics.base import Metric, MetricCard, Options, Unmeasurable
 from benchmarks.metrics.ours import Embedding
 from benchmarks.metrics.registry import find_metrics
-from benchmarks.personalization import scoring
-from benchmarks.personalization.aggregate import COMPARISON_COLUMNS, PROMPT_COLUMNS, SCORE_COLUMNS, SUBJECT_COLUMNS
-from benchmarks.personalization.agreement import AGREEMENT_COLUMNS
+from benchmarks.personalization.columns import COMPARISON_COLUMNS, TABLES
 from benchmarks.personalization.cutout import cut_out
 from benchmarks.personalization.layout import PHOTOGRAPHS, read_pictures
-from benchmarks.personalization.scoring import PICTURE_COLUMNS, score
+from benchmarks.personalization.scoring import score
 from benchmarks.personalization.subjects import read_subjects
 from dreamsim_metric import distance, distance_matrix, load
 from dreamsim_metric.card import Curve
@@ -127,16 +125,8 @@ def one(table, **wanted):
 def test_all_tables_have_what_they_say(painted, subjects, tmp_path):
     out = tmp_path / "out"
     scores = run(painted, subjects, out, "mini", "psnr", *FAKES)
-    frames = {name: pd.read_parquet(out / f"{name}.parquet") for name in scoring.TABLES}
-    columns = {
-        "scores": SCORE_COLUMNS,
-        "by_subject": SUBJECT_COLUMNS,
-        "by_prompt": PROMPT_COLUMNS,
-        "pictures": PICTURE_COLUMNS,
-        "comparisons": COMPARISON_COLUMNS,
-        "agreement": AGREEMENT_COLUMNS,
-    }
-    assert {name: tuple(frames[name]) for name in columns} == columns
+    frames = {name: pd.read_parquet(out / f"{name}.parquet") for name in TABLES}
+    assert {name: tuple(frame) for name, frame in frames.items()} == TABLES
     assert len(scores) == len(frames["scores"])
     assert set(frames["metrics"].status) == {"measured"}
     assert set(scores.method) == {"boot", "inversion", PHOTOGRAPHS}
@@ -156,7 +146,7 @@ def test_all_tables_have_what_they_say(painted, subjects, tmp_path):
     assert set(frames["by_prompt"].prompt) == set(PROMPTS)
     assert set(frames["by_prompt"].kind) == set(PROMPTS.values())
     assert (frames["comparisons"].difference >= 0).all()
-    assert set(frames["agreement"].level) == {"pictures", "methods"}
+    assert set(frames["correlations"].level) == {"pictures", "methods"}
     settings = json.loads((out / "settings.json").read_text())
     assert settings["methods"]["boot"] == {"subjects": 2, "pictures": 6, "of_class": 2}
     assert settings["protocols"]["DreamBench"]["PRES"].startswith("cosine of DINO ViT-S/16: mean over all pairs")
@@ -166,7 +156,7 @@ def test_all_tables_have_what_they_say(painted, subjects, tmp_path):
     row = one(frames["pictures"], method="boot", subject="robot", prompt="a {} in the snow", seed=10, metric="mini")
     assert (painted / row.path).is_file()
     assert row.nearest <= row["mean"]
-    assert np.isnan(row.text)
+    assert np.isnan(row.to_prompt)
 
 
 def test_figures_are_those_of_the_metric_itself(painted, subjects, tmp_path):
@@ -221,7 +211,7 @@ def test_photographs_are_left_out_of_themselves(painted, subjects, tmp_path):
     assert rows["subject, nearest"] == pytest.approx(np.mean(nearest), abs=1e-5)
     assert rows["diversity"] == pytest.approx(np.mean(mean), abs=1e-5)
     assert PHOTOGRAPHS not in set(pd.read_parquet(tmp_path / "out" / "pictures.parquet").method)
-    assert PHOTOGRAPHS not in set(pd.read_parquet(tmp_path / "out" / "comparisons.parquet").better)
+    assert PHOTOGRAPHS not in set(pd.read_parquet(tmp_path / "out" / "comparisons.parquet").better_method)
 
 
 def test_photographs_handed_in_as_pictures_are_copies(subjects, tmp_path):
@@ -280,8 +270,8 @@ def test_metrics_without_embeddings_give_the_same(painted, subjects, tmp_path):
     scores = score(painted, subjects, given, tmp_path / "out", Cache(None), **options)
     values = scores.pivot(index=["method", "score"], columns="metric", values="value")
     assert values["embeds"].to_numpy() == pytest.approx(values["pairwise"].to_numpy(), abs=1e-6)
-    agreement = pd.read_parquet(tmp_path / "out" / "agreement.parquet")
-    assert agreement[agreement.level == "pictures"].spearman.min() > 0.999
+    table = pd.read_parquet(tmp_path / "out" / "correlations.parquet")
+    assert table[table.level == "pictures"].spearman.min() > 0.999
 
 
 def test_prompts_are_filled_with_the_noun(painted, subjects, tmp_path):
@@ -306,7 +296,7 @@ def test_prompts_are_filled_with_the_noun(painted, subjects, tmp_path):
     assert plus.pictures == 4
     assert PHOTOGRAPHS not in set(scores.method)
     pictures = pd.read_parquet(tmp_path / "out" / "pictures.parquet")
-    assert pictures.text.isna().equals(pictures.prompt == "class")
+    assert pictures.to_prompt.isna().equals(pictures.slug == "class")
 
 
 def mask(path, size=(20, 20), inside=True):
@@ -396,7 +386,7 @@ def test_one_method_alone_and_a_run_s_folder(painted, subjects, tmp_path):
     both = [some[some.method == "boot"][same].reset_index(drop=True) for some in (scores, of_run)]
     pd.testing.assert_frame_equal(*both)
     table = pd.read_parquet(tmp_path / "two" / "pictures.parquet")
-    assert (made / "pictures" / table.path[0]).is_file()
+    assert (made / table.path[0]).is_file()
 
 
 def test_pictures_go_by_prompt_and_seed(painted, subjects):

@@ -9,6 +9,7 @@ import pandas as pd
 from scipy.stats import kendalltau, spearmanr
 
 from benchmarks.personalization.aggregate import Result
+from benchmarks.personalization.columns import CORRELATION_COLUMNS
 from benchmarks.personalization.layout import PHOTOGRAPHS
 from benchmarks.personalization.matrices import (
     Measured,
@@ -18,31 +19,26 @@ from benchmarks.personalization.matrices import (
     subject_nearest,
 )
 from benchmarks.personalization.pairing import Cell
-from benchmarks.personalization.protocols import MEAN, NEAREST
+from benchmarks.personalization.protocols import MEAN, NEAREST, OURS
 
-AGREEMENT_COLUMNS = ("level", "score", "metric_a", "metric_b", "spearman", "kendall", "n")
 PICTURES, METHODS = "pictures", "methods"
 
 _FEWEST = 3  # of which a rank correlation says anything
 
 Statistic = Callable[[Measured], np.ndarray]
-_FIDELITY: dict[str, tuple[Statistic, Statistic]] = {  # of pictures, and of prompts for the methods' scores
-    MEAN: (all_references, subject_mean),
-    NEAREST: (nearest_reference, subject_nearest),
-}
 
 
-def agreement_table(cells: Sequence[Cell], results: Sequence[Result]) -> pd.DataFrame:
-    """Rank correlations of every two metrics of pictures, on subject fidelity.
+def tabulate_correlations(cells: Sequence[Cell], results: Sequence[Result]) -> pd.DataFrame:
+    """Make the table `correlations`: of every two metrics of pictures, rank correlations of subject fidelity.
 
     Args:
-        cells: of the pairing.
-        results: of each metric.
+        cells: Cells of the pairing.
+        results: Results of all metrics, `measured` in the order of the cells.
 
     Returns:
-        Of `AGREEMENT_COLUMNS`. Level `pictures`: over the pictures of all methods of one subject, mean over subjects; n
-        is the number of subjects. Level `methods`: over the methods' scores; n is the number of methods. Positive where
-        metrics agree, whatever their directions; NaN of fewer than three, or where a metric is constant.
+        A table of `CORRELATION_COLUMNS`. Level `pictures`: over the pictures of all methods of one subject, mean over
+        subjects; n is the number of subjects. Level `methods`: over the methods' scores; n is the number of methods.
+        Positive where metrics agree, whatever their directions; NaN of fewer than three, or where a metric is constant.
     """
     compared = [result for result in results if not result.text]
     painted = [i for i, cell in enumerate(cells) if cell.method != PHOTOGRAPHS and len(cell.prompts)]
@@ -60,14 +56,14 @@ def agreement_table(cells: Sequence[Cell], results: Sequence[Result]) -> pd.Data
                 spearman, kendall = np.mean(kept, axis=0) if kept else (np.nan, np.nan)
                 n = len(kept) if level == PICTURES else len(x[0]) if x else 0
                 rows.append(
-                    {"level": level, "score": name, "metric_a": a.metric, "metric_b": b.metric}
+                    {"level": level, "protocol": OURS, "score": name, "metric_a": a.metric, "metric_b": b.metric}
                     | {"spearman": float(spearman), "kendall": float(kendall), "n": n}
                 )
-    return pd.DataFrame(rows, columns=list(AGREEMENT_COLUMNS))
+    return pd.DataFrame(rows, columns=list(CORRELATION_COLUMNS))
 
 
 def _by_subject(cells: Sequence[Cell], painted: Sequence[int], result: Result, values: Statistic) -> list[np.ndarray]:
-    """Of each subject's pictures, larger the more different."""
+    """Collect the values of each subject's pictures, larger the more different."""
     found: dict[str, list[np.ndarray]] = {}
     for i in painted:
         found.setdefault(cells[i].subject.name, []).append(_sign(result) * values(result.measured[i]))
@@ -75,7 +71,7 @@ def _by_subject(cells: Sequence[Cell], painted: Sequence[int], result: Result, v
 
 
 def _by_method(cells: Sequence[Cell], painted: Sequence[int], result: Result, values: Statistic) -> list[np.ndarray]:
-    """One list: of each method, larger the more different."""
+    """Collect a value of each method, larger the more different, in one list."""
     found: dict[str, list[float]] = {}
     for i in painted:
         found.setdefault(cells[i].method, []).append(_sign(result) * float(values(result.measured[i]).mean()))
