@@ -54,7 +54,7 @@ class Config:
         save_every: steps between checkpoints, beside those after each epoch.
         log_every: steps between lines of metrics.jsonl.
         log_with: further loggers.
-        workers: threads that decode pictures.
+        workers: threads that decode pictures; default one a core, at most 16.
         cpu: use the CPU even where there is a GPU.
     """
 
@@ -94,13 +94,13 @@ class Config:
     save_every: int = 100
     log_every: int = 10
     log_with: tuple[Literal["tensorboard", "wandb"], ...] = ()
-    workers: int = 4
+    workers: int | None = None
     cpu: bool = False
 
     def __post_init__(self) -> None:
         for name, least in _LEAST.items():
             value = getattr(self, name)
-            if not value >= least:
+            if value is not None and not value >= least:
                 raise ValueError(f"got {name} {value}; expected {least} or more")
         for name in ("lr", "temperature", "alpha"):
             if not getattr(self, name) > 0:
