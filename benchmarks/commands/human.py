@@ -15,8 +15,7 @@ def _human(arguments: argparse.Namespace) -> None:
 def _measure(arguments: argparse.Namespace) -> None:
     from benchmarks.human.run import run
     from benchmarks.human.sources import read_parts
-    from dreamsim_metric.scale.cache import Cache
-    from dreamsim_metric.weights.download import cache_dir
+    from dreamsim_metric.scale.cache import Cache, cache_file
 
     for option, value in (("--draws", arguments.draws), ("--batch-size", arguments.batch_size)):
         if value < 1:
@@ -27,7 +26,7 @@ def _measure(arguments: argparse.Namespace) -> None:
         makers,
         parts,
         arguments.out,
-        Cache(arguments.cache or cache_dir() / "benchmarks.sqlite"),
+        Cache(arguments.cache or cache_file()),
         options=options,
         draws=arguments.draws,
         seed=arguments.seed,

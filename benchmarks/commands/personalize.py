@@ -146,8 +146,7 @@ def _rate(arguments: argparse.Namespace, pictures: Path, subjects: Sequence[Any]
 
     from benchmarks.commands.options import asked_for, quick_without_network
     from benchmarks.personalization.scoring import score
-    from dreamsim_metric.scale.cache import Cache
-    from dreamsim_metric.weights.download import cache_dir
+    from dreamsim_metric.scale.cache import Cache, cache_file
 
     with quick_without_network():
         makers, options = asked_for(arguments)
@@ -156,7 +155,7 @@ def _rate(arguments: argparse.Namespace, pictures: Path, subjects: Sequence[Any]
             subjects,
             makers,
             out,
-            Cache(arguments.cache or cache_dir() / "benchmarks.sqlite"),
+            Cache(arguments.cache or cache_file()),
             options=options,
             copy_below=_thresholds(arguments.copy_below),
             draws=arguments.draws,

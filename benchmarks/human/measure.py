@@ -9,15 +9,16 @@ from dreamsim_metric.judgements.tables import Triplets
 from dreamsim_metric.scale.cache import Cache
 
 
-def measure(metric: Metric, table: Judgements, cache: Cache, *, batch_size: int = 32, workers: int = 4) -> np.ndarray:
+def measure(
+    metric: Metric, table: Judgements, cache: Cache, *, batch_size: int = 32, workers: int | None = None
+) -> np.ndarray:
     """Distances between the pictures that each row of a table is about.
 
     Args:
         metric: any.
         table: what people judged.
         cache: of what was computed before.
-        batch_size: pictures of one size that go through a network at once.
-        workers: threads that decode.
+        batch_size, workers: see `metrics.compare.compare_pairs`.
 
     Returns:
         `(N, K)` float64, for the K pairs of columns in `tables.COMPARED`, larger the more different: similarities have

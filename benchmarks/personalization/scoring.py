@@ -53,7 +53,7 @@ def score(
     draws: int = 1000,
     seed: int = 0,
     batch_size: int = 32,
-    workers: int = 4,
+    workers: int | None = None,
     command: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Score what methods painted, and write what was found.
@@ -71,7 +71,7 @@ def score(
             below it for distances, above it for similarities. Default: where the model was calibrated, the distance at
             which half of people judge two pictures the same; else copying is not scored.
         draws, seed: of the bootstrap.
-        batch_size, workers: see `human.measure.compare_pairs`.
+        batch_size, workers: see `metrics.compare.compare_pairs`.
         command: that asked for the run, for the settings.
 
     Returns:
@@ -115,7 +115,7 @@ def _measure(
     cache: Cache,
     copy_below: Mapping[str, float],
     batch_size: int,
-    workers: int,
+    workers: int | None,
 ) -> tuple[list[Row], list[Result]]:
     """Rows of the table `metrics`, and what those said that could."""
     rows, results = [], []
