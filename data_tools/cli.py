@@ -82,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     validate = commands.add_parser("validate", help="look for everything that is wrong with a data set")
     validate.set_defaults(run=_validate)
     validate.add_argument("folder", type=Path, metavar="DIR", help="with data.csv or jnd.csv")
+    validate.add_argument("--shared-pictures", action="store_true", help="allow pictures that several splits show")
     return parser
 
 
@@ -261,7 +262,7 @@ def _stats(arguments: argparse.Namespace) -> None:
 def _validate(arguments: argparse.Namespace) -> None:
     from data_tools.validate import validate
 
-    print("\n".join(validate(arguments.folder)))
+    print("\n".join(validate(arguments.folder, shared_pictures=arguments.shared_pictures)))
 
 
 if __name__ == "__main__":
