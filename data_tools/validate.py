@@ -3,17 +3,17 @@
 from pathlib import Path
 from typing import Any
 
-import PIL.Image
-
+from dreamsim_metric.images.ahead import find_unreadable
 from dreamsim_metric.judgements.readers import kinds, read_pairs, read_triplets
 from dreamsim_metric.judgements.tables import Table, Triplets, check
 
 
-def validate(folder: Path) -> list[str]:
+def validate(folder: Path, *, shared_pictures: bool = False) -> list[str]:
     """Read the tables, decode all pictures, look for leaks between the splits.
 
     Args:
-        folder: in the NIGHTS layout, or with a table of one's own (`data.csv`, `jnd.csv`).
+        folder: in a layout that `judgements.readers` knows: NIGHTS, a table of one's own (`data.csv`, `jnd.csv`), ….
+        shared_pictures: allow pictures in several splits, for data that is split by triplet.
 
     Returns:
         What is in it, a line a table.
@@ -33,19 +33,9 @@ def validate(folder: Path) -> list[str]:
         tables.append(read_triplets(folder, min_votes=0))
     if "pairs" in found:
         tables.append(read_pairs(folder))
-    check(tables, {path: why for table in tables for path in table.pictures if (why := _unreadable(path))})
+    unreadable = find_unreadable(path for table in tables for path in table.pictures)
+    check(tables, unreadable, shared_pictures=shared_pictures)
     return [_line(table) for table in tables]
-
-
-def _unreadable(path: Path) -> str | None:
-    try:
-        with PIL.Image.open(path) as picture:
-            picture.load()
-    except FileNotFoundError:
-        return None  # which `check` says itself
-    except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
-        return str(error)
-    return None
 
 
 def _line(table: Table[Any]) -> str:

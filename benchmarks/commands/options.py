@@ -89,11 +89,10 @@ def asked_for(arguments: Namespace) -> tuple[dict[str, Any], Any]:
 
 
 def open_cache(arguments: Namespace) -> "Cache":
-    """Open the cache that `--cache` names, else the one of all benchmarks."""
-    from dreamsim_metric.scale.cache import Cache
-    from dreamsim_metric.weights.download import cache_dir
+    """Open the cache that `--cache` names, else the user's one."""
+    from dreamsim_metric.scale.cache import Cache, cache_file
 
-    return Cache(arguments.cache or cache_dir() / "benchmarks.sqlite")
+    return Cache(arguments.cache or cache_file())
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from benchmarks.human.sources import Part
 from benchmarks.metrics.base import Metric, Unmeasurable
 from benchmarks.thumbnails import thumbnail
 from dreamsim_metric.difference import overlay
-from dreamsim_metric.images.convert import to_pixels
+from dreamsim_metric.images.convert import to_image
 
 HARDEST, DISPUTED = "hardest", "disputed"
 COLUMNS = ("data", "split", "kind", "id", "why", "number", "picture", "map", "map_metric")
@@ -73,7 +73,7 @@ def _pictures(part: Part, row: int, mapper: Metric | None) -> list[dict[str, Any
     found: list[dict[str, Any]] = [
         {
             "number": i,
-            "picture": thumbnail(to_pil_image(to_pixels(path, None)[0]), _SIDE),
+            "picture": thumbnail(to_image(path), _SIDE),
             "map": None,
             "map_metric": "",
         }

@@ -9,7 +9,9 @@ from dreamsim_metric.judgements.tables import Triplets
 from dreamsim_metric.scale.cache import Cache
 
 
-def measure(metric: Metric, table: Judgements, cache: Cache, *, batch_size: int = 32, workers: int = 4) -> np.ndarray:
+def measure(
+    metric: Metric, table: Judgements, cache: Cache, *, batch_size: int = 32, workers: int | None = None
+) -> np.ndarray:
     """Measure the distances between the pictures that each row of a table is about.
 
     Args:
@@ -17,7 +19,7 @@ def measure(metric: Metric, table: Judgements, cache: Cache, *, batch_size: int 
         table: Judgements of people.
         cache: Cache of what was computed before.
         batch_size: Pictures of one size that go through a network at once.
-        workers: Threads that decode pictures.
+        workers: Threads that decode pictures; None for one a core, at most 16.
 
     Returns:
         `(N, K)` float64, for the K pairs of columns in `tables.COMPARED`, larger the more different: similarities have

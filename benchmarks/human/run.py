@@ -42,7 +42,7 @@ def run(
     draws: int = 1000,
     seed: int = 0,
     batch_size: int = 32,
-    workers: int = 4,
+    workers: int | None = None,
     command: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Measure, score and compare, and write what was found.

@@ -6,7 +6,7 @@ from torchvision.transforms import functional as TF
 from torchvision.transforms.functional import InterpolationMode
 
 from benchmarks.metrics.base import Features, Maker, Metric, MetricCard, Options, Picture
-from dreamsim_metric.images.convert import to_pixels
+from dreamsim_metric.images.convert import to_image
 from dreamsim_metric.messages import say_error_with_kind
 
 _NAMES = {"clip-t-b32": "ViT-B-32-quickgelu", "clip-t-l14": "ViT-L-14-quickgelu"}
@@ -56,7 +56,7 @@ class CLIPText(Metric):
         return self._device
 
     def read(self, picture: Picture, size: tuple[int, int] | None = None) -> Tensor:
-        own = TF.to_pil_image(to_pixels(picture, None)[0])
+        own = to_image(picture)
         resized = TF.resize(own, [self._side], InterpolationMode.BICUBIC)
         return TF.to_tensor(TF.center_crop(resized, [self._side, self._side]))
 

@@ -1,7 +1,7 @@
 """A metric's numbers for pairs of pictures, or of prompts and pictures: each picture goes through its network once."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,10 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.metrics.base import Features, Metric, Unmeasurable
+from dreamsim_metric.files.store import Content
+from dreamsim_metric.images.ahead import in_order, threads, worker_count
 from dreamsim_metric.scale.cache import Cache, digests
+from dreamsim_metric.scale.embedding import FileEmbedder, Options
 
 _HELD = 3 << 30  # bytes of features held at once, of metrics whose features are large
 _AT_ONCE = 16 << 20  # bytes of features compared at once: more does not fit in the processor's cache
@@ -23,7 +26,7 @@ def compare_pairs(
     cache: Cache,
     *,
     batch_size: int = 32,
-    workers: int = 4,
+    workers: int | None = None,
 ) -> np.ndarray:
     """A metric's numbers for pairs of pictures, each picture through its network once.
 
@@ -32,8 +35,8 @@ def compare_pairs(
         pictures: files.
         pairs: `(N, 2)` positions among them, the reference first.
         cache: of what was computed before.
-        batch_size: pictures of one size that go through a network at once.
-        workers: threads that decode.
+        batch_size: pictures that go through a network at once, neighbours of one size together.
+        workers: threads that decode; None for one a core, at most 16.
 
     Returns:
         `(N,)` float64, in the metric's own direction.
@@ -42,12 +45,10 @@ def compare_pairs(
         Unmeasurable: the metric cannot take these pictures, and why.
         OSError: the cache cannot be written.
     """
-    key, contents = metric.key(), digests(pictures)
-    names = [contents[picture] for picture in pictures]
     if metric.embeds:
-        units = _embeddings(metric, pictures, names, key, cache, batch_size, workers)
+        units = _embeddings(metric, pictures, cache, batch_size, workers)
         return _finite(_compared_rows(metric, units, units, pairs))
-    return _finite(_pair_distances(metric, pictures, names, pairs, key, cache, batch_size, workers))
+    return _finite(_pair_distances(metric, pictures, pairs, cache, batch_size, workers))
 
 
 def compare_prompts(
@@ -58,7 +59,7 @@ def compare_prompts(
     cache: Cache,
     *,
     batch_size: int = 32,
-    workers: int = 4,
+    workers: int | None = None,
 ) -> np.ndarray:
     """A metric's numbers for prompts and pictures.
 
@@ -78,9 +79,7 @@ def compare_prompts(
     """
     if metric.text is None:
         raise Unmeasurable("it compares pictures with pictures, not with prompts")
-    contents = digests(pictures)
-    names = [contents[picture] for picture in pictures]
-    units = _embeddings(metric, pictures, names, metric.key(), cache, batch_size, workers)
+    units = _embeddings(metric, pictures, cache, batch_size, workers)
     texts = torch.cat([metric.text(prompts[i : i + batch_size]) for i in range(0, len(prompts), batch_size)]).cpu()
     return _finite(_compared_rows(metric, texts, units, pairs))
 
@@ -111,37 +110,57 @@ def _compared(metric: Metric, a: Features, b: Features) -> np.ndarray:
     return np.concatenate(found)
 
 
+class _Embedder(FileEmbedder):
+    """Files → embeddings of a metric that `embeds`."""
+
+    def __init__(self, metric: Metric, cache: Cache, options: Options) -> None:
+        super().__init__(cache, options)
+        self._metric = metric
+
+    def key(self) -> str:
+        return self._metric.key()
+
+    def decode(self, content: Content) -> torch.Tensor:
+        return self._metric.read(Path(content.file))
+
+    def compute(self, pictures: list[torch.Tensor]) -> torch.Tensor:
+        return torch.stack([features[0] for features in _run_all(self._metric, pictures)])
+
+
 def _embeddings(
-    metric: Metric, pictures: Sequence[Path], names: list[str], key: str, cache: Cache, batch_size: int, workers: int
+    metric: Metric, pictures: Sequence[Path], cache: Cache, batch_size: int, workers: int | None
 ) -> torch.Tensor:
-    found = cache.get(key, names)
-    missing = {name: picture for name, picture in zip(names, pictures, strict=True) if name not in found}
-    made: dict[str, np.ndarray] = {}
-    order = list(missing)
-    for name, features in zip(order, _features(metric, list(missing.values()), batch_size, workers), strict=True):
-        made[name] = features[0].numpy()
-        if len(made) == _SAVED:
-            cache.put(key, made)
-            found |= made
-            made = {}
-    cache.put(key, made)
-    found |= made
-    return torch.from_numpy(np.stack([found[name] for name in names]))
+    """A row a picture, on the CPU."""
+    names = list(map(str, pictures))
+    embedder = _Embedder(metric, cache, Options(batch_size=batch_size, workers=workers, on_error="raise"))
+    with tqdm(total=len(set(names)), desc=metric.card.name, unit="picture", disable=None, leave=False) as bar:
+        found = embedder(names, bar)
+    if found.files == names:
+        return found.units
+    rows = found.rows()
+    return found.units[[rows[name] for name in names]]
 
 
-def _features(metric: Metric, pictures: Sequence[Path], batch_size: int, workers: int) -> Iterator[Features]:
-    """Of each picture, on the CPU, in order; neighbours of one size go through the network together."""
+def _features(
+    metric: Metric, pictures: Sequence[Path], batch_size: int, workers: int | None = None
+) -> Iterator[Features]:
+    """Of each picture, on the CPU, in order; decoded ahead, as many as there are threads: pictures may be large."""
     bar = tqdm(total=len(pictures), desc=metric.card.name, unit="picture", disable=None, leave=False)
-    with ThreadPoolExecutor(workers) as pool, bar:
-        for start in range(0, len(pictures), batch_size):
-            pixels = list(pool.map(metric.read, pictures[start : start + batch_size]))
-            while pixels:
-                alike = next((i for i, some in enumerate(pixels) if some.shape != pixels[0].shape), len(pixels))
-                batch, pixels = torch.stack(pixels[:alike]), pixels[alike:]
-                parts = _run(metric, batch)
-                for i in range(len(batch)):
-                    yield tuple(part[i] for part in parts)
-                bar.update(len(batch))
+    with threads(workers) as pool, bar:
+        pixels = in_order(pool, metric.read, pictures, worker_count(workers))
+        while batch := list(islice(pixels, batch_size)):
+            yield from _run_all(metric, batch)
+            bar.update(len(batch))
+
+
+def _run_all(metric: Metric, pictures: list[torch.Tensor]) -> Iterator[Features]:
+    """Features of each picture of a batch; neighbours of one size go through the network together."""
+    while pictures:
+        alike = next((i for i, some in enumerate(pictures) if some.shape != pictures[0].shape), len(pictures))
+        parts = _run(metric, torch.stack(pictures[:alike]))
+        for i in range(alike):
+            yield tuple(part[i] for part in parts)
+        pictures = pictures[alike:]
 
 
 def _run(metric: Metric, batch: torch.Tensor) -> Features:
@@ -155,13 +174,13 @@ def _run(metric: Metric, batch: torch.Tensor) -> Features:
 def _pair_distances(
     metric: Metric,
     pictures: Sequence[Path],
-    names: list[str],
     pairs: np.ndarray,
-    key: str,
     cache: Cache,
     batch_size: int,
-    workers: int,
+    workers: int | None,
 ) -> np.ndarray:
+    key, contents = metric.key(), digests(pictures)
+    names = [contents[picture] for picture in pictures]
     keys = [f"{names[a]} {names[b]}" for a, b in pairs]
     found = cache.get(key, keys)
     missing = {name: tuple(pair) for name, pair in zip(keys, pairs.tolist(), strict=True) if name not in found}
@@ -181,7 +200,7 @@ def _pair_distances(
 
 
 def _in_blocks(
-    metric: Metric, pictures: Sequence[Path], pairs: dict[str, tuple[int, int]], batch_size: int, workers: int
+    metric: Metric, pictures: Sequence[Path], pairs: dict[str, tuple[int, int]], batch_size: int, workers: int | None
 ) -> Iterator[tuple[list[str], np.ndarray]]:
     """Names and distances of pairs, ordered so that few pictures' features are held and few are computed twice."""
     if not pairs:

@@ -11,7 +11,8 @@ from benchmarks.metrics.base import Features, Maker, Metric, MetricCard, Options
 from dreamsim_metric import PerceptualMetric, load
 from dreamsim_metric.difference import local_distances
 from dreamsim_metric.distances import pair_distances
-from dreamsim_metric.images.convert import to_pixels
+from dreamsim_metric.images.convert import to_image, to_pixels
+from dreamsim_metric.scale.embedding import metric_key
 
 
 class Embedding(Metric):
@@ -43,6 +44,9 @@ class Embedding(Metric):
     @property
     def device(self) -> torch.device:
         return self.metric.device
+
+    def key(self) -> str:
+        return metric_key(self.metric)  # of the package, whose embeddings these are
 
     def read(self, picture: Picture, size: tuple[int, int] | None = None) -> Tensor:
         side = self.metric.card.image_size
@@ -101,8 +105,11 @@ class Cosine(Embedding):
             parameters=self.card.parameters,
         )
 
+    def key(self) -> str:
+        return Metric.key(self)  # other pixels than the package's
+
     def read(self, picture: Picture, size: tuple[int, int] | None = None) -> Tensor:
-        own = TF.to_pil_image(to_pixels(picture, None)[0])
+        own = to_image(picture)
         resized = TF.resize(own, [self.resize], InterpolationMode.BICUBIC)
         return TF.to_tensor(TF.center_crop(resized, [_CROP, _CROP]))
 

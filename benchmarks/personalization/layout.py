@@ -9,13 +9,13 @@ Of one method alone METHOD may be left out: it is then called as the folder.
 """
 
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.personalization.subjects import PICTURES, Prompt, Subject
+from benchmarks.personalization.subjects import Prompt, Subject
 from data_tools.manifest import MANIFEST
-from dreamsim_metric.images.convert import to_pixels
+from dreamsim_metric.files.pictures import list_pictures
+from dreamsim_metric.images.ahead import find_unreadable
 from dreamsim_metric.messages import list_briefly, suggest
 
 CLASS = "class"
@@ -120,8 +120,8 @@ def _by_slug(subjects: Sequence[Subject]) -> dict[str, dict[str, Prompt]]:
 
 def _files(folder: Path) -> list[tuple[str, Path]]:
     """List methods and pictures: files four names deep, or three where one method is alone."""
-    inside = [path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in PICTURES]
-    shown = [path for path in inside if MASKS not in path.parts and not any(part[0] == "." for part in path.parts)]
+    inside = [Path(file).relative_to(folder) for file in list_pictures(folder, recursive=True)]
+    shown = [path for path in inside if MASKS not in path.parts]
     depths = {depth: sorted(path for path in shown if len(path.parts) == depth) for depth in (3, 4)}
     if depths[3] and depths[4]:
         raise ValueError(
@@ -164,16 +164,8 @@ def _repeated(galleries: Iterable[list[Painting]]) -> list[Path]:
 
 def _unreadable(folder: Path, paths: Sequence[Path]) -> list[str]:
     """Decode all before hours of work: a picture left out would change a figure unseen."""
-
-    def problem(path: Path) -> str:
-        try:
-            to_pixels(path, None)
-        except (OSError, ValueError) as error:
-            return f"{path.relative_to(folder)}: {error}; paint it again, or remove it"
-        return ""
-
-    with ThreadPoolExecutor() as pool:
-        return list(filter(None, pool.map(problem, paths)))
+    found = find_unreadable(paths).items()
+    return [f"{path.relative_to(folder)}: {why}; paint it again, or remove it" for path, why in found]
 
 
 def _gallery(method: str, subject: Subject, pictures: Sequence[Painting]) -> Gallery:

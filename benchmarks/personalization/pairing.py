@@ -76,7 +76,9 @@ class Pairing:
         """All pictures that are compared."""
         return list(self._files)
 
-    def measure(self, metric: Metric, cache: Cache, copy_below: float, batch_size: int, workers: int) -> list[Measured]:
+    def measure(
+        self, metric: Metric, cache: Cache, copy_below: float, batch_size: int, workers: int | None
+    ) -> list[Measured]:
         """Measure each cell by a metric; metrics of text see no photographs, so that theirs have no `text`.
 
         Raises:

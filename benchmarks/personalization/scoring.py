@@ -48,7 +48,7 @@ def score(
     draws: int = 1000,
     seed: int = 0,
     batch_size: int = 32,
-    workers: int = 4,
+    workers: int | None = None,
     command: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Score what methods painted, and write what was found.
@@ -68,7 +68,7 @@ def score(
         draws: Number of bootstrap draws.
         seed: Seed of the bootstrap draws.
         batch_size: Pictures of one size that go through a network at once.
-        workers: Threads that decode pictures.
+        workers: Threads that decode pictures; None for one a core, at most 16.
         command: Command line that asked for the run, for the settings.
 
     Returns:
@@ -111,7 +111,7 @@ def _measure(
     cache: Cache,
     copy_below: Mapping[str, float],
     batch_size: int,
-    workers: int,
+    workers: int | None,
 ) -> tuple[list[dict[str, Any]], list[Result]]:
     """Make the rows of the table `metrics`, and collect what those said that could."""
     rows, results = [], []

@@ -15,14 +15,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import PIL.Image
-
+from dreamsim_metric.files.pictures import list_pictures
 from dreamsim_metric.files.table import Record, Sheet
+from dreamsim_metric.images.ahead import find_unreadable
 
 DREAMBENCH = "prompts_and_classes.txt"
 SUBJECTS, PROMPTS = "subjects.csv", "prompts.csv"
 PLACEHOLDER = "{}"
-PICTURES = {".jpg", ".jpeg", ".png", ".webp"}
 _LIVING = {"cat", "dog"}  # classes of DreamBench that its second list is for
 
 
@@ -110,16 +109,12 @@ def read_subjects(folder: Path, names: list[str] | None = None) -> list[Subject]
 
 
 def _pictures(folder: Path) -> tuple[Path, ...]:
-    files = sorted(file for file in folder.glob("*") if file.suffix.lower() in PICTURES)
+    files = tuple(map(Path, list_pictures(folder)))
     if not files:
-        raise FileNotFoundError(f"no photographs in {folder}; expected some, {', '.join(sorted(PICTURES))}")
-    for file in files:
-        try:
-            with PIL.Image.open(file) as picture:
-                picture.load()
-        except (OSError, SyntaxError) as error:
-            raise ValueError(f"{file} cannot be read ({error}); replace or remove it") from error
-    return tuple(files)
+        raise FileNotFoundError(f"no photographs in {folder}; expected some (files with a picture's ending)")
+    for file, why in find_unreadable(files).items():
+        raise ValueError(f"{file} cannot be read ({why}); replace or remove it")
+    return files
 
 
 def _is_dreambench(folder: Path) -> bool:

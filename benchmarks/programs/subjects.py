@@ -15,9 +15,8 @@ from sklearn.metrics import roc_auc_score
 from dreamsim_metric import load
 from dreamsim_metric.commands.options import add_option
 from dreamsim_metric.commands.parser import Parser
-from dreamsim_metric.training.inputs import embed_files
-
-PICTURES = {".jpg", ".jpeg", ".png", ".webp"}
+from dreamsim_metric.files.pictures import list_pictures
+from dreamsim_metric.scale.scoring import embed_files
 
 
 def tell_apart(units: np.ndarray, subjects: np.ndarray) -> tuple[float, float]:
@@ -43,14 +42,20 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     sources = dict(item.split("=", 1) for item in arguments.weights)
-    files = sorted(f for f in arguments.folder.glob("*/*") if f.suffix.lower() in PICTURES)
-    subjects = np.array([file.parent.name for file in files])
+    found = {folder.name: list_pictures(folder) for folder in sorted(arguments.folder.glob("[!.]*/"))}
+    files = [file for inside in found.values() for file in inside]
+    subjects = np.array([name for name, inside in found.items() for _ in inside])
+    if len(set(subjects)) < 2 or len(files) == len(set(subjects)):
+        raise SystemExit(
+            f"{arguments.folder} has {len(files)} pictures of {len(set(subjects))} subjects; "
+            "expected a subfolder of pictures for each of two subjects or more, two pictures of one at least"
+        )
     print(f"{len(files)} pictures of {len(set(subjects))} subjects")
     for model in arguments.model:
-        units, unreadable = embed_files(load(model, source=sources.get(model)), files)
-        if unreadable:
-            raise SystemExit("\n".join(f"{file}: {why}" for file, why in unreadable.items()))
-        nearest, auc = tell_apart(units.numpy(), subjects)
+        embedded = embed_files(files, load(model, source=sources.get(model)), progress=True)
+        if embedded.unreadable:
+            raise SystemExit("\n".join(embedded.unreadable.values()))
+        nearest, auc = tell_apart(embedded.units.numpy(), subjects)
         print(f"{model}: nearest neighbour {nearest:.1f} %, AUC {auc:.4f}")
 
 

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from torchvision.transforms.functional import to_pil_image
 
 from benchmarks.personalization.layout import CLASS, FITS
 from benchmarks.personalization.subjects import PLACEHOLDER
 from benchmarks.report.examples import encode_uri
 from benchmarks.report.figures import format_number
 from benchmarks.thumbnails import thumbnail
-from dreamsim_metric.images.convert import to_pixels
+from dreamsim_metric.images.convert import to_image
 
 _SIDE, _TREE = 112, 720  # pixels of thumbnails
 _PROMPTS = 4  # of a subject
@@ -45,7 +44,7 @@ class Album:
         """Turn any picture into a part of the page."""
         if file not in self._read:
             try:
-                self._read[file] = encode_uri(thumbnail(to_pil_image(to_pixels(file, None)[0]), side))
+                self._read[file] = encode_uri(thumbnail(to_image(file), side))
             except (OSError, ValueError):
                 self._read[file] = ""
         return self._read[file]

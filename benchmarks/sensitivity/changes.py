@@ -13,12 +13,13 @@ import PIL.ImageEnhance
 import PIL.ImageFilter
 import PIL.ImageOps
 
+from dreamsim_metric.files.pictures import find_pictures
+from dreamsim_metric.images.convert import to_image
 from dreamsim_metric.images.encoding import encode
 
 Image = PIL.Image.Image
 _LONGEST = 512  # pixels: larger pictures are shrunk, for speed
 _BICUBIC = PIL.Image.Resampling.BICUBIC
-_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,7 @@ def read_scenes(folder: Path) -> list[Scene]:
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"no such folder of pictures: {folder}")
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in _ENDINGS)
-    if not files:
-        raise ValueError(f"{folder} holds no pictures; expected files ending in {', '.join(_ENDINGS)}")
-    scenes = [_scene(file) for file in files]
+    scenes = [_scene(Path(file)) for file in find_pictures([str(folder)])]
     masked = [scene for scene in scenes if scene.mask is not None]
     far = max(1, len(masked) // 2)  # neighbours by name are often two pictures of one thing
     others = {scene.name: masked[(i + far) % len(masked)] for i, scene in enumerate(masked) if len(masked) > 1}
@@ -80,9 +78,8 @@ def read_scenes(folder: Path) -> list[Scene]:
 
 def _scene(file: Path) -> Scene:
     try:
-        with PIL.Image.open(file) as opened:
-            picture = PIL.ImageOps.exif_transpose(opened).convert("RGB")
-    except OSError as error:
+        picture = to_image(file)
+    except (OSError, ValueError) as error:
         raise ValueError(f"{file} cannot be read as a picture ({error})") from error
     path = file.parent / "masks" / f"{file.stem}.png"
     mask = None

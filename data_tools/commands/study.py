@@ -170,6 +170,7 @@ def collect(arguments: Namespace) -> Output:
 
 def _add_validate(to: Parser) -> None:
     to.add_argument("folder", type=Path, metavar="DIR", help="folder with data.csv, jnd.csv or both")
+    to.add_argument("--shared-pictures", action="store_true", help="allow pictures that several splits show")
 
 
 def validate(arguments: Namespace) -> Output:
@@ -178,7 +179,7 @@ def validate(arguments: Namespace) -> Output:
 
     from data_tools.validate import validate
 
-    found = validate(arguments.folder)
+    found = validate(arguments.folder, shared_pictures=arguments.shared_pictures)
     return Output([{"table": line} for line in found], lambda rows: found)
 
 

@@ -41,7 +41,11 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "N",
         "help": "pictures that go through the networks at once",
     },
-    "--workers": {"type": int, "default": 4, "metavar": "N", "help": "threads that decode pictures"},
+    "--workers": {
+        "type": int,
+        "metavar": "N",
+        "help": "threads that decode pictures (default: one a core, at most 16)",
+    },
     "--seed": {"type": int, "default": 0, "metavar": "N", "help": "seed of everything that is random"},
     "--cache": {
         "type": Path,

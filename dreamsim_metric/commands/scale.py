@@ -88,7 +88,7 @@ def _add_reading(to: Parser, on_error: str) -> None:
         help="pictures that cannot be read: list them and go on, or stop at the first",
     )
     add_options(to, *NETWORKS)
-    add_option(to, "--workers", default=None, help="threads that decode pictures (default: one a core)")
+    add_option(to, "--workers")
     to.add_argument("--decoder", choices=("pillow", "torchvision"), default="pillow", help="library that decodes")
     to.add_argument(
         "--resize-on", choices=("host", "device"), default="host", help="where pictures are resized: CPU or GPU"

@@ -23,7 +23,8 @@ from dreamsim_metric.judgements.calibration import calibration_error, fit_left, 
 from dreamsim_metric.judgements.resampling import Resamples, interval
 from dreamsim_metric.judgements.tables import Pairs, Triplets, check, on_common_pictures
 from dreamsim_metric.metric import PerceptualMetric
-from dreamsim_metric.training.inputs import embed_files
+from dreamsim_metric.scale.cache import Cache
+from dreamsim_metric.scale.embedding import Embedder, Options
 
 Row = dict[str, Any]
 
@@ -50,17 +51,19 @@ def judge(
     metric: PerceptualMetric,
     triplets: Triplets | None,
     pairs: Pairs | None,
+    cache: Cache | None = None,
     *,
     batch_size: int = 32,
-    workers: int = 4,
+    workers: int | None = None,
 ) -> Judged:
     """Distances of everything that people judged; each picture is decoded and embedded once.
 
     Args:
         metric: any, tuned or not.
         triplets, pairs: one of them at least.
+        cache: of what was embedded before.
         batch_size: pictures embedded at once.
-        workers: threads that decode.
+        workers: threads that decode; None for one a core, at most 16.
 
     Raises:
         DataError: rows malformed, or pictures missing or unreadable: all of them, by row.
@@ -69,10 +72,10 @@ def judge(
 
     tables = [table for table in (triplets, pairs) if table is not None]
     common = {type(table): table for table in on_common_pictures(*tables)}
-    units, unreadable = embed_files(
-        metric, next(iter(common.values())).pictures, batch_size=batch_size, workers=workers
-    )
-    check(tables, unreadable, shared_pictures=True)
+    embedder = Embedder(metric, cache, Options(batch_size=batch_size, workers=workers, progress=True))
+    found = embedder(list(map(str, next(iter(common.values())).pictures)))
+    check(tables, {Path(name): why for name, why in found.unreadable.items()}, shared_pictures=True)
+    units = found.units  # of all pictures, in order
     left = right = distances = np.zeros(0)
     if Triplets in common:
         left, right = (d.numpy() for d in triplet_distances(units, torch.from_numpy(common[Triplets].index)))

@@ -9,8 +9,8 @@ import PIL.ImageDraw
 import PIL.ImageFont
 
 from dreamsim_metric.files.write import write_file
+from dreamsim_metric.images.ahead import decoded
 from dreamsim_metric.images.encoding import encode
-from dreamsim_metric.training.inputs import decode
 
 _SIDE, _GAP, _FRAME, _TEXT = 168, 14, 5, 15
 _PEOPLE, _METRIC, _INK, _PAPER = "#2a9d4a", "#e07b1a", "#222222", "#ffffff"
@@ -70,11 +70,11 @@ def triplet_sheet(rows: Sequence[SheetRow], path: Path, columns: int = 2) -> Non
         people = "right" if row.share > 0.5 else "left" if row.share < 0.5 else ""
         nearer = row.right_distance - row.left_distance
         ours = "left" if nearer > 0 else "right" if nearer < 0 else ""
-        seen = decode((row.left, row.reference, row.right), _SIDE)
+        seen = decoded((row.left, row.reference, row.right), _SIDE)
         for j, (name, pixels) in enumerate(zip(("left", "reference", "right"), seen, strict=True)):
             at = left + j * (_SIDE + _GAP), top
-            if not isinstance(pixels, str):  # a file that went away since it was embedded leaves its place empty
-                sheet.paste(PIL.Image.fromarray(pixels.transpose(1, 2, 0)), at)
+            if not isinstance(pixels, Exception):  # a file that went away since it was embedded leaves its place empty
+                sheet.paste(PIL.Image.fromarray(pixels.permute(1, 2, 0).numpy()), at)
             frames = [colour for chosen, colour in ((people, _PEOPLE), (ours, _METRIC)) if chosen == name]
             for depth, colour in enumerate(frames):
                 inset = depth * _FRAME

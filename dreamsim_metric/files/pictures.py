@@ -2,36 +2,59 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from dreamsim_metric.files.store import is_url, list_files, location
 
 
 def find_pictures(given: Sequence[str], recursive: bool = False) -> list[str]:
-    """Files as given, each once; a folder stands for the pictures in it, in the order of their names.
-
-    Hidden files are passed over. Links to files count as files, also where they lead nowhere: what reads them says so.
+    """Files as given, each once; a folder stands for the pictures in it, as `list_pictures` has them.
 
     Args:
-        given: files and folders, on this machine or URLs (see `storage`).
-        recursive: folders in folders too; links to folders are not followed, since they can go in circles.
+        given: files and folders, on this machine or URLs (see `store`).
+        recursive: folders in folders too.
 
     Raises:
-        ValueError: a folder without pictures.
+        ValueError: a folder without pictures; the message names a folder inside it that has some.
     """
-    endings = _endings()
     files: list[str] = []
     for name in given:
         if not location(name).is_dir():
             files.append(name)
             continue
-        inside = list_files(name, recursive) if is_url(name) else map(str, _inside(Path(name), recursive))
-        found = sorted(file for file in inside if PurePath(file).suffix.lower() in endings)
+        found = list_pictures(name, recursive)
         if not found:
-            hint = "name a folder that does" if recursive else "name a folder that does, or search deeper: --recursive"
+            hint = "name a folder that does"
+            deeper = [] if recursive else list_pictures(name, recursive=True)
+            if deeper:
+                inside = os.path.dirname(deeper[0])
+                hint += f", such as {inside}, or search deeper where a command has --recursive"
             raise ValueError(f"{name} holds no pictures (no file with a picture's ending); {hint}")
         files += found
     return list(dict.fromkeys(files))
+
+
+def list_pictures(folder: str | Path, recursive: bool = False) -> list[str]:
+    """The pictures in a folder, in the order of their names; none where there is no such folder.
+
+    Pictures are the files whose endings Pillow knows. Hidden files are passed over. Links to files count as files, also
+    where they lead nowhere: what reads them says so.
+
+    Args:
+        folder: on this machine or a URL (see `store`).
+        recursive: folders in folders too; links to folders are not followed, since they can go in circles.
+
+    Returns:
+        Names that begin with the folder's.
+
+    Example:
+        >>> list_pictures("examples")[0]
+        'examples/cat.jpg'
+    """
+    endings = _endings()
+    name = str(folder)
+    inside = list_files(name, recursive) if is_url(name) else _inside(Path(folder), recursive)
+    return sorted(file for file in inside if os.path.splitext(file)[1].lower() in endings)
 
 
 def _endings() -> set[str]:
@@ -40,7 +63,9 @@ def _endings() -> set[str]:
     return {ending for ending, kind in PIL.Image.registered_extensions().items() if kind in PIL.Image.OPEN}
 
 
-def _inside(folder: Path, recursive: bool) -> Iterator[Path]:
+def _inside(folder: Path, recursive: bool) -> Iterator[str]:
     for root, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if recursive and not name.startswith(".")]
-        yield from (Path(root) / name for name in names if not name.startswith("."))
+        plain = str(Path(root))  # without ./; a Path for each of very many files would take seconds
+        plain = "" if plain == "." else plain
+        yield from (os.path.join(plain, name) for name in names if not name.startswith("."))

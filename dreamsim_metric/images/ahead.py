@@ -2,14 +2,16 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from dreamsim_metric.bounds import check_least
 from dreamsim_metric.images.convert import Pictures, batches, from_file
@@ -47,27 +49,80 @@ def core_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@contextmanager
+def threads(workers: int | None) -> Iterator[Executor]:
+    """As many as `worker_count` says, for `in_order`; what nobody wants any more, as after an error, is not begun."""
+    pool = ThreadPoolExecutor(worker_count(workers))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def decoded(
+    files: Iterable[str | Path], size: int | None = None, *, workers: int | None = None, at_once: int = 1
+) -> Generator[Tensor | OSError | ValueError, None, None]:
+    """Decode files in threads, with the pixels of `images.to_pixels`.
+
+    Args:
+        files: names.
+        size: height and width of the results; None for the pictures' own.
+        workers: threads; None for one a core, at most 16.
+        at_once: pictures that are wanted at once; so many, and one a thread, are decoded ahead.
+
+    Yields:
+        Of each file in order `(3, size, size)` uint8, or why it cannot be read.
+    """
+
+    def levels(file: str | Path) -> Tensor | OSError | ValueError:
+        try:
+            if size is None:
+                return from_file(Path(file))[0]
+            return resize_levels(from_file(Path(file), (size, size))[0], (size, size)).contiguous()
+        except (OSError, ValueError) as error:
+            return error
+
+    with threads(workers) as pool:
+        yield from in_order(pool, levels, files, at_once + worker_count(workers))
+
+
+def find_unreadable(files: Iterable[str | Path], *, workers: int | None = None) -> dict[Path, str]:
+    """Decode files as `decoded` does, to see whether they can be; progress on stderr.
+
+    Returns:
+        Why, by file, of those that cannot.
+    """
+    paths = list(dict.fromkeys(map(Path, files)))
+    with tqdm(total=len(paths), desc="decoding", unit="picture", disable=None, leave=False) as bar:
+        found = {}
+        for path, pixels in zip(paths, decoded(paths, workers=workers), strict=True):
+            if isinstance(pixels, Exception):
+                found[path] = " ".join(str(pixels).split())
+            bar.update()
+    return found
+
+
 def read_ahead(pictures: Pictures, batch_size: int, size: int, device: torch.device) -> Iterator[Pictures]:
     """`images.batches`, of which files are decoded in threads while those before are used.
 
     A list of files comes as `(N, 3, size, size)` uint8 on the device, with the pixels of `images.to_pixels`.
+
+    Raises:
+        OSError, ValueError: a file cannot be read.
     """
     some_at_a_time = batches(pictures, batch_size)
     if not (isinstance(pictures, (list, tuple)) and len(pictures) > 1 and all(map(_is_path, pictures))):
         yield from some_at_a_time
         return
-
-    def levels(file: Any) -> Tensor:
-        return resize_levels(from_file(Path(file), (size, size))[0], (size, size))
-
-    workers = worker_count(None)
-    pool = ThreadPoolExecutor(workers)
-    try:
-        decoded = in_order(pool, levels, pictures, batch_size + workers)
+    with closing(decoded(pictures, size, at_once=batch_size)) as found:
         for some in some_at_a_time:
-            yield torch.stack(list(islice(decoded, len(cast(Sequence, some))))).to(device)
-    finally:
-        pool.shutdown(cancel_futures=True)
+            yield torch.stack([_raised(pixels) for pixels in islice(found, len(cast(Sequence, some)))]).to(device)
+
+
+def _raised(pixels: Tensor | Exception) -> Tensor:
+    if isinstance(pixels, Exception):
+        raise pixels
+    return pixels
 
 
 def _is_path(picture: Any) -> bool:

@@ -92,6 +92,23 @@ def to_pixels(pictures: Pictures, size: tuple[int, int] | None, *, check: bool =
     return torch.cat(resized)
 
 
+def to_image(picture: Picture) -> PIL.Image.Image:
+    """One picture as `to_pixels` reads it, at its own size, as an RGB image.
+
+    Raises:
+        ValueError, FileNotFoundError: as `to_pixels`.
+
+    Example:
+        >>> to_image("examples/cat.jpg").mode
+        'RGB'
+    """
+    if isinstance(picture, (str, os.PathLike)):
+        levels = from_file(Path(picture))[0]
+    else:
+        levels = (to_pixels(picture, None)[0] * 255).round().to(torch.uint8)
+    return PIL.Image.fromarray(levels.permute(1, 2, 0).cpu().numpy())
+
+
 def _one(picture: Picture, size: tuple[int, int] | None, check: bool) -> Tensor:
     if isinstance(picture, (list, tuple)) or not is_single(picture):
         what = f"shape {tuple(picture.shape)}" if isinstance(picture, (np.ndarray, Tensor)) else "a list"

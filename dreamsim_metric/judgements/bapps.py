@@ -1,16 +1,16 @@
 """BAPPS, the Berkeley-Adobe perceptual patch similarity data (Zhang et al., CVPR 2018), in its authors' folders."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
+from dreamsim_metric.files.pictures import list_pictures
 from dreamsim_metric.files.table import RowError
 from dreamsim_metric.judgements.rows import Row
 from dreamsim_metric.messages import say_error_with_kind
 
-PICTURES = (".png", ".jpg", ".jpeg")
 _VOTES = {("2afc", "train"): 2, ("2afc", "val"): 5, ("jnd", "train"): 3, ("jnd", "val"): 3}  # section 3
 
 
@@ -21,8 +21,8 @@ def rows(root: Path, task: str, parts: tuple[str, ...], answer: str) -> Iterator
         raise ValueError(f"{root} is not BAPPS; expected train/ or val/ with */{answer}/, in it or in {task}/")
     for folder in found:
         split, subset = folder.parts[-2:]
-        files = {part: stems(folder / part, PICTURES) for part in parts}
-        files[answer] = stems(folder / answer, (".npy",))
+        files = {part: _stems(list_pictures(folder / part)) for part in parts}
+        files[answer] = _stems(map(str, (folder / answer).glob("[!.]*.npy")))
         absent = [part for part, names in files.items() if not names]
         if absent:
             yield f"{split}/{subset}: nothing in {', '.join(absent)}"
@@ -62,8 +62,6 @@ def _share(file: str) -> float:
     return float(answer.item())
 
 
-def stems(folder: Path, suffixes: Sequence[str]) -> dict[str, str]:
-    """The files with one of the suffixes, by name without it."""
-    names = sorted(os.listdir(folder)) if folder.is_dir() else []
-    split = [os.path.splitext(name) for name in names]
-    return {stem: os.path.join(folder, stem + suffix) for stem, suffix in split if suffix.lower() in suffixes}
+def _stems(files: Iterable[str]) -> dict[str, str]:
+    """Files of one folder by name without ending."""
+    return {os.path.splitext(os.path.basename(file))[0]: file for file in files}

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dreamsim_metric.judgements.bapps import PICTURES, stems
+from dreamsim_metric.files.pictures import list_pictures
 from dreamsim_metric.judgements.rows import Row
 from dreamsim_metric.messages import say_error_with_kind
 
@@ -23,7 +23,7 @@ def rows(root: Path) -> Iterator[Row | str]:
     place = folder(root)
     if place is None:
         raise FileNotFoundError(f"no {ANSWERS['train']} in {root} or its data/")
-    pictures = sorted(stems(place / _FOLDER, PICTURES).values())
+    pictures = list_pictures(place / _FOLDER)
     if not pictures:
         raise FileNotFoundError(f"no pictures in {place / _FOLDER}; the answers refer to their order")
     highest = -1

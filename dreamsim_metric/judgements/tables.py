@@ -257,8 +257,9 @@ def check(
     reasons = {os.path.abspath(path): reason for path, reason in (unreadable or {}).items()}
     uses, repeats = _places(tables)
     for path, places in uses.items():
-        reason = f"unreadable ({reasons[path]})" if path in reasons else "missing"
-        if path in reasons or not os.path.isfile(path):
+        there = os.path.isfile(path)
+        if path in reasons or not there:
+            reason = f"unreadable ({reasons[path]})" if there else "missing"
             problems.append(
                 f"{path} is {reason}; used by {list_briefly([row for rows in places.values() for row in rows])}"
             )

@@ -1,10 +1,12 @@
 """Many files to embeddings: each content decoded and embedded once, kept, and what cannot be read set aside."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -12,7 +14,7 @@ from tqdm import tqdm
 
 from dreamsim_metric.bounds import check_least
 from dreamsim_metric.files.store import Content, read, read_content
-from dreamsim_metric.images.ahead import in_order, worker_count
+from dreamsim_metric.images.ahead import in_order, threads, worker_count
 from dreamsim_metric.images.decoding import check_decoder, decode, decoder_version, on_host
 from dreamsim_metric.images.device import NotOnDeviceError, ToDevice
 from dreamsim_metric.messages import say_error
@@ -93,25 +95,42 @@ def metric_key(metric: PerceptualMetric, decoder: str = "pillow") -> str:
     return key([repr(metric.card), decoder_version(decoder), metric.device.type], [metric])
 
 
-class Embedder:
-    """Files → embeddings, in memory that is bounded beside the result.
+class FileEmbedder(ABC):
+    """Files → embeddings, in memory that is bounded beside the result, by whatever a subclass embeds with.
 
     Reading and decoding go on in threads while the model computes. The order of files alone says which pictures share
     a batch, and the cache is written in whole batches: a run that was killed and goes on forms the same batches, hence
     the same bits.
 
     Args:
-        metric: as `load` gives it.
         cache: of what was embedded before.
         options: see `Options`.
+
+    Attributes:
+        width: numbers in an embedding.
     """
 
-    def __init__(self, metric: PerceptualMetric, cache: Cache | None = None, options: Options | None = None) -> None:
-        self.metric, self.cache, self.options = metric, cache, options or Options()
-        self._size = metric.card.image_size
-        self._key = metric_key(metric, self.options.decoder) if cache else ""
-        self._to_device = ToDevice(metric.device, self._size)
-        self._workers = worker_count(self.options.workers)
+    width: int = 0
+
+    def __init__(self, cache: Cache | None = None, options: Options | None = None) -> None:
+        self.cache, self.options = cache, options or Options()
+
+    @cached_property
+    def kept_key(self) -> str:
+        """`key`, of weights that are read once."""
+        return self.key()
+
+    @abstractmethod
+    def key(self) -> str:
+        """Digest of all that embeddings depend on, for the cache."""
+
+    @abstractmethod
+    def decode(self, content: Content) -> Tensor:
+        """A file → pixels of any shape, in a thread; what is raised is why it cannot be read."""
+
+    @abstractmethod
+    def compute(self, pictures: list[Tensor]) -> Tensor:
+        """A batch of what `decode` gave → float32 `(N, width)`, on any device; without gradients."""
 
     def __call__(self, files: Sequence[str], bar: tqdm | None = None) -> Embeddings:
         """Embed files, each once, however often it is named.
@@ -131,10 +150,45 @@ class Embedder:
             return _Run(self, own).embed(names)
 
 
-class _Run:
-    """One call of an `Embedder`: what it has found so far."""
+class Embedder(FileEmbedder):
+    """Files → embeddings of a metric.
 
-    def __init__(self, embedder: Embedder, bar: tqdm) -> None:
+    Args:
+        metric: as `load` gives it.
+        cache, options: as for `FileEmbedder`.
+        raw: features in front of the head, in place of unit embeddings.
+    """
+
+    def __init__(
+        self,
+        metric: PerceptualMetric,
+        cache: Cache | None = None,
+        options: Options | None = None,
+        *,
+        raw: bool = False,
+    ) -> None:
+        super().__init__(cache, options)
+        self.metric, self.raw, self.width = metric, raw, metric.card.embedding_size
+        self._to_device = ToDevice(metric.device, metric.card.image_size)
+
+    def key(self) -> str:
+        unit = metric_key(self.metric, self.options.decoder)
+        return key([unit, "raw"], []) if self.raw else unit
+
+    def decode(self, content: Content) -> Tensor:
+        options = self.options
+        size = self.metric.card.image_size if options.resize_on == "host" else None
+        return decode(content.data, content.file, size, options.decoder, self.metric.device.type)
+
+    def compute(self, pictures: list[Tensor]) -> Tensor:
+        features = self.metric.features(self._to_device(pictures))
+        return self.metric.pool(features) if self.raw else self.metric.to_unit(features)
+
+
+class _Run:
+    """One call of a `FileEmbedder`: what it has found so far."""
+
+    def __init__(self, embedder: FileEmbedder, bar: tqdm) -> None:
         self._by, self._options, self._bar = embedder, embedder.options, bar
         self._contents: dict[str, str] = {}  # sha256 by file
         self._units: dict[str, Tensor] = {}  # by sha256
@@ -143,32 +197,28 @@ class _Run:
 
     def embed(self, names: list[str]) -> Embeddings:
         made: dict[str, Tensor] = {}
-        pool = ThreadPoolExecutor(self._by._workers)
-        try:
+        with threads(self._options.workers) as pool:
             for number, (found, units) in enumerate(self._batches(pool, names), start=1):
                 made |= zip((content.sha256 for content in found), units, strict=True)
                 self._bar.update(len(found))
                 if number % _SAVED == 0:
                     self._keep(made)
             self._keep(made)
-        finally:
-            pool.shutdown(cancel_futures=True)  # after an error nobody wants what was to be read ahead
         files = [name for name in names if self._contents.get(name) in self._units]
         for name in set(self._contents).difference(files, self._unreadable):  # a copy of one that does not decode
             first = self._broken[self._contents[name]]
             self._unreadable[name] = self._unreadable[first].replace(first, name, 1)
-        width = self._by.metric.card.embedding_size
         rows = [self._units[self._contents[name]] for name in files]
         return Embeddings(
             files,
-            torch.stack(rows) if rows else torch.empty(0, width),
+            torch.stack(rows) if rows else torch.empty(0, self._by.width),
             [self._contents[name] for name in files],
             {name: self._unreadable[name] for name in names if name in self._unreadable},
         )
 
     def _keep(self, made: dict[str, Tensor]) -> None:
         if self._by.cache and made:
-            self._by.cache.put(self._by._key, {sha256: unit.numpy() for sha256, unit in made.items()})
+            self._by.cache.put(self._by.kept_key, {sha256: unit.numpy() for sha256, unit in made.items()})
         self._units |= made
         made.clear()
 
@@ -179,17 +229,17 @@ class _Run:
         self._broken.setdefault(content.sha256, content.file)
         self._bar.update()
 
-    def _new(self, pool: ThreadPoolExecutor, names: list[str]) -> Iterator[Content]:
+    def _new(self, pool: Executor, names: list[str]) -> Iterator[Content]:
         """Files whose contents are neither known from the cache nor came before."""
         asked: set[str] = set()
-        for content in in_order(pool, self._read, names, self._by._workers):
+        for content in in_order(pool, self._read, names, worker_count(self._options.workers)):
             if content.error is not None:
                 self._fail(content, content.error)
                 continue
             self._contents[content.file] = content.sha256
             if content.sha256 not in asked:
                 asked.add(content.sha256)
-                kept = self._by.cache.get(self._by._key, [content.sha256]) if self._by.cache else {}
+                kept = self._by.cache.get(self._by.kept_key, [content.sha256]) if self._by.cache else {}
                 if not kept:
                     yield content
                     continue
@@ -201,23 +251,22 @@ class _Run:
 
     def _decode(self, content: Content) -> tuple[Content, Tensor | Exception]:
         """The pixels, or why there are none; without the bytes, which are no longer needed."""
-        size = self._by._size if self._options.resize_on == "host" else None
-        device = self._by.metric.device.type
+        pixels: Tensor | Exception
         try:
-            pixels: Any = decode(content.data, content.file, size, self._options.decoder, device)
+            pixels = self._by.decode(content)
         except Exception as error:
             pixels = error
         return Content(content.file, content.sha256), pixels
 
-    def _decoded(self, pool: ThreadPoolExecutor, names: list[str]) -> Iterator[tuple[Content, Tensor]]:
-        ahead = self._options.batch_size + self._by._workers
+    def _decoded(self, pool: Executor, names: list[str]) -> Iterator[tuple[Content, Tensor]]:
+        ahead = self._options.batch_size + worker_count(self._options.workers)
         for content, pixels in in_order(pool, self._decode, self._new(pool, names), ahead):
             if isinstance(pixels, Exception):
                 self._fail(content, pixels)
             else:
                 yield content, pixels
 
-    def _batches(self, pool: ThreadPoolExecutor, names: list[str]) -> Iterator[tuple[list[Content], Tensor]]:
+    def _batches(self, pool: Executor, names: list[str]) -> Iterator[tuple[list[Content], Tensor]]:
         """Whole batches; one is fetched when the next is on its way, so that a GPU does not wait for the CPU."""
         before: tuple[list[Content], Tensor] | None = None
         decoded = self._decoded(pool, names)
@@ -230,15 +279,14 @@ class _Run:
             yield before[0], before[1].cpu()
 
     def _embed(self, batch: list[tuple[Content, Tensor]]) -> tuple[list[Content], Tensor]:
-        try:
-            pixels = self._by._to_device([pixels for _, pixels in batch])
-        except NotOnDeviceError:
-            batch = list(self._rescued(batch))
-            if not batch:
-                return [], torch.empty(0, self._by.metric.card.embedding_size)
-            pixels = self._by._to_device([pixels for _, pixels in batch])
         with torch.no_grad():
-            return [content for content, _ in batch], self._by.metric.embed(pixels, check=False)
+            try:
+                units = self._by.compute([pixels for _, pixels in batch])
+            except NotOnDeviceError:
+                batch = list(self._rescued(batch))
+                pictures = [pixels for _, pixels in batch]
+                units = self._by.compute(pictures) if pictures else torch.empty(0, self._by.width)
+        return [content for content, _ in batch], units
 
     def _rescued(self, batch: list[tuple[Content, Tensor]]) -> Iterator[tuple[Content, Tensor]]:
         for content, pixels in batch:

@@ -56,7 +56,7 @@ class Config:
         save_every: steps between checkpoints, beside those after each epoch.
         log_every: steps between lines of metrics.jsonl.
         log_with: loggers beside metrics.jsonl.
-        workers: threads that decode pictures.
+        workers: threads that decode pictures (default: one a core, at most 16).
         device: device that computes: cpu or cuda (default: cuda where there is one, else cpu).
     """
 
@@ -96,12 +96,14 @@ class Config:
     save_every: int = 100
     log_every: int = 10
     log_with: tuple[Literal["tensorboard", "wandb"], ...] = ()
-    workers: int = 4
+    workers: int | None = None
     device: str | None = None
 
     def __post_init__(self) -> None:
         for name, least in _LEAST.items():
-            check_least(name, getattr(self, name), least)
+            value = getattr(self, name)
+            if value is not None:
+                check_least(name, value, least)
         for name in ("lr", "temperature", "alpha"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"got {name} {getattr(self, name)}; expected a number above 0")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dreamsim_metric.card import Curve, ModelCard
 from dreamsim_metric.distances import triplet_distances
+from dreamsim_metric.images.resizing import unit_range
 from dreamsim_metric.loading import read_bases
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.networks.heads import create_head
@@ -37,7 +38,7 @@ class TripletModel(nn.Module):
 
     def features(self, inputs: Tensor) -> Tensor:
         """uint8 pictures `(U, 3, S, S)`, or features `(U, D)` where the branches are frozen → features."""
-        return inputs if self.frozen else self.metric.features(inputs.float() / 255)
+        return inputs if self.frozen else self.metric.features(unit_range(inputs))
 
     def embed(self, inputs: Tensor) -> Tensor:
         """Inputs as for `features` → unit embeddings `(U, D)`, without dropout."""

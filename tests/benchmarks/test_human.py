@@ -12,14 +12,17 @@ import torch
 from benchmarks import cli
 from benchmarks.human.measure import measure
 from benchmarks.human.sources import read_parts
-from benchmarks.metrics import compare as measuring
+from benchmarks.metrics import compare
 from benchmarks.metrics.base import Metric, MetricCard, Options, Unmeasurable
-from benchmarks.metrics.ours import Embedding
+from benchmarks.metrics.ours import Cosine, Embedding, _Published
 from benchmarks.metrics.registry import find_metrics
 from dreamsim_metric import cli as metric_cli
 from dreamsim_metric import distance, load
+from dreamsim_metric.distances import pair_distances
 from dreamsim_metric.images.convert import to_pixels
+from dreamsim_metric.scale import embedding
 from dreamsim_metric.scale.cache import Cache
+from dreamsim_metric.scale.scoring import embed_files
 from tests import layouts
 from tests.judged import write_pairs, write_triplets
 from tests.places import ROOT
@@ -97,29 +100,51 @@ def test_a_second_run_computes_nothing(triplets, tmp_path, name, monkeypatch):
     assert measure(metric, triplets, Cache(tmp_path / "cache.sqlite")) == pytest.approx(first, abs=0)
 
 
-def test_a_killed_run_goes_on_where_it_was(triplets, tmp_path, monkeypatch):
-    monkeypatch.setattr(measuring, "_SAVED", 8)
+def test_a_killed_run_goes_on_where_it_was_in_whole_batches(triplets, tmp_path, monkeypatch):
+    monkeypatch.setattr(embedding, "_SAVED", 1)
     metric, features, seen = make("mini"), Embedding.features, []
 
     def failing(self, pixels):
-        if len(seen) == 2:
+        if len(seen) == 3:
             raise KeyboardInterrupt
         seen.append(len(pixels))
         return features(self, pixels)
 
     monkeypatch.setattr(Embedding, "features", failing)
     with pytest.raises(KeyboardInterrupt):
-        measure(metric, triplets, Cache(tmp_path / "cache.sqlite"), batch_size=8)
+        measure(metric, triplets, Cache(tmp_path / "cache.sqlite"), batch_size=6)
     monkeypatch.setattr(Embedding, "features", lambda self, pixels: seen.append(len(pixels)) or features(self, pixels))
-    resumed = measure(metric, triplets, Cache(tmp_path / "cache.sqlite"), batch_size=8)
-    assert sum(seen) == len(triplets.pictures)
-    assert resumed == pytest.approx(measure(metric, triplets, Cache(None)), abs=1e-6)
+    resumed = measure(metric, triplets, Cache(tmp_path / "cache.sqlite"), batch_size=6)
+    lost = 6  # the batch that was under way
+    assert sum(seen) == len(triplets.pictures) + lost
+    assert np.array_equal(resumed, measure(metric, triplets, Cache(None), batch_size=6))
+
+
+def test_what_score_embedded_is_known_to_the_benchmarks(triplets, tmp_path, monkeypatch):
+    """One cache: a model of the package is one metric, whoever asks it."""
+    metric, cache = load("mini", device="cpu"), Cache(tmp_path / "cache.sqlite")
+    found = embed_files(triplets.pictures, metric, cache)
+    monkeypatch.setattr(Embedding, "features", None)
+    d = measure(make("mini"), triplets, cache)
+    a, b = (found.units[triplets.index[:, column]] for column in (0, 1))
+    assert np.array_equal(d[:, 0], pair_distances(a, b).double().numpy())
+    with pytest.raises(TypeError):
+        measure(make("mini"), triplets, Cache(None))
+
+
+def test_the_cache_tells_metrics_of_other_pixels_and_devices_apart(monkeypatch):
+    ours, psnr = make("mini"), make("psnr")
+    cosine = Cosine("mini", _Published("mini", 256, ""), Options())
+    keys = {ours.key(), psnr.key(), cosine.key()}
+    monkeypatch.setattr(type(psnr), "device", torch.device("cuda"))
+    monkeypatch.setattr(type(ours.metric), "device", torch.device("cuda"))
+    assert len(keys | {ours.key(), psnr.key(), cosine.key()}) == 6
 
 
 @pytest.mark.parametrize("held", [1, 60_000, 1 << 30])
 def test_what_is_held_in_memory_changes_nothing(triplets, held, monkeypatch):
-    monkeypatch.setattr(measuring, "_HELD", held)
-    monkeypatch.setattr(measuring, "_AT_ONCE", max(held // 4, 1))
+    monkeypatch.setattr(compare, "_HELD", held)
+    monkeypatch.setattr(compare, "_AT_ONCE", max(held // 4, 1))
     metric = make("gmsd")
     found = measure(metric, triplets, Cache(None))
     for i in (0, 7, 29):

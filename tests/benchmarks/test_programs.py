@@ -41,3 +41,31 @@ def test_subjects_of_a_folder_are_measured(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["subjects", str(tmp_path)])
     subjects.main()
     assert re.search(r"4 pictures of 2 subjects\nmini: nearest neighbour [\d.]+ %, AUC [\d.]+", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("subfolders", "said"),
+    [
+        ((), "has 0 pictures of 0 subjects; expected a subfolder of pictures for each of two subjects"),
+        (("red",), "has 2 pictures of 1 subjects; expected"),
+    ],
+)
+def test_folders_that_hold_no_subjects_are_said(tmp_path, monkeypatch, subfolders, said):
+    Image.new("RGB", (8, 8)).save(tmp_path / "no subject.png")
+    for name in subfolders:
+        (tmp_path / name).mkdir()
+        for i in range(2):
+            Image.new("RGB", (8, 8)).save(tmp_path / name / f"{i}.png")
+    monkeypatch.setattr("sys.argv", ["subjects", str(tmp_path)])
+    with pytest.raises(SystemExit, match=f"{tmp_path} {said}"):
+        subjects.main()
+
+
+def test_pictures_of_subjects_that_cannot_be_read_are_all_said(tmp_path, monkeypatch):
+    for name in ("red", "blue"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (8, 8)).save(tmp_path / name / "0.tiff")
+        (tmp_path / name / "1.tiff").write_bytes(b"")
+    monkeypatch.setattr("sys.argv", ["subjects", str(tmp_path)])
+    with pytest.raises(SystemExit, match=r"blue/1.tiff is an empty file.*\n.*red/1.tiff is an empty file"):
+        subjects.main()

@@ -127,6 +127,28 @@ def test_folders_that_hold_no_scenes_are_said(tmp_path):
         read_scenes(tmp_path)
 
 
+def test_scenes_have_the_pixels_that_metrics_see(tmp_path):
+    """Upright, laid over white, 16 bits scaled and not cut off."""
+    grey = np.linspace(0, 65535, 20 * 24).reshape(20, 24).astype(np.uint16)
+    PIL.Image.fromarray(grey).save(tmp_path / "deep.png")
+    clear = np.random.default_rng(0).integers(0, 256, (20, 24, 4), dtype=np.uint8)
+    PIL.Image.fromarray(clear).save(tmp_path / "clear.png")
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    PIL.Image.fromarray(clear[..., :3]).save(tmp_path / "turned.jpg", exif=exif)
+    scenes = read_scenes(tmp_path)
+    assert [scene.name for scene in scenes] == ["clear", "deep", "turned"]
+    for scene, file in zip(scenes, sorted(tmp_path.iterdir()), strict=True):
+        assert torch.equal(to_pixels(scene.picture, None), to_pixels(file, None))
+
+
+def test_a_scene_that_is_an_animation_is_refused(tmp_path):
+    frames = [PIL.Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    with pytest.raises(ValueError, match=r"a\.gif has several frames"):
+        read_scenes(tmp_path)
+
+
 def made(names):
     return find_metrics(names), lambda name: Options()
 

@@ -7,7 +7,7 @@ import PIL.Image
 import pytest
 import torch
 
-from dreamsim_metric.images.convert import batches, count, is_single, to_pixels
+from dreamsim_metric.images.convert import batches, count, is_single, to_image, to_pixels
 
 RANDOM = np.random.default_rng(0)
 HWC = RANDOM.integers(0, 256, (60, 47, 3), dtype=np.uint8)
@@ -58,6 +58,23 @@ def test_every_form_of_a_picture_gives_the_same_pixels(form, size, tmp_path):
     assert pixels.dtype == torch.float32
     expected = torch.from_numpy(np.array(expected)).permute(2, 0, 1)[None].float() / 255
     assert torch.equal(pixels, expected)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "CMYK"])
+def test_a_picture_as_an_image_has_the_same_pixels(mode, tmp_path):
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    image = PHOTOGRAPH.convert(mode)
+    if mode == "RGBA":
+        image.putalpha(PHOTOGRAPH.convert("L"))
+    path = tmp_path / "picture.tiff"
+    image.save(path, exif=exif)
+    expected = to_pixels(path, None)[0]
+    with PIL.Image.open(path) as opened:
+        for picture in (path, opened, expected):
+            found = to_image(picture)
+            assert found.mode == "RGB"
+            assert np.array_equal(np.array(found), (255 * expected).round().byte().permute(1, 2, 0).numpy())
 
 
 TURNS = ["FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90"]

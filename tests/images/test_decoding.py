@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from dreamsim_metric import embed
-from dreamsim_metric.images.ahead import in_order
 from dreamsim_metric.images.convert import to_pixels
 from dreamsim_metric.images.decoding import decode
 from dreamsim_metric.images.device import NotOnDeviceError, ToDevice
@@ -65,20 +64,3 @@ def test_a_jpeg_that_the_device_will_not_decode_goes_through_pillow(metric, fold
     assert torch.equal(found.units, embed(FILES, model=metric))
     assert list(found.unreadable) == [str(folder / "broken.jpg")]
     assert refused == [1, len(FILES)]  # what is left of the broken one Pillow does not take for a JPEG
-
-
-def test_reading_ahead_is_bounded_and_in_order():
-    from concurrent.futures import ThreadPoolExecutor
-
-    taken = []
-
-    def items():
-        for i in range(100):
-            taken.append(i)
-            yield i
-
-    with ThreadPoolExecutor(4) as pool:
-        results = in_order(pool, lambda i: i * i, items(), 6)
-        assert [next(results) for _ in range(10)] == [i * i for i in range(10)]
-        assert len(taken) == 16
-        assert list(results) == [i * i for i in range(10, 100)]

@@ -15,12 +15,13 @@ from safetensors.torch import load_file
 
 from dreamsim_metric import load
 from dreamsim_metric.distances import triplet_distances
+from dreamsim_metric.images import ahead
 from dreamsim_metric.judgements.readers import read_triplets
 from dreamsim_metric.judgements.tables import DataError
 from dreamsim_metric.loading import read_bases
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.networks.backbone import Backbone
-from dreamsim_metric.training import inputs, loop
+from dreamsim_metric.training import loop
 from dreamsim_metric.training.config import Config, presets
 from dreamsim_metric.training.loop import train
 from dreamsim_metric.weights.folder import Tuned, read_folder
@@ -138,9 +139,7 @@ def test_features_are_dropped_in_training_and_only_there(config):
 
 def test_a_picture_is_decoded_once_a_run_and_embedded_once_a_step(config, monkeypatch):
     decoded, embedded = [], []
-    monkeypatch.setattr(
-        inputs, "to_pixels", lambda file, size, f=inputs.to_pixels: decoded.append(file) or f(file, size)
-    )
+    monkeypatch.setattr(ahead, "from_file", lambda file, size, f=ahead.from_file: decoded.append(file) or f(file, size))
     forward = Backbone.forward
 
     def counted(self, pixels):

@@ -10,10 +10,10 @@ from typing import Any
 
 from benchmarks.human.sources import Source
 from benchmarks.human.tables import Ratings
+from dreamsim_metric.files.pictures import list_pictures
 from dreamsim_metric.files.table import Record, RowError, Sheet, as_number
 from dreamsim_metric.judgements.rows import Row, assemble
 
-_PICTURES = (".bmp", ".png", ".jpg", ".jpeg")
 _LIVE = {"jp2k": 227, "jpeg": 233, "wn": 174, "gblur": 174, "fastfading": 174}  # in the order of its .mat files
 _CSIQ = {
     "noise": ("awgn", "AWGN"),
@@ -223,9 +223,7 @@ def _signed(text: str, column: str) -> float:
 
 def _names(folder: Path) -> dict[str, str]:
     """List the pictures of a folder by names in small letters without ending: releases mix I03.BMP and i03.bmp."""
-    names = sorted(os.listdir(folder)) if folder.is_dir() else []
-    split = [os.path.splitext(name) for name in names]
-    return {stem.lower(): os.path.join(folder, stem + end) for stem, end in split if end.lower() in _PICTURES}
+    return {os.path.splitext(os.path.basename(file))[0].lower(): file for file in list_pictures(folder)}
 
 
 def _lines(file: Path, cells: int, delimiter: str = " ") -> Iterator[tuple[str, list[str]]]:

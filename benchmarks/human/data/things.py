@@ -1,14 +1,15 @@
 """THINGS odd-one-out judgements (Hebart et al., Nature Human Behaviour 2020), as DreamSim reads them."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.human.sources import Source
 from benchmarks.human.tables import OddOneOut
+from dreamsim_metric.files.pictures import list_pictures
 from dreamsim_metric.judgements.rows import Row, assemble
 
 _TABLE = "things_valset.txt"
-_ENDINGS = (".png", ".jpg", ".jpeg")
 
 
 def read_things(root: Path) -> OddOneOut:
@@ -29,6 +30,7 @@ def _rows(root: Path) -> Iterator[Row | str]:
     if not file.is_file():
         raise FileNotFoundError(f"no such table: {file}; expected {_TABLE} beside the pictures")
     folder = root / "images" if (root / "images").is_dir() else root
+    pictures = {os.path.splitext(file)[0]: file for file in list_pictures(folder, recursive=True)}
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
         names = line.split()
         where = f"{_TABLE} line {number}"
@@ -37,12 +39,12 @@ def _rows(root: Path) -> Iterator[Row | str]:
         if len(names) != 3:
             yield f"{where}: {len(names)} names; expected three"
             continue
-        paths = [next((p for end in _ENDINGS if (p := folder / (name + end)).is_file()), None) for name in names]
-        absent = [name for name, path in zip(names, paths, strict=True) if path is None]
+        wanted = {name: str(folder / name) for name in names}
+        absent = [name for name, path in wanted.items() if path not in pictures]
         if absent:
             yield f"{where}: no picture {', '.join(absent)}.png in {folder}"
             continue
-        yield Row(where, tuple(map(str, paths)), 2, str(number), split="val")
+        yield Row(where, tuple(pictures[wanted[name]] for name in names), 2, str(number), split="val")
 
 
 SOURCES = {

@@ -30,6 +30,7 @@ from benchmarks.personalization.methods.tree import Node, draw_tree
 from benchmarks.personalization.methods.tuning import Denoiser, Example, Tuning, pick, tune
 from benchmarks.personalization.subjects import Subject, fill
 from dreamsim_metric.files.json_file import read_json, write_json
+from dreamsim_metric.images.convert import to_image
 
 _SEEDS = (4321, 95, 11, 87654)  # of the pictures that are compared, in the authors' code
 _CHOICE = "choice.json"
@@ -155,7 +156,7 @@ class _Growing:
     def tree(self, subject: Subject) -> Decomposed:
         """Grow the tree level by level; node n has the children 2 n + 1 and 2 n + 2."""
         inner = 2**self.config.depth - 1
-        photographs = [PIL.Image.open(file).convert("RGB") for file in subject.pictures]
+        photographs = list(map(to_image, subject.pictures))
         nodes = {0: Node(subject.noun, photographs, {})}
         for n in range(inner):
             pair = [name_word(2 * n + 1), name_word(2 * n + 2)]

@@ -18,7 +18,6 @@ import numpy as np
 import PIL.Image
 import torch
 from torch import Tensor
-from torchvision.transforms import functional as TF
 
 from benchmarks.metrics.base import Options
 from benchmarks.personalization.methods.base import PAPER, Method, Personalized, Sampling, check_family
@@ -29,7 +28,7 @@ from benchmarks.personalization.methods.tuning import Denoiser
 from benchmarks.personalization.subjects import Prompt, Subject, fill
 from dreamsim_metric.bounds import check_least
 from dreamsim_metric.files.write import write_file
-from dreamsim_metric.images.convert import to_pixels
+from dreamsim_metric.images.convert import to_image
 from dreamsim_metric.images.encoding import encode
 
 _LISTS = ("liked", "disliked", "references")
@@ -267,7 +266,7 @@ def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = Non
     Raises:
         FileNotFoundError, ValueError: Same as in `make_chooser`, where there are rounds.
     """
-    photographs = [TF.to_pil_image(to_pixels(file, None)[0]) for file in subject.pictures]
+    photographs = list(map(to_image, subject.pictures))
     if not config.rounds:
         return Fabric(pipeline, subject.noun, config, liked=photographs)
     found = Fabric(pipeline, subject.noun, config, references=photographs, work=work)

@@ -13,6 +13,7 @@ import PIL.Image
 from benchmarks.personalization.methods.base import PAPER, Method, Personalized, Sampling, check_family, copy_parts
 from benchmarks.personalization.methods.saved import read_config, write_config
 from benchmarks.personalization.subjects import Subject
+from dreamsim_metric.images.convert import to_image
 from dreamsim_metric.messages import say_error
 
 
@@ -60,7 +61,7 @@ def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = Non
     Raises:
         OSError: the weights cannot be had.
     """
-    return _adapt(pipeline, subject.noun, [PIL.Image.open(file).convert("RGB") for file in subject.pictures], config)
+    return _adapt(pipeline, subject.noun, list(map(to_image, subject.pictures)), config)
 
 
 def load(folder: Path, pipeline: Any) -> Adapted:

@@ -15,6 +15,7 @@ from benchmarks.personalization.methods import (
     custom_diffusion,
     decomposition,
     dreambooth,
+    ip_adapter,
     plain,
     textual_inversion,
     tokens,
@@ -24,6 +25,7 @@ from benchmarks.personalization.methods.base import Sampling, check_family, copy
 from benchmarks.personalization.methods.registry import METHODS, find_methods
 from benchmarks.personalization.methods.tree import Node, draw_tree
 from benchmarks.personalization.subjects import Subject
+from dreamsim_metric.images.convert import to_pixels
 from tests.pictures import PHOTOGRAPHS
 from tests.pipelines import stable_diffusion, stable_diffusion_xl
 
@@ -93,6 +95,25 @@ MOVES = {
 def fit(name, subject, pipeline, work=None):
     config = CONFIGS[name]
     return MODULES[type(config)].fit(subject, pipeline, config, work)
+
+
+def test_methods_that_see_photographs_see_them_as_metrics_do(tmp_path, monkeypatch):
+    """Upright and over white, however a phone or a designer saved them."""
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    clear = photograph((40, 30), seed=0).convert("RGBA")
+    clear.putalpha(photograph((40, 30), seed=1).convert("L"))
+    clear.save(tmp_path / "a.png", exif=exif)
+    subject = Subject("cat", "cat", (tmp_path / "a.png",))
+    seen = []
+    monkeypatch.setattr(ip_adapter, "_adapt", lambda pipeline, noun, photographs, config: seen.append(photographs[0]))
+    monkeypatch.setattr(decomposition._Growing, "split", lambda self, pictures, *_: seen.append(pictures[0]))
+    ip_adapter.fit(subject, None, ip_adapter.Config())
+    with pytest.raises(TypeError):  # of nothing in place of twins
+        decomposition._Growing(None, CONFIGS["decomposition"], {}, tmp_path).tree(subject)
+    assert len(seen) == 2
+    for picture in seen:
+        assert torch.equal(to_pixels(picture, None), to_pixels(subject.pictures[0], None))
 
 
 def state(pipeline):
