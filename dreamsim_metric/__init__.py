@@ -6,6 +6,9 @@
 
 After *DreamSim: Learning New Dimensions of Human Visual Similarity using Synthetic Data* (Fu, Tamir, Sundaram et al.,
 NeurIPS 2023, https://arxiv.org/abs/2306.09344). Names load on first use: importing the package costs little.
+
+Public are the names in `__all__` here, in the rooms `images`, `judgements`, `scale`, `evaluation`, `training`, `files`
+and `weights`, and in the modules `difference`, `distances`, `export` and `torchmetrics`. All else is inside and may change.
 """
 
 from typing import TYPE_CHECKING
@@ -14,6 +17,11 @@ from dreamsim_metric.lazy import attach
 from dreamsim_metric.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from dreamsim_metric.card import Branch as Branch
+    from dreamsim_metric.card import Curve as Curve
+    from dreamsim_metric.card import Download as Download
+    from dreamsim_metric.card import Feature as Feature
+    from dreamsim_metric.card import Head as Head
     from dreamsim_metric.card import ModelCard as ModelCard
     from dreamsim_metric.functional import distance as distance
     from dreamsim_metric.functional import distance_matrix as distance_matrix
@@ -29,7 +37,7 @@ __getattr__, __dir__, __all__ = attach(
         "loading": ("load",),
         "metric": ("PerceptualMetric",),
         "models": ("list_models",),
-        "card": ("ModelCard",),
+        "card": ("Branch", "Curve", "Download", "Feature", "Head", "ModelCard"),
         "version": ("__version__",),
     },
 )

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+__all__ = ["overlay"]
+
 # Dark violet over red to pale yellow: lightness grows evenly, so that it reads in grey and to the colour-blind too.
 _COLOURS = np.array(
     (

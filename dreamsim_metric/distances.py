@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+__all__ = ["all_distances", "pair_distances", "triplet_distances"]
+
 # Two embeddings of one picture may differ by float32 rounding (about 3e-7) when its batches differ; the square of that
 # is far below any distance between pictures, and is taken for what it is: nothing.
 _ROUNDING = 1e-12

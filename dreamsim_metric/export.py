@@ -27,6 +27,8 @@ from dreamsim_metric.version import __version__
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
+__all__ = ["export"]
+
 CARD = "card.json"  # where the card is in each format's metadata
 TOLERANCE = 1e-5  # of an embedding's numbers
 _ONE_FILE = 2_000_000_000  # bytes: protobuf, hence ONNX, cannot hold 2 GiB

@@ -11,6 +11,8 @@ from dreamsim_metric.images.convert import Pictures
 from dreamsim_metric.loading import load
 from dreamsim_metric.metric import PerceptualMetric
 
+__all__ = ["PerceptualDistance"]
+
 
 class PerceptualDistance(torchmetrics.Metric):
     """Distance between pairs of pictures, accumulated.

@@ -1,0 +1,98 @@
+"""Public faces: what users may import, where it is documented, and what importing it costs."""
+
+import ast
+import inspect
+from importlib import import_module
+
+import pytest
+
+from tests.places import ROOT
+
+ROOMS = ["files", "images", "judgements", "weights", "scale", "evaluation", "training"]
+FACES = ["dreamsim_metric", *(f"dreamsim_metric.{room}" for room in ROOMS)]
+MODULES = [f"dreamsim_metric.{name}" for name in ("difference", "distances", "export", "torchmetrics")]
+INSIDE = ["networks", "commands"]
+
+
+def _tree(module):
+    place = ROOT / module.replace(".", "/")
+    file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+def _all(module):
+    """A module's `__all__`, without importing torch for it while tests are collected."""
+    if module in FACES:
+        return [name for name in import_module(module).__all__ if name != "__version__"]
+    assigned = (node for node in _tree(module).body if isinstance(node, ast.Assign) and node.targets[0].id == "__all__")
+    return ast.literal_eval(next(assigned).value)
+
+
+PUBLIC = [(face, name) for face in (*FACES, *MODULES) for name in _all(face)]
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_type_checkers_see_the_names_that_load_on_use(face):
+    imports = [node for node in ast.walk(_tree(face)) if isinstance(node, ast.ImportFrom) and node.level == 0]
+    seen = {
+        alias.asname: f"{node.module}.{alias.name}"
+        for node in imports
+        for alias in node.names
+        if alias.asname is not None
+    }
+    assert seen.keys() == set(import_module(face).__all__)
+    for name, place in seen.items():
+        module, _, defined = place.rpartition(".")
+        assert defined == name
+        assert getattr(import_module(face), name) is getattr(import_module(module), name)
+
+
+def test_no_name_is_a_module_of_its_room():
+    """Importing a module binds its name on the package, and would hide a function."""
+    for face in FACES:
+        modules = {path.stem for path in (ROOT / face.replace(".", "/")).glob("*.py")}
+        modules |= {path.parent.name for path in (ROOT / face.replace(".", "/")).glob("*/__init__.py")}
+        assert not modules & set(import_module(face).__all__), face
+
+
+def test_a_name_is_public_in_one_place():
+    names = [name for _, name in PUBLIC]
+    assert sorted(names) == sorted(set(names))
+
+
+@pytest.mark.parametrize("room", [*ROOMS, *INSIDE])
+def test_rooms_say_what_is_inside(room):
+    assert "may change" in import_module(f"dreamsim_metric.{room}").__doc__
+
+
+def test_all_rooms_are_listed():
+    assert {path.parent.name for path in (ROOT / "dreamsim_metric").glob("*/__init__.py")} == {*ROOMS, *INSIDE}
+
+
+def test_importing_faces_is_cheap(fresh_python):
+    loaded = fresh_python(f"import sys, {', '.join(FACES)}; print(*sys.modules.keys() & {{'torch', 'numpy', 'PIL'}})")
+    assert loaded == ""
+
+
+@pytest.mark.parametrize(("face", "name"), PUBLIC, ids=[f"{face}.{name}" for face, name in PUBLIC])
+def test_public_names_have_examples_that_run(face, name):
+    value = getattr(import_module(face), name)
+    if inspect.isclass(value) or inspect.isfunction(value):
+        assert ">>>" in inspect.getdoc(value)
+    else:  # a type: its text is behind it in the source
+        assert name in _described(face, name)
+
+
+def _described(face, name):
+    """Names of constants and types that a text follows, in the module that defines this one."""
+    home = next(
+        node.module
+        for node in ast.walk(_tree(face))
+        if isinstance(node, ast.ImportFrom) and name in [alias.name for alias in node.names]
+    )
+    body = _tree(home).body
+    return {
+        node.targets[0].id
+        for node, after in zip(body, body[1:], strict=False)
+        if isinstance(node, ast.Assign) and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+    }
