@@ -8,7 +8,8 @@ After *DreamSim: Learning New Dimensions of Human Visual Similarity using Synthe
 NeurIPS 2023, https://arxiv.org/abs/2306.09344). Names load on first use: importing the package costs little.
 
 Public are the names in `__all__` here, in the rooms `images`, `judgements`, `scale`, `evaluation`, `training`, `files`
-and `weights`, and in the modules `difference`, `distances`, `export` and `torchmetrics`. All else is inside and may change.
+and `weights`, and in the modules `difference`, `distances`, `export` and `torchmetrics`. What is in none of these is
+inside and may change.
 """
 
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from dreamsim_metric.card import Feature as Feature
     from dreamsim_metric.card import Head as Head
     from dreamsim_metric.card import ModelCard as ModelCard
+    from dreamsim_metric.card import Precision as Precision
     from dreamsim_metric.functional import distance as distance
     from dreamsim_metric.functional import distance_matrix as distance_matrix
     from dreamsim_metric.functional import embed as embed
@@ -37,7 +39,7 @@ __getattr__, __dir__, __all__ = attach(
         "loading": ("load",),
         "metric": ("PerceptualMetric",),
         "models": ("list_models",),
-        "card": ("Branch", "Curve", "Download", "Feature", "Head", "ModelCard"),
+        "card": ("Branch", "Curve", "Download", "Feature", "Head", "ModelCard", "Precision"),
         "version": ("__version__",),
     },
 )

@@ -1,4 +1,4 @@
-"""Model cards: all that a score depends on, as data, and the table of named models."""
+"""The table of named models."""
 
 import difflib
 from typing import Any
@@ -103,12 +103,17 @@ MODELS: dict[str, ModelCard] = {
 
 
 def list_models() -> list[str]:
-    """Names of the models that `load` knows, `timm:`, `open_clip:`, `hf:` and folders aside."""
+    """List the names of the models that `load` knows, `timm:`, `open_clip:`, `hf:` and folders aside.
+
+    Example:
+        >>> list_models()[:3]
+        ['mini', 'ensemble', 'dino_vitb16']
+    """
     return ["mini", *MODELS]
 
 
 def unknown_model(name: str) -> ValueError:
-    """The error for a name that is none of ours, with the nearest ones."""
+    """Make the error for a name that is none of ours, with the nearest ones."""
     near = difflib.get_close_matches(name, list_models(), n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}?" if near else f"the named models are {', '.join(list_models())}."
     return ValueError(

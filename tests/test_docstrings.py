@@ -12,16 +12,17 @@ PACKAGES = ["dreamsim_metric"]  # data_tools and benchmarks follow
 FRAGMENT = re.compile(r"(of|as|see|at|by|in|on|with|from|to|for|that|which|those|than|if|up|further|also)\b", re.I)
 LEAST_WORDS = 2
 ENTRY = re.compile(r"^ {4}((?:`?\*{0,2}\w+`?)(?:, `?\*{0,2}\w+`?)*): (.*)$")
-VERBS = set(
-    """Add Allow Answer Ask Average Be Begin Bind Bring Build Calibrate Change Check Choose Clip Collect Combine Compare
+VERBS = """
+    Add Allow Answer Ask Average Be Begin Bind Bring Build Calibrate Change Check Choose Clip Collect Combine Compare
     Compile Complete Compose Compute Connect Convert Copy Correct Count Cut Decode Describe Digest Divide Do Download
-    Draw Drop Embed End Evaluate Export Extract Fetch Fill Find Fit Fold Forget Form Gather Get Give Go Group Hide Hold
-    Iterate Join Judge Keep Lay Learn Let List Load Lock Look Lower Make Map Mark Mask Measure Merge Mirror Move Name
-    Normalise Note Open Order Pair Pass Pick Place Plan Pool Predict Prepare Print Probe Produce Project Push Put Raise
-    Rank Reach Read Release Remove Rename Repeat Replace Report Resample Reset Resize Resolve Restore Return Round Run
-    Save Say Scale Score Search See Select Send Set Share Show Silence Sort Split Stack Start State Stay Stop Store Sum
-    Switch Take Tell Train Trace Translate Try Turn Undo Update Upload Use Validate Wait Walk Weigh Write Yield""".split()
-)
+    Draw Drop Embed End Evaluate Export Extract Fetch Fill Find Finish Fit Fold Forget Form Gather Get Give Go Group
+    Hide Hold Iterate Join Judge Keep Lay Learn Let List Load Lock Look Lower Make Map Mark Mask Measure Merge Mirror
+    Move Multiply Name Normalise Note Open Order Pair Pass Pick Place Plan Pool Predict Prepare Print Probe Produce
+    Project Push Put Raise Rank Reach Read Reduce Release Remove Rename Repeat Replace Report Resample Reset Resize
+    Resolve Restore Return Round Run Save Say Scale Score Search See Select Send Set Share Show Silence Sort Split Stack
+    Start State Stay Stop Store Sum Switch Take Tell Train Trace Translate Try Turn Undo Update Upload Use Validate
+    Wait Walk Weigh Write Yield
+""".split()
 
 
 def _documented():

@@ -3,6 +3,7 @@
 import ast
 import inspect
 from importlib import import_module
+from itertools import pairwise
 
 import pytest
 
@@ -93,6 +94,6 @@ def _described(face, name):
     body = _tree(home).body
     return {
         node.targets[0].id
-        for node, after in zip(body, body[1:], strict=False)
+        for node, after in pairwise(body)
         if isinstance(node, ast.Assign) and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
     }

@@ -1,7 +1,6 @@
 """Kinds of human judgements beside 2AFC triplets and JND pairs, and what of each kind a metric has to compare."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -9,7 +8,7 @@ import numpy as np
 from dreamsim_metric.judgements.tables import Pairs, Table, Triplets
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Ratings(Table[tuple[str, str, float]]):
     """Pairs of a reference and a changed picture, each with a mean opinion, as in data sets of image quality.
 
@@ -24,16 +23,7 @@ class Ratings(Table[tuple[str, str, float]]):
         spread: `(N,)` standard deviation of the opinions, where the data says.
     """
 
-    name: str
-    ids: tuple[str, ...]
-    pictures: tuple[Path, ...]
-    index: np.ndarray
     alike: np.ndarray
-    votes: np.ndarray
-    splits: tuple[str, ...]
-    rows: tuple[str, ...]
-    problems: tuple[str, ...]
-    subsets: tuple[str, ...] | None = None
     spread: np.ndarray | None = None
     _TARGET: ClassVar[str] = "alike"
     _PICTURES_A_ROW: ClassVar[int] = 2
@@ -45,7 +35,7 @@ class Ratings(Table[tuple[str, str, float]]):
         return reference, picture, float(self.alike[i])
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class OddOneOut(Table[tuple[str, str, str, int]]):
     """Which of three pictures is the odd one out? (THINGS: Hebart et al., Nature Human Behaviour 2020)
 
@@ -56,16 +46,7 @@ class OddOneOut(Table[tuple[str, str, str, int]]):
         odd: `(N,)` int64, the position of the odd one in its row: 0, 1 or 2.
     """
 
-    name: str
-    ids: tuple[str, ...]
-    pictures: tuple[Path, ...]
-    index: np.ndarray
     odd: np.ndarray
-    votes: np.ndarray
-    splits: tuple[str, ...]
-    rows: tuple[str, ...]
-    problems: tuple[str, ...]
-    subsets: tuple[str, ...] | None = None
     _TARGET: ClassVar[str] = "odd"
     _PICTURES_A_ROW: ClassVar[int] = 3
     _TARGET_IS_SHARE: ClassVar[bool] = False
@@ -75,7 +56,7 @@ class OddOneOut(Table[tuple[str, str, str, int]]):
         return first, second, third, int(self.odd[i])
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Dissimilarities(Table[tuple[str, str, float]]):
     """All pairs of a set of pictures, each rated by several people: representational dissimilarity matrices (RDMs).
 
@@ -88,16 +69,7 @@ class Dissimilarities(Table[tuple[str, str, float]]):
         votes: `(N,)` raters of each pair.
     """
 
-    name: str
-    ids: tuple[str, ...]
-    pictures: tuple[Path, ...]
-    index: np.ndarray
     ratings: np.ndarray
-    votes: np.ndarray
-    splits: tuple[str, ...]
-    rows: tuple[str, ...]
-    problems: tuple[str, ...]
-    subsets: tuple[str, ...] | None = None
     _TARGET: ClassVar[str] = "ratings"
     _PICTURES_A_ROW: ClassVar[int] = 2
     _TARGET_IS_SHARE: ClassVar[bool] = False

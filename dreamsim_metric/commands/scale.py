@@ -206,7 +206,9 @@ def load_metric(arguments: argparse.Namespace, device: str | None = None) -> "Pe
 
     device = device or arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
     metric = load(arguments.model, device=device, precision=arguments.precision)
-    return metric.compiled() if arguments.compile else metric
+    if arguments.compile:
+        metric.compile_networks()
+    return metric
 
 
 def _prepared(arguments: argparse.Namespace) -> tuple[Any, "Cache | None", dict[str, Any]]:

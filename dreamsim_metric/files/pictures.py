@@ -8,16 +8,21 @@ from dreamsim_metric.files.store import is_url, list_files, location
 
 
 def find_pictures(given: Sequence[str], recursive: bool = False) -> list[str]:
-    """Files as given, each once; a folder stands for the pictures in it, in the order of their names.
+    """List files as given, each once; a folder stands for the pictures in it, in the order of their names.
 
     Hidden files are passed over. Links to files count as files, also where they lead nowhere: what reads them says so.
 
     Args:
-        given: files and folders, on this machine or URLs (see `storage`).
-        recursive: folders in folders too; links to folders are not followed, since they can go in circles.
+        given: files and folders, on this machine or URLs of a store that fsspec knows.
+        recursive: whether folders in folders count too; links to folders are not followed, since they can go in
+            circles.
 
     Raises:
         ValueError: a folder without pictures.
+
+    Example:
+        >>> find_pictures(["examples"])[:3]
+        ['examples/astronaut.jpg', 'examples/cat.jpg', 'examples/coffee.jpg']
     """
     endings = _endings()
     files: list[str] = []

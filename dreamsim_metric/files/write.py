@@ -8,12 +8,23 @@ from pathlib import Path
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """`write_files` of one."""
+    """Write or replace a file: a process killed or a disk full meanwhile leaves what was there.
+
+    Args:
+        path: the file to write.
+        data: what it will hold.
+
+    Raises:
+        OSError: the disk is full or not writable.
+    """
     write_files({path: data})
 
 
 def write_files(files: Mapping[Path, bytes]) -> None:
     """Write or replace files that belong together: a process killed or a disk full meanwhile leaves what was there.
+
+    Args:
+        files: what each file will hold.
 
     Raises:
         OSError: the disk is full or not writable.
@@ -37,7 +48,7 @@ def write_files(files: Mapping[Path, bytes]) -> None:
 
 
 def check_space(file: Path, needed: int) -> None:
-    """Raises `OSError` unless there is room for `needed` bytes where `file` is to be."""
+    """Raise `OSError` unless there is room for `needed` bytes where `file` is to be."""
     free = shutil.disk_usage(file.parent).free
     if free < needed:
         raise OSError(

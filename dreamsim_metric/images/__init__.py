@@ -10,13 +10,16 @@ from dreamsim_metric.lazy import attach
 if TYPE_CHECKING:
     from dreamsim_metric.images.convert import Picture as Picture
     from dreamsim_metric.images.convert import Pictures as Pictures
+    from dreamsim_metric.images.convert import SinglePicture as SinglePicture
     from dreamsim_metric.images.convert import to_pixels as to_pixels
+    from dreamsim_metric.images.decoding import Decoder as Decoder
     from dreamsim_metric.images.resizing import resize as resize
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
-        "convert": ("Picture", "Pictures", "to_pixels"),
+        "convert": ("Picture", "Pictures", "SinglePicture", "to_pixels"),
+        "decoding": ("Decoder",),
         "resizing": ("resize",),
     },
 )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dreamsim_metric.judgements.readers import read_triplets as read_triplets
     from dreamsim_metric.judgements.tables import DataError as DataError
     from dreamsim_metric.judgements.tables import Pairs as Pairs
+    from dreamsim_metric.judgements.tables import Table as Table
     from dreamsim_metric.judgements.tables import Triplets as Triplets
     from dreamsim_metric.judgements.tables import check as check
 
@@ -30,7 +31,7 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "readers": ("Format", "read_pairs", "read_triplets"),
-        "tables": ("DataError", "Pairs", "Triplets", "check"),
+        "tables": ("DataError", "Pairs", "Table", "Triplets", "check"),
         "agreement": (
             "average_precision",
             "by_margin",

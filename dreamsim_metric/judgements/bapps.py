@@ -14,7 +14,22 @@ _VOTES = {("2afc", "train"): 2, ("2afc", "val"): 5, ("jnd", "train"): 3, ("jnd",
 
 
 def rows(root: Path, task: str, parts: tuple[str, ...], answer: str) -> Iterator[Row | str]:
-    """Of `2afc` (`ref`, `p0`, `p1` and `judge`) or `jnd` (`p0`, `p1` and `same`): a folder each, files of one name."""
+    """Yield the rows of a task, `2afc` (`ref`, `p0`, `p1`, `judge`) or `jnd` (`p0`, `p1`, `same`).
+
+    Each part is a folder, and the files of a row have one name in all of them.
+
+    Args:
+        root: the data set's folder.
+        task: which part of the data set, `2afc` or `jnd`.
+        parts: names of the folders with the pictures of a row, in order.
+        answer: name of the folder with what people said.
+
+    Yields:
+        Rows, or texts that say what is wrong with one.
+
+    Raises:
+        ValueError: the folder is not laid out so.
+    """
     found = folders(root, task, answer)
     if not found:
         raise ValueError(f"{root} is not BAPPS; expected train/ or val/ with */{answer}/, in it or in {task}/")
@@ -42,7 +57,7 @@ def rows(root: Path, task: str, parts: tuple[str, ...], answer: str) -> Iterator
 
 
 def folders(root: Path, task: str, answer: str) -> list[Path]:
-    """The folders of kinds of distortion, `val/cnn` and so on, in the data set or in the part for the task."""
+    """Find the folders of kinds of distortion, `val/cnn` and so on, in the data set or in the part for the task."""
     for base in (root, root / task):
         subsets = (subset for split in ("train", "val") for subset in sorted((base / split).glob("*")))
         found = [subset for subset in subsets if (subset / "p0").is_dir()]
@@ -62,7 +77,7 @@ def _share(file: str) -> float:
 
 
 def stems(folder: Path, suffixes: Sequence[str]) -> dict[str, str]:
-    """The files with one of the suffixes, by name without it."""
+    """Find the files with one of the suffixes, by name without it."""
     names = sorted(os.listdir(folder)) if folder.is_dir() else []
     split = [os.path.splitext(name) for name in names]
     return {stem: os.path.join(folder, stem + suffix) for stem, suffix in split if suffix.lower() in suffixes}

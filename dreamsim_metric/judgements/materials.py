@@ -13,12 +13,12 @@ _FOLDER = "havran1_ennis_298x298_LDR"
 
 
 def folder(root: Path) -> Path | None:
-    """Where the answers are: in the repository's `data/`, or in the folder itself."""
+    """Find where the answers are: in the repository's `data/`, or in the folder itself."""
     return next((folder for folder in (root, root / "data") if (folder / ANSWERS["train"]).is_file()), None)
 
 
 def rows(root: Path) -> Iterator[Row | str]:
-    """Triplets; the majority's choice is always on the left, as published."""
+    """Yield triplets; the majority's choice is always on the left, as published."""
     place = folder(root)
     if place is None:
         raise FileNotFoundError(f"no {ANSWERS['train']} in {root} or its data/")

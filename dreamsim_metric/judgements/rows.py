@@ -18,12 +18,14 @@ class Row:
     """What people said of some pictures.
 
     Attributes:
-        where: it stands, for reports: "data.csv row 17 (id 12)".
+        where: the place it stands at, for reports: "data.csv row 17 (id 12)".
         paths: the pictures, as many as the table has a row.
-        target: what people said, as the table has it.
-        id: a name; by default `where`.
+        target: what people said, in the table's own unit.
+        id: a name for the row; by default `where`.
         votes: how many people judged.
-        split, subset, prompt: as in `Triplets`.
+        split: name of the split that the row is in.
+        subset: name of a part that is reported on its own, where the data has any.
+        prompt: text that the pictures were generated from, where the data says.
         spread: standard deviation of what people said, where that is known.
     """
 
@@ -39,13 +41,13 @@ class Row:
 
 
 def assemble(kind: type[Kind], root: Path, rows: Iterable[Row | str], min_votes: float = 0) -> Kind:
-    """A table of the rows that can be used. The others are its problems: texts that say what is wrong with a row.
+    """Make a table of the rows that can be used. The others are its problems: texts that say what is wrong with a row.
 
     Args:
-        kind: of table.
+        kind: the class of the table.
         root: the data set's folder or file, for its name.
-        rows: found in it.
-        min_votes: rows with fewer votes are left out, and are no problem.
+        rows: the rows found in it, or texts that say what is wrong with one.
+        min_votes: the fewest votes of a row that is kept; those with fewer are no problem.
 
     Raises:
         DataError: no row can be used, and this is what is wrong with each.

@@ -216,11 +216,12 @@ class _Actor:
             unseen.append(job.folder)
         if unseen:
             raise ValueError(f"{unseen[0]} is not there; expected folders that all machines share, or URLs")
-        metric = PerceptualMetric(job.card, job.state).with_precision(job.precision)
+        metric = PerceptualMetric(job.card, job.state)
+        metric.set_precision(job.precision)
         if job.pool.gpus:
             metric.to("cuda")
         if job.is_compiled:
-            metric.compiled()
+            metric.compile_networks()
         check_settings(self._folder, metric, job.options.decoder)  # other versions would make other numbers
         options = {**vars(job.options), "workers": job.options.workers or job.pool.cpus, "progress": False}
         self._embed = Embedder(metric, None, Options(**options))

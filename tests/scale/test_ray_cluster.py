@@ -147,7 +147,8 @@ def test_precision_and_compiling_reach_the_actors(nodes, files, one_thread, tmp_
     half = load("mini", device="cpu", precision="bfloat16")
     there = cluster.embed_files(files[:6], half, address=nodes.address, shards=tmp_path / "half")
     assert torch.equal(there.units, embed_files(files[:6], half).units)
-    compiled = load("mini", device="cpu").compiled((8,))
+    compiled = load("mini", device="cpu")
+    compiled.compile_networks((8,))
     there = cluster.embed_files(files[:6], compiled, address=nodes.address, shards=tmp_path / "compiled", batch_size=6)
     assert json.loads((tmp_path / "compiled" / "settings.json").read_text())["precision"] == "float32, compiled"
     torch.testing.assert_close(there.units, embed_files(files[:6], load("mini")).units, atol=1e-5, rtol=0)
