@@ -56,9 +56,9 @@ class Embedding(Metric):
 
     @torch.inference_mode()
     def difference_map(self, a: Tensor, b: Tensor) -> Tensor:
-        pair = (pixels[None].to(self.device) for pixels in (a, b))
+        a, b = (pixels[None].to(self.device) for pixels in (a, b))
         try:
-            return local_distances(self.metric.branches, *pair, self.metric.card.center)[0].cpu()
+            return local_distances(self.metric.branches, a, b, self.metric.card.center)[0].cpu()
         except ValueError as error:  # a network without local features
             raise Unmeasurable(str(error)) from error
 

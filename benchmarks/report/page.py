@@ -17,7 +17,7 @@ from benchmarks.report.rendering import write_page
 from benchmarks.report.sensitivity import read_sensitivity
 from benchmarks.report.speed import read_speed
 from benchmarks.report.tables import read_table
-from benchmarks.sensitivity.run import run as sensitivity
+from benchmarks.sensitivity import run as sensitivity
 from benchmarks.speed.run import SETTINGS as TIMED
 from dreamsim_metric.judgements.agreement import by_margin
 

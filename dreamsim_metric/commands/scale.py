@@ -13,7 +13,7 @@ from dreamsim_metric.files.write import write_file
 if TYPE_CHECKING:
     from dreamsim_metric.metric import PerceptualMetric
     from dreamsim_metric.scale.cache import Cache
-    from dreamsim_metric.scale.embedding import Embeddings
+    from dreamsim_metric.scale.embedding import Embeddings, Options
 
 Row = dict[str, Any]
 Adder = Callable[..., argparse.ArgumentParser]
@@ -134,13 +134,21 @@ def _embed(arguments: argparse.Namespace) -> list[Row]:
 
     files = find_pictures(arguments.pictures, arguments.recursive)
     metric, cache, options = _prepared(arguments)
-    options["shard_size"] = arguments.shard_size
     if arguments.ray:
         from dreamsim_metric.scale import ray_cluster as cluster
 
-        made = cluster.embed_folder(files, arguments.out, metric, **options)
+        made = cluster.embed_folder(
+            files,
+            arguments.out,
+            metric,
+            address=arguments.ray,
+            device=arguments.device,
+            cpus=arguments.ray_cpus,
+            shard_size=arguments.shard_size,
+            options=options,
+        )
     else:
-        made = embed_folder(files, arguments.out, metric, cache, **options)
+        made = embed_folder(files, arguments.out, metric, cache, options=options, shard_size=arguments.shard_size)
     _list_unreadable(made.unreadable)
     return [
         {
@@ -211,14 +219,14 @@ def load_metric(arguments: argparse.Namespace, device: str | None = None) -> "Pe
     return metric
 
 
-def _prepared(arguments: argparse.Namespace) -> tuple[Any, "Cache | None", dict[str, Any]]:
-    """Metric, cache and options of `scoring.embed_files`, or with --ray of `cluster.embed_files`."""
+def _prepared(arguments: argparse.Namespace) -> tuple["PerceptualMetric", "Cache | None", "Options"]:
+    """Metric, cache and options of `embed_files`."""
     from dreamsim_metric.scale.cache import Cache, cache_file
     from dreamsim_metric.scale.embedding import Options
 
     names = ("batch_size", "workers", "decoder", "resize_on", "on_error")
-    options = {name: getattr(arguments, name) for name in names} | {"progress": True}
-    Options(**options)  # what is wrong with them is said before the model is loaded
+    # Before the model is loaded, so that what is wrong with them is said at once.
+    options = Options(**{name: getattr(arguments, name) for name in names}, progress=True)
     if arguments.ray:
         from dreamsim_metric.scale.ray_connection import reach
 
@@ -227,7 +235,6 @@ def _prepared(arguments: argparse.Namespace) -> tuple[Any, "Cache | None", dict[
             raise ValueError(
                 "got --cache with --ray; a cache is one machine's: with Ray, finished shards are what is kept"
             )
-        options |= {"address": arguments.ray, "device": arguments.device, "cpus": arguments.ray_cpus}
         return load_metric(arguments, "cpu"), None, options  # the actors choose their devices
     metric = load_metric(arguments)
     cache = None if arguments.no_cache else Cache(arguments.cache or cache_file())
@@ -251,12 +258,20 @@ def _found(files: list[str], arguments: argparse.Namespace, prepared: tuple) -> 
     if arguments.ray:
         from dreamsim_metric.scale import ray_cluster as cluster
 
-        return cluster.embed_files(files, metric, shards=arguments.shards, **options)
+        return cluster.embed_files(
+            files,
+            metric,
+            address=arguments.ray,
+            shards=arguments.shards,
+            device=arguments.device,
+            cpus=arguments.ray_cpus,
+            options=options,
+        )
     if arguments.shards:
         raise ValueError("got --shards without --ray; `dreamsim-metric embed` makes such a folder")
     from dreamsim_metric.scale.scoring import embed_files
 
-    return embed_files(files, metric, cache, **options)
+    return embed_files(files, metric, cache, options)
 
 
 def _list_unreadable(unreadable: dict[str, str]) -> None:

@@ -36,10 +36,16 @@ class Judged:
     """A metric's distances beside people's judgements.
 
     Attributes:
-        triplets: who was compared, none where the data has only pairs.
-        left, right: `(N,)` distances of the triplets' sides from the reference.
-        pairs: who was compared, none where the data has only triplets.
-        distances: `(M,)` distances of the pairs.
+        triplets: the triplets that were compared, none where the data has only pairs.
+        left, right: distances `(N,)` of the triplets' sides from the reference.
+        pairs: the pairs that were compared, none where the data has only triplets.
+        distances: distances `(M,)` of the pairs.
+
+    Example:
+        >>> from dreamsim_metric.judgements import read_pairs
+        >>> pairs = read_pairs("examples/judged")
+        >>> Judged(None, np.zeros(0), np.zeros(0), pairs, distances=np.array([0.1, 1.0, 0.0, 0.7])).pairs.same
+        array([0.3, 0. , 1. , 0.1])
     """
 
     triplets: Triplets | None
@@ -57,16 +63,23 @@ def judge(
     batch_size: int = 32,
     workers: int = 4,
 ) -> Judged:
-    """Distances of everything that people judged; each picture is decoded and embedded once.
+    """Compute the distances of everything that people judged; each picture is decoded and embedded once.
 
     Args:
-        metric: any, tuned or not.
-        triplets, pairs: one of them at least.
+        metric: any metric, tuned or not.
+        triplets, pairs: tables of judgements, one of them at least.
         batch_size: pictures embedded at once.
         workers: threads that decode.
 
     Raises:
         DataError: rows malformed, or pictures missing or unreadable: all of them, by row.
+
+    Example:
+        >>> from dreamsim_metric import load
+        >>> from dreamsim_metric.judgements import read_triplets
+        >>> judged = judge(load("mini"), read_triplets("examples/judged"), None)
+        >>> judged.left.round(2)
+        array([0.11, 1.08, 1.02, 0.71, 0.71, 0.84], dtype=float32)
     """
     import torch
 
@@ -86,13 +99,25 @@ def judge(
 
 
 def scores(judged: Judged, card: ModelCard) -> list[Row]:
-    """The table of an evaluation: a score a row, with 95 % bootstrap intervals.
+    """Make the table of an evaluation: a score a row, with 95 % bootstrap intervals.
 
     `low` and `high` resample triplets (or pairs), `ref_low` and `ref_high` resample reference pictures with all their
     triplets: triplets of one reference are not independent, so the latter are the ones to publish.
 
+    Args:
+        judged: the metric's distances beside people's judgements.
+        card: the metric's card, whose curves are scored too.
+
     Returns:
         Rows with score, value, low, high, ref_low, ref_high and n.
+
+    Example:
+        >>> from dreamsim_metric import load
+        >>> from dreamsim_metric.judgements import read_triplets
+        >>> metric = load("mini")
+        >>> row = scores(judge(metric, read_triplets("examples/judged"), None), metric.card)[0]
+        >>> row["score"], round(row["value"], 1), row["n"]
+        ('2AFC agreement with the majority, %', 83.3, 6)
     """
     rows = []
     if judged.triplets is not None:
@@ -146,15 +171,37 @@ def _predict(curve: Curve, x: np.ndarray) -> np.ndarray:
 
 
 def calibrate(judged: Judged, card: ModelCard, data: str) -> ModelCard:
-    """The card with psychometric curves fitted to what people judged; curves that there is no data for stay.
+    """Fit psychometric curves to what people judged, and put them on the card; curves without data stay as they are.
 
     Args:
-        judged: on data that was neither trained nor is to be reported on.
-        card: of the metric.
-        data: its name and split, for the card.
+        judged: judgements that were neither trained on nor are to be reported on.
+        card: the metric's card.
+        data: name of the data set and split, for the card.
+
+    Returns:
+        A new card.
 
     Raises:
         ValueError: too few or too uniform judgements.
+
+    Example:
+        >>> from dreamsim_metric import load
+        >>> card, d = load("mini").card, np.linspace(0, 1, 100)
+        >>> names, places = tuple(map(str, range(100))), np.zeros((100, 2), dtype=np.int64)
+        >>> pairs = Pairs(
+        ...     name="made up",
+        ...     ids=names,
+        ...     pictures=(Path("examples/cat.jpg"),),
+        ...     index=places,
+        ...     same=1 / (1 + np.exp((d - 0.3) / 0.1)),
+        ...     votes=np.full(100, 10.0),
+        ...     splits=("val",) * 100,
+        ...     rows=names,
+        ...     problems=(),
+        ... )
+        >>> same = calibrate(Judged(None, np.zeros(0), np.zeros(0), pairs, d), card, "made up val").same
+        >>> round(same.threshold, 3), round(same.scale, 3)
+        (0.3, 0.1)
     """
     if judged.triplets is not None:
         share, votes = judged.triplets.right, judged.triplets.votes
@@ -171,8 +218,27 @@ def write_report(folder: Path, judged: Judged, card: ModelCard, rows: list[Row],
     `hardest.png` (the triplets where the metric is most against people), `reliability_left.png` and
     `reliability_same.png` where the card has those curves.
 
+    Args:
+        folder: the folder to write to; made if it is not there.
+        judged: the metric's distances beside people's judgements.
+        card: the metric's card.
+        rows: the table of `scores`.
+        about: settings of the evaluation, for `evaluation.json`.
+        hardest_n: the most triplets on the sheet.
+
     Raises:
         OSError: the disk is full or not writable.
+
+    Example:
+        >>> import tempfile
+        >>> from dreamsim_metric import load
+        >>> from dreamsim_metric.judgements import read_pairs
+        >>> metric = load("mini")
+        >>> judged = judge(metric, None, read_pairs("examples/judged"))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_report(Path(folder), judged, metric.card, scores(judged, metric.card), {"model": "mini"}, 12)
+        ...     sorted(file.name for file in Path(folder).iterdir())
+        ['evaluation.json', 'pairs.csv']
     """
     from dreamsim_metric.evaluation.diagram import draw_reliability
     from dreamsim_metric.evaluation.sheet import SheetRow, triplet_sheet

@@ -171,8 +171,8 @@ class Triplets(Table[tuple[str, str, str, float]]):
         >>> triplets = read_triplets("examples/judged")
         >>> triplets[1]
         ('examples/vest_2.jpg', 'examples/cat.jpg', 'examples/vest_1.jpg', 0.9)
-        >>> triplets.index[1], triplets.votes[1], triplets.splits[1]
-        (array([1, 2, 0]), 10.0, 'train')
+        >>> triplets.index[1], triplets.splits[1]
+        (array([1, 2, 0]), 'train')
     """
 
     right: np.ndarray
@@ -204,7 +204,7 @@ class Triplets(Table[tuple[str, str, str, float]]):
         Example:
             >>> from dreamsim_metric.judgements import read_triplets
             >>> read_triplets("examples/judged").hold_out(1 / 3, seed=0).splits
-            ('train', 'train', 'val', 'test', 'test', 'test')
+            ('train', 'val', 'train', 'test', 'test', 'test')
         """
         self.split("train")  # says what there is instead
         train = self.split_masks()["train"]

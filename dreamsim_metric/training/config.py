@@ -56,6 +56,14 @@ class Config:
         log_with: further loggers.
         workers: threads that decode pictures.
         cpu: use the CPU even where there is a GPU.
+
+    Example:
+        >>> config = Config(data=Path("judged"), out=Path("runs/mine"), rank=0, head="mlp", warmup=10)
+        >>> config.rate(step=4, steps=100), config.rate(step=50, steps=100)
+        (0.00015, 0.0003)
+        >>> Config(data=Path("judged"), out=Path("runs/mine"), rank=0)
+        Traceback (most recent call last):
+        ValueError: got rank 0 and no head: nothing to train; set rank for LoRA, head, or both
     """
 
     data: Path
@@ -168,10 +176,24 @@ _ENSEMBLE = (
 
 
 def presets(data: Path, out: Path) -> dict[str, tuple[str, Config]]:
-    """Name → what it is, and its configuration.
+    """Make the presets of `dreamsim-metric train`: by name, what it is and its configuration.
 
     The released recipes are those of DreamSim's repository (training/configs), but for OpenCLIP's LAION-400M weights:
     timm has epoch 32 of them, the released ensemble began at epoch 31.
+
+    Args:
+        data: folder (or table) of judged triplets.
+        out: folder of the run.
+
+    Returns:
+        By name, a line on what the preset is, and its configuration.
+
+    Example:
+        >>> found = presets(Path("judged"), Path("runs/mine"))
+        >>> list(found)
+        ['mini', 'ensemble-lora', 'single-lora', 'patch-lora', 'mlp']
+        >>> found["mlp"][1].head, found["single-lora"][1].rank
+        ('mlp', 16)
     """
     base = Config(data=data, out=out)  # of the single models, as released
     return {
