@@ -68,8 +68,8 @@ class Branch:
         network: `timm:NAME` or `open_clip:ARCHITECTURE`.
         feature: the rule that makes a vector of the network's output, one of `Feature`.
         mean, std: per-channel normalisation applied to [0, 1] pixels.
-        options: further arguments of `timm.create_model`.
-        stages: with the feature `stages`, pairs of a statistic (`mean` or `std`) and a stage: 0, 1, … in the order of
+        options: other arguments of `timm.create_model`.
+        stages: pairs of a statistic (`mean` or `std`) and a stage, for the feature `stages`: 0, 1, … in the order of
             timm's `feature_info`, or -1 for the network's final feature map.
 
     Example:
@@ -152,9 +152,9 @@ class ModelCard:
         licence, citation: terms and source of the weights.
         agreement: published or measured agreement with people, in percent, by data set.
         head: what was tuned behind the branches, if anything was.
-        base: for a tuned model, the names of the models whose branches it is made of.
+        base: names of the models whose branches a tuned model is made of.
         base_sha256: digest of the base models' weights: an adapter is worthless on others.
-        training: for a tuned model, the data and the recipe.
+        training: data and recipe of a tuned model.
         same: probability that people judge two pictures the same, given their distance.
         left: probability that people judge the left of two pictures nearer to a reference, given the difference of its
             distance and the right one's.

@@ -13,6 +13,14 @@ NEAR = 1e-3  # distances below are computed from differences; in those from prod
 _PAIRS = 1024  # of them at a time: what fits in the processor's cache
 
 
+def check_pairs(n: int, m: int) -> None:
+    """Raise `ValueError` unless `n` pictures pair up with `m`."""
+    if n != m and 1 not in (n, m):
+        raise ValueError(
+            f"got {n} and {m} pictures; expected as many in both, or one against many (distance_matrix: all)"
+        )
+
+
 def pair_distances(u: Tensor, v: Tensor) -> Tensor:
     """Compute `1 − cos` of unit vectors, pair by pair.
 

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dreamsim_metric.distances import all_distances
+from dreamsim_metric.distances import all_distances, check_pairs
 from dreamsim_metric.images.ahead import read_ahead
 from dreamsim_metric.images.convert import Many, P, Pictures, SinglePicture, count, is_single
 from dreamsim_metric.loading import default_model, load
-from dreamsim_metric.metric import PerceptualMetric, check_pairs
+from dreamsim_metric.metric import PerceptualMetric
 
 _lock = threading.Lock()  # a model that several threads ask for is loaded once
 

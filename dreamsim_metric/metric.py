@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dreamsim_metric.card import PRECISIONS, ModelCard, Precision
 from dreamsim_metric.difference import local_distances
-from dreamsim_metric.distances import pair_distances
+from dreamsim_metric.distances import check_pairs, pair_distances
 from dreamsim_metric.images.convert import Pictures, to_pixels
 from dreamsim_metric.networks.backbone import Backbone, resample_positions
 from dreamsim_metric.networks.heads import create_head
@@ -163,19 +163,13 @@ class PerceptualMetric(nn.Module):
         return {**self.__dict__, "_compiled": None}  # graphs are this process's
 
     def preprocess(self, pictures: Pictures, *, check: bool = True) -> Tensor:
-        """Bring anything image-like to the pixels that the metric sees.
+        """Bring anything image-like to the metric's size and device: `(N, 3, S, S)` float32 in [0, 1].
 
         Mean and standard deviation are not applied here: each branch has its own.
 
         Args:
             pictures: anything that `dreamsim_metric.images.to_pixels` takes; tensors on the metric's device.
             check: whether values outside [0, 1] are looked for.
-
-        Returns:
-            `(N, 3, S, S)` float32 in [0, 1] on the metric's device.
-
-        Raises:
-            ValueError: a tensor on another device, and what `to_pixels` raises.
         """
         if isinstance(pictures, Tensor) and pictures.device != self.device:
             raise ValueError(
@@ -196,25 +190,12 @@ class PerceptualMetric(nn.Module):
 
         Returns:
             `(N, embedding_size)` float32, always with a batch dimension.
-
-        Example:
-            >>> from dreamsim_metric import load
-            >>> metric = load("mini")
-            >>> metric.embed("examples/cat.jpg").norm()
-            tensor(1.)
         """
         features = self.features(self.preprocess(pictures, check=check))
         return self.to_unit(features) if normalize else self.head(self.pool(features))
 
     def features(self, pixels: Tensor) -> Tensor:
-        """Compute what the branches see, frozen or tuned. This is the expensive part, and does not depend on the head.
-
-        Args:
-            pixels: tensor `(N, 3, S, S)` in [0, 1], in the form of `preprocess`.
-
-        Returns:
-            `(N, D)`, for `cls_patch` `(N, tokens, D)`.
-        """
+        """Compute the branches' features, the expensive part: `(N, 3, S, S)` in [0, 1] → `(N, D)`, `(N, tokens, D)`."""
         with full_precision(pixels.device, self._tf32):
             compiling = torch.compiler.is_compiling()
             if self._compiled is not None and not compiling and not self._needs_gradients(pixels):
@@ -276,11 +257,6 @@ class PerceptualMetric(nn.Module):
 
         Raises:
             ValueError: unequal numbers, pictures that cannot be read, or a network without local features.
-
-        Example:
-            >>> from dreamsim_metric import load
-            >>> load("mini").difference_map("examples/vest_1.jpg", "examples/vest_2.jpg").shape
-            torch.Size([1, 224, 224])
         """
         a, b = self.preprocess(a), self.preprocess(b)
         check_pairs(len(a), len(b))
@@ -368,11 +344,3 @@ class PerceptualMetric(nn.Module):
             ConnectionError: no network, or the hub refused; the message says why.
         """
         return push(self.card, self.state_dict(), repository, private, token)
-
-
-def check_pairs(n: int, m: int) -> None:
-    """Raise `ValueError` unless `n` pictures pair up with `m`."""
-    if n != m and 1 not in (n, m):
-        raise ValueError(
-            f"got {n} and {m} pictures; expected as many in both, or one against many (distance_matrix: all)"
-        )

@@ -20,7 +20,7 @@ class PerceptualDistance(torchmetrics.Metric):
     Args:
         model: a name that `dreamsim_metric.load` takes, or a metric.
         reduction: `mean` or `sum` over all pairs, or `none` for all distances `(N,)`.
-        kwargs: further arguments of `torchmetrics.Metric`.
+        kwargs: other arguments of `torchmetrics.Metric`.
 
     Raises:
         ValueError: another `reduction`; and what `load` raises.

@@ -8,8 +8,8 @@ import pytest
 from tests.places import ROOT
 
 PACKAGES = ["dreamsim_metric"]  # data_tools and benchmarks follow
-# Rooms and files whose words are still being changed elsewhere.
-FRAGMENT = re.compile(r"(of|as|see|at|by|in|on|with|from|to|for|that|which|those|than|if|up|further|also)\b", re.I)
+LATER = ("dreamsim_metric/commands/", "dreamsim_metric/cli.py", "dreamsim_metric/training/config.py")
+FRAGMENT = re.compile(r"(of|as|see|at|by|in|on|with|from|to|for|that|which|those|than|if|up|also)\b", re.I)
 LEAST_WORDS = 2
 ENTRY = re.compile(r"^ {4}((?:`?\*{0,2}\w+`?)(?:, `?\*{0,2}\w+`?)*): (.*)$")
 VERBS = """
@@ -20,28 +20,34 @@ VERBS = """
     Move Multiply Name Normalise Note Open Order Pair Pass Pick Place Plan Pool Predict Prepare Print Probe Produce
     Project Push Put Raise Rank Reach Read Reduce Release Remove Rename Repeat Replace Report Resample Reset Resize
     Resolve Restore Return Round Run Save Say Scale Score Search See Select Send Set Share Show Silence Sort Split Stack
-    Start State Stay Stop Store Sum Switch Take Tell Train Trace Translate Try Turn Undo Update Upload Use Validate
+    Start State Stay Stop Store Sum Switch Take Tell Train Trace Translate Try Tune Turn Undo Update Upload Use Validate
     Wait Walk Weigh Write Yield
 """
 
 
 def _documented():
-    """Public modules, classes and functions: where it is, the node, and the class that it is in."""
+    """Public modules, classes, functions and methods, and where each is."""
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*.py")):
             module = ast.parse(path.read_text(encoding="utf-8"))
             where = str(path.relative_to(ROOT))
-            yield where, module, None
+            yield where, module
             for node in module.body:
                 if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
-                    yield f"{where}:{node.lineno} {node.name}", node, None
+                    if _is_overload(node):
+                        continue
+                    yield f"{where}:{node.lineno} {node.name}", node
                     for inner in node.body if isinstance(node, ast.ClassDef) else ():
                         if isinstance(inner, ast.FunctionDef) and not inner.name.startswith("_"):
-                            yield f"{where}:{inner.lineno} {node.name}.{inner.name}", inner, node
+                            yield f"{where}:{inner.lineno} {node.name}.{inner.name}", inner
 
 
 def _is_property(node):
     return any(isinstance(mark, ast.Name) and mark.id == "property" for mark in node.decorator_list)
+
+
+def _is_overload(node):
+    return any(isinstance(mark, ast.Name) and mark.id == "overload" for mark in node.decorator_list)
 
 
 def _is_override(node):
@@ -70,7 +76,7 @@ def _parameters(node):
     return [name for name in (*names, given.vararg and given.vararg.arg) if name and name not in ("self", "cls")]
 
 
-def _problems(node, owner):
+def _problems(node):
     docstring = ast.get_docstring(node)
     if docstring is None:
         if not isinstance(node, ast.FunctionDef) or not _is_override(node):
@@ -83,7 +89,7 @@ def _problems(node, owner):
             yield f"its summary begins with {first!r}; expected a verb (a new one goes into VERBS): {summary!r}"
     elif not re.match(r"[A-Z0-9`]|dreamsim_metric:", summary):
         yield f"its summary is {summary!r}; expected a phrase"
-    if not re.search(r"[.:]$", summary):
+    if not re.search(r"[.:?]$", summary):
         yield f"its summary does not end: {summary!r}"
     if "of one." in docstring:
         yield "'of one.' says nothing to who sees this line alone"
@@ -100,8 +106,24 @@ def _problems(node, owner):
 def test_docstrings_stand_alone(package):
     problems = [
         f"{where}: {problem}"
-        for where, node, owner in _documented()
-        if where.startswith(f"{package}/")
-        for problem in _problems(node, owner)
+        for where, node in _documented()
+        if where.startswith(f"{package}/") and not where.startswith(LATER)
+        for problem in _problems(node)
     ]
     assert not problems, "\n" + "\n".join(problems)
+
+
+BAD = {
+    "no verb": ('def f():\n    """The bytes of a file."""', "begins with 'The'"),
+    "a fragment": ('def f(x):\n    """Read.\n\n    Args:\n        x: of each one of them.\n    """', "x is 'of each"),
+    "a word": ('def f(x):\n    """Read.\n\n    Args:\n        x: which.\n    """', "x is 'which.'"),
+    "an argument left out": ('def f(x, *, y):\n    """Read.\n\n    Args:\n        x: a file.\n    """', "nothing of y"),
+    "nothing": ("def f():\n    pass", "no docstring"),
+    "no end": ('class A:\n    """What it is"""', "does not end"),
+    "of one": ('def f():\n    """Read `files` of one."""', "'of one.'"),
+}
+
+
+@pytest.mark.parametrize(("code", "message"), BAD.values(), ids=BAD)
+def test_what_does_not_stand_alone_is_found(code, message):
+    assert message in " ".join(_problems(ast.parse(code).body[0]))

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 from importlib import import_module
 from itertools import pairwise
 
@@ -76,22 +77,22 @@ def test_importing_faces_is_cheap(fresh_python):
 
 
 @pytest.mark.parametrize(("face", "name"), PUBLIC, ids=[f"{face}.{name}" for face, name in PUBLIC])
-def test_public_names_have_examples_that_run(face, name):
+def test_public_names_have_examples_and_arguments_described(face, name):
     value = getattr(import_module(face), name)
     if inspect.isclass(value) or inspect.isfunction(value):
-        assert ">>>" in inspect.getdoc(value)
+        docstring = inspect.getdoc(value)
+        assert ">>>" in docstring
+        for argument in inspect.signature(value).parameters if inspect.isfunction(value) else ():
+            assert re.search(rf"^    (\w+, )*{argument}(, \w+)*: ", docstring, re.M), f"it says nothing of {argument}"
     else:  # a type: its text is behind it in the source
         assert name in _described(face, name)
 
 
 def _described(face, name):
     """Names of constants and types that a text follows, in the module that defines this one."""
-    home = next(
-        node.module
-        for node in ast.walk(_tree(face))
-        if isinstance(node, ast.ImportFrom) and name in [alias.name for alias in node.names]
-    )
-    body = _tree(home).body
+    imports = (node for node in ast.walk(_tree(face)) if isinstance(node, ast.ImportFrom))
+    homes = [node.module for node in imports if name in [alias.name for alias in node.names]]
+    body = _tree(homes[0] if homes else face).body
     return {
         node.targets[0].id
         for node, after in pairwise(body)

@@ -20,7 +20,7 @@ def rows(root: Path, task: str, parts: tuple[str, ...], answer: str) -> Iterator
 
     Args:
         root: the data set's folder.
-        task: which part of the data set, `2afc` or `jnd`.
+        task: the part of the data set, `2afc` or `jnd`.
         parts: names of the folders with the pictures of a row, in order.
         answer: name of the folder with what people said.
 

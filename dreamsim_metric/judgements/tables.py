@@ -55,7 +55,7 @@ class Table(Dataset[Item]):
         splits: name of the split of each row.
         rows: the places where the rows come from, for reports: "data.csv row 17 (id 12)".
         problems: the rows that the reader could not use and why, a line for each; `check` raises them.
-        subsets: for each row, the part that is reported on its own, where the data has any.
+        subsets: the part that each row is in, reported on its own, where the data has any.
 
     Example:
         >>> from dreamsim_metric.judgements import read_triplets
@@ -164,7 +164,7 @@ class Triplets(Table[tuple[str, str, str, float]]):
 
     Attributes:
         right: share of votes for the right picture, `(N,)` float64 in [0, 1].
-        prompts: for each row, the text that the pictures were generated from, where the data says.
+        prompts: the text that the pictures of each row were generated from, where the data says.
 
     Example:
         >>> from dreamsim_metric.judgements import read_triplets

@@ -82,7 +82,7 @@ class Embeddings:
     unreadable: dict[str, str] = field(default_factory=dict)
 
     def rows(self) -> dict[str, int]:
-        """Number the rows of `units` by file."""
+        """List the rows of `units` by file."""
         return {file: i for i, file in enumerate(self.files)}
 
     def only(self, files: Sequence[str]) -> "Embeddings":

@@ -20,12 +20,12 @@ _AHEAD = 4  # pictures decoded ahead, a worker: bounds the memory
 
 
 def decode(files: Sequence[Path], size: int, workers: int = 4) -> Iterator[np.ndarray | str]:
-    """Pictures in order, decoded and resized by threads.
+    """Yield pictures in order, decoded and resized by threads.
 
     Args:
         files: picture files.
         size: height and width of the results.
-        workers: threads.
+        workers: threads that decode.
 
     Yields:
         uint8 `(3, size, size)`, exactly what the metric sees of the file; or why it cannot be read.
@@ -50,7 +50,7 @@ def _decode(file: Path, size: int) -> np.ndarray | str:
 def embed_files(
     metric: PerceptualMetric, files: Sequence[Path], *, batch_size: int = 32, workers: int = 4, raw: bool = False
 ) -> tuple[torch.Tensor, dict[Path, str]]:
-    """Embeddings of picture files, decoded beside the network's work; progress on stderr.
+    """Embed picture files, decoded beside the network's work; progress on stderr.
 
     Args:
         metric: what embeds.
@@ -128,7 +128,7 @@ def write_pixels(files: Sequence[Path], size: int, target: Path, workers: int) -
 
 
 def pick(inputs: np.ndarray, pictures: np.ndarray) -> torch.Tensor:
-    """Some rows, in memory that torch has allocated: matrix products differ in the last bits by how data is aligned."""
+    """Pick rows into memory of torch's: matrix products differ in the last bits by how data is aligned."""
     return torch.from_numpy(inputs[pictures]).clone()
 
 

@@ -78,7 +78,7 @@ def set_dropout(metric: nn.Module, on: bool) -> None:
 
 
 def adapter_state(metric: nn.Module) -> dict[str, Tensor]:
-    """The adapters of `add_lora` under the names that `merge_lora` takes."""
+    """Copy the adapters of `add_lora` under the names that `merge_lora` takes."""
     return {
         name.replace(".lora_A.default.", ".lora_A.").replace(".lora_B.default.", ".lora_B."): tensor.detach().cpu()
         for name, tensor in metric.state_dict().items()
