@@ -10,7 +10,7 @@ import pytest
 
 from tests.places import ROOT
 
-ROOMS = ["files", "images", "judgements", "weights", "scale", "evaluation", "training"]
+ROOMS = ["images", "judgements", "scale", "evaluation", "training", "files", "weights"]
 FACES = ["dreamsim_metric", *(f"dreamsim_metric.{room}" for room in ROOMS)]
 MODULES = [f"dreamsim_metric.{name}" for name in ("difference", "distances", "export", "torchmetrics")]
 INSIDE = ["networks", "commands"]
@@ -79,13 +79,26 @@ def test_importing_faces_is_cheap(fresh_python):
 @pytest.mark.parametrize(("face", "name"), PUBLIC, ids=[f"{face}.{name}" for face, name in PUBLIC])
 def test_public_names_have_examples_and_arguments_described(face, name):
     value = getattr(import_module(face), name)
-    if inspect.isclass(value) or inspect.isfunction(value):
+    if _has_docstring(face, name):
         docstring = inspect.getdoc(value)
         assert ">>>" in docstring
         for argument in inspect.signature(value).parameters if inspect.isfunction(value) else ():
             assert re.search(rf"^    (\w+, )*{argument}(, \w+)*: ", docstring, re.M), f"it says nothing of {argument}"
     else:  # a type: its text is behind it in the source
         assert name in _described(face, name)
+
+
+def test_the_reference_has_all_public_names():
+    """`automodule` takes what `__all__` has, but for types, which are named one by one."""
+    text = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+    assert re.findall(r"automodule:: (\S+)", text) == [*FACES, *MODULES]
+    types = [f"{face}.{name}" for face, name in PUBLIC if face in FACES and not _has_docstring(face, name)]
+    assert sorted(re.findall(r"autodata:: (\S+)", text)) == sorted(types)
+
+
+def _has_docstring(face, name):
+    value = getattr(import_module(face), name)
+    return inspect.isclass(value) or inspect.isfunction(value)
 
 
 def _described(face, name):

@@ -186,7 +186,7 @@ def reliability(
 
 
 def calibration_error(probability: "np.ndarray", share: "np.ndarray", votes: "np.ndarray", bins: int = 10) -> float:
-    """Compute the expected calibration error: mean of |predicted − observed| over bins, weighted by judgements.
+    """Compute the expected calibration error: mean of `|predicted − observed|` over bins, weighted by judgements.
 
     Args:
         probability: predicted probabilities `(N,)`.
