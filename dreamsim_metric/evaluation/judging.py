@@ -6,12 +6,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
 from dreamsim_metric.card import Curve, ModelCard
 from dreamsim_metric.distances import pair_distances, triplet_distances
+from dreamsim_metric.files.table import Row
 from dreamsim_metric.files.write import write_file
 from dreamsim_metric.judgements.agreement import (
     average_precision,
@@ -27,8 +28,6 @@ from dreamsim_metric.judgements.calibration import calibration_error, fit_left, 
 from dreamsim_metric.judgements.tables import Pairs, Triplets, check, on_common_pictures
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.training.inputs import embed_files
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,16 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from dreamsim_metric.files.store import is_url
 
 _TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 
-Row = TypeVar("Row")
+Row = dict[str, Any]
+"""A row of a table that is made: values by column."""
+
+Made = TypeVar("Made")
 
 
 class RowError(ValueError):
@@ -68,7 +71,7 @@ class Sheet:
         if missing:
             raise ValueError(f"{self.path} has no column {', '.join(missing)}{hint}; found {', '.join(self.columns)}")
 
-    def rows(self, row: Callable[["Record"], Row]) -> Iterator[Row | str]:
+    def rows(self, row: Callable[["Record"], Made]) -> Iterator[Made | str]:
         """Yield what `row` makes of each record, or, where it raises `RowError`, a line that says where and why."""
         yield from self._ragged
         for record in self.records:

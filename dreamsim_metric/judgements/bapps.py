@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from dreamsim_metric.files.table import RowError
-from dreamsim_metric.judgements.rows import Row
+from dreamsim_metric.judgements.rows import Judgement
 
 PICTURES = (".png", ".jpg", ".jpeg")
 _VOTES = {("2afc", "train"): 2, ("2afc", "val"): 5, ("jnd", "train"): 3, ("jnd", "val"): 3}  # section 3
 
 
-def rows(root: Path, task: str, parts: tuple[str, ...], answer: str) -> Iterator[Row | str]:
+def rows(root: Path, task: str, parts: tuple[str, ...], answer: str) -> Iterator[Judgement | str]:
     """Yield the rows of a task, `2afc` (`ref`, `p0`, `p1`, `judge`) or `jnd` (`p0`, `p1`, `same`).
 
     Each part is a folder, and the files of a row have one name in all of them.
@@ -53,7 +53,7 @@ def rows(root: Path, task: str, parts: tuple[str, ...], answer: str) -> Iterator
                 yield f"{where}: {error}"
                 continue
             paths = tuple(files[part][stem] for part in parts)
-            yield Row(where, paths, share, where, _VOTES[task, split], split, subset)
+            yield Judgement(where, paths, share, where, _VOTES[task, split], split, subset)
 
 
 def folders(root: Path, task: str, answer: str) -> list[Path]:

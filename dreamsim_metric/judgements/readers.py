@@ -15,7 +15,7 @@ from typing import Literal, get_args
 
 from dreamsim_metric.files.table import Record, RowError, Sheet, as_number
 from dreamsim_metric.judgements import bapps, materials
-from dreamsim_metric.judgements.rows import Row, assemble
+from dreamsim_metric.judgements.rows import Judgement, assemble
 from dreamsim_metric.judgements.tables import Pairs, Triplets
 
 Format = Literal["nights", "table", "bapps", "materials"]
@@ -102,7 +102,7 @@ def kinds(root: str | os.PathLike[str]) -> set[str]:
     return {kind for kind, known in layouts.items() if any(layout.fits(root) for layout in known.values())}
 
 
-Rows = Iterator[Row | str]  # a text is what is wrong with a row
+Rows = Iterator[Judgement | str]  # a text is what is wrong with a row
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def _triplet_table(root: Path, nights: bool = False) -> Rows:
     sheet.require(("id", "votes", "split") if nights else ())
     counted = named or (not nights and _are_counts(sheet, sides))
 
-    def row(record: Record) -> Row:
+    def row(record: Record) -> Judgement:
         left, right = (record.number(side, whole=counted) for side in sides)
         both = left + right
         votes = both if named else record.number("votes", str(both) if counted else "1")
@@ -147,7 +147,7 @@ def _triplet_table(root: Path, nights: bool = False) -> Rows:
         share = right / (votes or 1) if counted else right
         paths = tuple(record.path(column) for column in ("ref_path", "left_path", "right_path"))
         split, prompt = record.text("split", "train"), record.cells.get("prompt", "")
-        return Row(record.where, paths, share, record.id, votes, split, _subset(record), prompt)
+        return Judgement(record.where, paths, share, record.id, votes, split, _subset(record), prompt)
 
     return sheet.rows(row)
 
@@ -168,11 +168,11 @@ def _pair_table(root: Path) -> Rows:
     sheet = Sheet(_table_path(root, "jnd.csv"))
     sheet.require(("a_path", "b_path", "same"))
 
-    def row(record: Record) -> Row:
+    def row(record: Record) -> Judgement:
         paths = (record.path("a_path"), record.path("b_path"))
         votes, split = record.number("votes", "1"), record.text("split", "train")
         subset = record.cells.get("subset", "")
-        return Row(record.where, paths, record.number("same"), record.id, votes, split, subset)
+        return Judgement(record.where, paths, record.number("same"), record.id, votes, split, subset)
 
     return sheet.rows(row)
 

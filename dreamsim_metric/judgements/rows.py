@@ -14,7 +14,7 @@ Kind = TypeVar("Kind", bound=Table[Any])
 
 
 @dataclass(frozen=True)
-class Row:
+class Judgement:
     """What people said of some pictures.
 
     Attributes:
@@ -40,7 +40,7 @@ class Row:
     spread: float | None = None
 
 
-def assemble(kind: type[Kind], root: Path, rows: Iterable[Row | str], min_votes: float = 0) -> Kind:
+def assemble(kind: type[Kind], root: Path, rows: Iterable[Judgement | str], min_votes: float = 0) -> Kind:
     """Make a table of the rows that can be used. The others are its problems: texts that say what is wrong with a row.
 
     Args:
@@ -53,7 +53,7 @@ def assemble(kind: type[Kind], root: Path, rows: Iterable[Row | str], min_votes:
         DataError: no row can be used, and this is what is wrong with each.
         ValueError: there are no rows, or none has enough votes.
     """
-    kept: list[Row] = []
+    kept: list[Judgement] = []
     problems, too_few = [], 0
     for row in rows:
         if isinstance(row, str):

@@ -3,16 +3,13 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
-from typing import Any
 
 from dreamsim_metric.files.pictures import find_pictures
 from dreamsim_metric.files.store import relative
-from dreamsim_metric.files.table import Record, Sheet
+from dreamsim_metric.files.table import Record, Row, Sheet
 
 COLUMNS = (("a", "b"), ("reference", "picture"))
 _ADDED = "distance"
-
-Row = dict[str, Any]
 
 
 def read_pairs(table: Path) -> list[Row]:

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from dreamsim_metric.card import ModelCard, Precision
 from dreamsim_metric.files.store import is_file, is_url, location
+from dreamsim_metric.files.table import Row
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.scale.embedding import Embedder, Embeddings, Options
 from dreamsim_metric.scale.ray_connection import Attempts, Pool, connected, fitting_pool, machines, said
@@ -34,7 +35,6 @@ from dreamsim_metric.scale.shards import (
 )
 from dreamsim_metric.weights.download import cache_dir
 
-Row = dict[str, Any]
 _DEVICES = (None, "cpu", "cuda")
 _TRIES = 3  # of a shard that takes its actors down
 _DEATHS = 10  # of actors that were starting

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from dreamsim_metric.distances import pair_distances
 from dreamsim_metric.files.store import location
+from dreamsim_metric.files.table import Row
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.scale.cache import Cache
 from dreamsim_metric.scale.embedding import Embedder, Embeddings, Options
@@ -22,7 +23,6 @@ from dreamsim_metric.scale.shards import SHARD_SIZE, begin, is_whole, shard_file
 if TYPE_CHECKING:
     import pyarrow
 
-Row = dict[str, Any]
 _PAIRS = 1024  # whose distances are computed at once
 _STRICT = Options(on_error="raise")
 

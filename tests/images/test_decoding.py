@@ -57,7 +57,7 @@ def test_a_jpeg_that_the_device_will_not_decode_goes_through_pillow(metric, fold
     def refuse(encoded, device):
         refused.append(len(encoded))
 
-    monkeypatch.setattr("dreamsim_metric.images.decoding._by_torchvision", refuse)
+    monkeypatch.setattr("dreamsim_metric.images.device._by_torchvision", refuse)
     with pytest.raises(NotOnDeviceError):
         ToDevice(torch.device("cpu"), 224)([torch.zeros(9, dtype=torch.uint8)])
     broken = bytearray(Path(FILES[0]).read_bytes())

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from benchmarks.human.sources import Source
 from benchmarks.human.tables import OddOneOut
-from dreamsim_metric.judgements.rows import Row, assemble
+from dreamsim_metric.judgements.rows import Judgement, assemble
 
 _TABLE = "things_valset.txt"
 _ENDINGS = (".png", ".jpg", ".jpeg")
@@ -24,7 +24,7 @@ def read_things(root: Path) -> OddOneOut:
     return assemble(OddOneOut, root, _rows(root))
 
 
-def _rows(root: Path) -> Iterator[Row | str]:
+def _rows(root: Path) -> Iterator[Judgement | str]:
     file = root / _TABLE
     if not file.is_file():
         raise FileNotFoundError(f"no such table: {file}; expected {_TABLE} beside the pictures")
@@ -42,7 +42,7 @@ def _rows(root: Path) -> Iterator[Row | str]:
         if absent:
             yield f"{where}: no picture {', '.join(absent)}.png in {folder}"
             continue
-        yield Row(where, tuple(map(str, paths)), 2, str(number), split="val")
+        yield Judgement(where, tuple(map(str, paths)), 2, str(number), split="val")
 
 
 SOURCES = {
