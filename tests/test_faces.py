@@ -67,6 +67,11 @@ def test_rooms_say_what_is_inside(room):
     assert "may change" in import_module(f"dreamsim_metric.{room}").__doc__
 
 
+def test_rooms_of_the_benchmarks_are_inside():
+    for file in (ROOT / "benchmarks").rglob("__init__.py"):
+        assert "may change" in ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))), file
+
+
 def test_all_rooms_are_listed():
     assert {path.parent.name for path in (ROOT / "dreamsim_metric").glob("*/__init__.py")} == {*ROOMS, *INSIDE}
 
