@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test slow lint lock web pipeline mini mini-held-out mini-diffusion
+.PHONY: demo test slow lint docs lock web pipeline mini mini-held-out mini-diffusion
 
 demo: .venv/demo.done
 	$(BIN)/python examples/demo.py
@@ -18,6 +18,10 @@ lint: .venv/dev.done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# README, docs/ and the API reference as one site: build/docs/README.html.
+docs: .venv/dev.done
+	$(BIN)/sphinx-build -q -W --keep-going -c docs -d build/doctrees . build/docs
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -1,1 +1,4 @@
-"""Measurements of metrics. Each module is a program: `python -m benchmarks.NAME`."""
+"""Measurements of metrics: the command `dreamsim-bench`, and the programs in `programs/`.
+
+All of it is inside and may change, but for what CONTRIBUTING.md tells how to add: metrics, data sets, methods.
+"""

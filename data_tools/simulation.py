@@ -52,12 +52,13 @@ def evidence(study: Study, observer: Observer, model: str = "mini") -> dict[str,
         model: as `dreamsim_metric.load` takes it.
     """
     from dreamsim_metric import load
+    from dreamsim_metric.scale.embedding import Options
     from dreamsim_metric.scale.scoring import embed_files
 
     items = study.items()
     files = list(dict.fromkeys(path for item in items for path in item.pictures))
     names = [str(Path(study.pictures) / path) for path in files]
-    units = embed_files(names, load(model), on_error="raise", progress=True).units.double()
+    units = embed_files(names, load(model), options=Options(on_error="raise", progress=True)).units.double()
     vectors = dict(zip(files, units, strict=True))
 
     def distance(a: str, b: str) -> float:

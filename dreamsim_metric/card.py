@@ -18,11 +18,17 @@ class Curve:
 
     Attributes:
         threshold: the x of even odds.
-        scale: how far x has to change for the odds to change by a factor e.
-        lapse: share of answers that have nothing to do with the pictures.
-        judgements: single answers that it was fitted to.
-        data: data set and split that they are of.
+        scale: the change of x that changes the odds by a factor e.
+        lapse: the share of answers that have nothing to do with the pictures.
+        judgements: the number of single answers that it was fitted to.
+        data: name of the data set and split that it was fitted to.
         error: expected calibration error on judgements left out of the fit, by five-fold cross-fitting.
+
+    Example:
+        >>> import torch
+        >>> curve = Curve(threshold=0.2, scale=0.1, lapse=0.02, judgements=1000, data="ours val", error=0.01)
+        >>> curve(torch.tensor([0.0, 0.2, 0.4]))
+        tensor([0.8732, 0.5000, 0.1268])
     """
 
     threshold: float
@@ -33,7 +39,7 @@ class Curve:
     error: float
 
     def __call__(self, x: "Tensor") -> "Tensor":
-        """Probabilities of any shape of x."""
+        """Compute the probabilities of a tensor of any shape."""
         return self.lapse / 2 + (1 - self.lapse) * ((self.threshold - x) / self.scale).sigmoid()
 
 
@@ -50,7 +56,10 @@ Feature = Literal["cls", "cls_norm", "embedding", "pooled", "patch_mean", "cls_p
 """
 
 
-PRECISIONS = ("float32", "tf32", "bfloat16", "float16")  # that networks compute in
+Precision = Literal["float32", "tf32", "bfloat16", "float16"]
+"""What networks compute in; `tf32` is float32 of which NVIDIA GPUs round products to 10 bits."""
+
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 @dataclass(frozen=True)
@@ -59,11 +68,16 @@ class Branch:
 
     Attributes:
         network: `timm:NAME` or `open_clip:ARCHITECTURE`.
-        feature: see `Feature`.
+        feature: the rule that makes a vector of the network's output, one of `Feature`.
         mean, std: per-channel normalisation applied to [0, 1] pixels.
-        options: further arguments of `timm.create_model`.
-        stages: for `stages`, pairs of a statistic (`mean` or `std`) and a stage: 0, 1, … in the order of timm's
-            `feature_info`, or -1 for the network's final feature map.
+        options: other arguments of `timm.create_model`.
+        stages: pairs of a statistic (`mean` or `std`) and a stage, for the feature `stages`: 0, 1, … in the order of
+            timm's `feature_info`, or -1 for the network's final feature map.
+
+    Example:
+        >>> half = (0.5, 0.5, 0.5)
+        >>> Branch("timm:vit_base_patch16_224.dino", "cls_norm", mean=half, std=half).feature
+        'cls_norm'
     """
 
     network: str
@@ -82,11 +96,15 @@ class Branch:
 
 @dataclass(frozen=True)
 class Head:
-    """What is between the features and the embedding; see `heads.create_head`.
+    """What is between the features and the embedding.
 
     Attributes:
         kind: `mlp` (two layers and a residual connection) or `linear` (a square matrix and a bias).
         hidden: width of the MLP's hidden layer.
+
+    Example:
+        >>> Head("mlp", hidden=256)
+        Head(kind='mlp', hidden=256)
     """
 
     kind: Literal["mlp", "linear"]
@@ -104,10 +122,14 @@ class Download:
     """A file that a model's weights come from.
 
     Attributes:
-        url: where it is.
-        path: its name in the folder of a release, where a copy already on disk is looked for.
-        size: bytes, where known.
+        url: address that it is downloaded from.
+        path: name in the folder of a release, where a copy already on disk is looked for.
+        size: number of bytes, where known.
         sha256: the digest or the beginning of it, where known.
+
+    Example:
+        >>> Download("https://example.org/weights.zip", "weights.zip", size=1_000).path
+        'weights.zip'
     """
 
     url: str
@@ -121,23 +143,31 @@ class ModelCard:
     """What a model is, all that its scores depend on, and what is published of it.
 
     Attributes:
-        name: as `load` takes it.
-        description: one line.
+        name: the name that `load` takes.
+        description: one line on what the model is.
         branches: the networks whose features are concatenated, in order.
         image_size: height and width in pixels that pictures are resized to.
         embedding_size: length of the embedding.
         center: subtract the embedding's own mean before scaling it to unit length (the released package's
             `normalize_embeds=True`; for `cls_patch`, each token by itself).
         weights: the files that hold the weights; none for models that are made by other libraries or saved by ours.
-        licence, citation: of the weights.
+        licence, citation: terms and source of the weights.
         agreement: published or measured agreement with people, in percent, by data set.
         head: what was tuned behind the branches, if anything was.
-        base: for a tuned model, the names of the models whose branches it is made of.
-        base_sha256: digest of their weights (`folders.digest`): an adapter is worthless on others.
-        training: for a tuned model, the data and the recipe.
+        base: names of the models whose branches a tuned model is made of.
+        base_sha256: digest of the base models' weights: an adapter is worthless on others.
+        training: data and recipe of a tuned model.
         same: probability that people judge two pictures the same, given their distance.
         left: probability that people judge the left of two pictures nearer to a reference, given the difference of its
             distance and the right one's.
+
+    Example:
+        >>> from dreamsim_metric import load
+        >>> card = load("mini").card
+        >>> card.name, card.image_size, card.embedding_size
+        ('mini', 224, 2560)
+        >>> ModelCard.from_json(card.to_json()) == card
+        True
     """
 
     name: str
@@ -158,11 +188,15 @@ class ModelCard:
     left: Curve | None = None
 
     def to_json(self) -> str:
+        """Write the card as text, for `card.json`."""
         return json.dumps(asdict(self), indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "ModelCard":
-        """Read `to_json`'s form.
+        """Read a card from the text that `to_json` gives.
+
+        Args:
+            text: the contents of a `card.json`.
 
         Raises:
             ValueError: not JSON, or fields missing, unknown or of the wrong kind.

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+__all__ = ["overlay"]
+
 # Dark violet over red to pale yellow: lightness grows evenly, so that it reads in grey and to the colour-blind too.
 _COLOURS = np.array(
     (
@@ -19,11 +21,11 @@ _COLOURS = np.array(
 
 
 def local_distances(branches: Iterable[Any], a: Tensor, b: Tensor, center: bool) -> Tensor:
-    """`1 − cos` of local features at each place; see `PerceptualMetric.difference_map`.
+    """Compute `1 − cos` of local features at each place; see `PerceptualMetric.difference_map`.
 
     Args:
         branches: backbones of a metric, whose local features are compared.
-        a, b: `(N, 3, S, S)` in [0, 1], as `preprocess` gives them.
+        a, b: pixels `(N, 3, S, S)` in [0, 1], in the form of `preprocess`.
         center: whether each feature's own mean is taken from it first, as the card says.
 
     Returns:
@@ -48,11 +50,11 @@ def local_distances(branches: Iterable[Any], a: Tensor, b: Tensor, center: bool)
 def overlay(
     picture: PIL.Image.Image, differences: Tensor | np.ndarray, *, highest: float | None = None
 ) -> PIL.Image.Image:
-    """A picture with a map of differences laid over it: the more different, the brighter and the less transparent.
+    """Lay a map of differences over a picture: the more different, the brighter and the less transparent.
 
     Args:
-        picture: RGB, of any size.
-        differences: `(H, W)` of any size, 0 or more; stretched over the picture, as the metric saw it squashed.
+        picture: an RGB picture of any size.
+        differences: map `(H, W)` of any size, 0 or more; stretched over the picture, as the metric saw it squashed.
         highest: the difference that is drawn brightest; default the map's own.
 
     Returns:
@@ -60,6 +62,11 @@ def overlay(
 
     Raises:
         ValueError: a map that is not two-dimensional.
+
+    Example:
+        >>> drawn = overlay(PIL.Image.new("RGB", (2, 1), "grey"), np.array([[0.0, 1.0]]))
+        >>> drawn.getpixel((0, 0)), drawn.getpixel((1, 0))
+        ((128, 128, 128), (233, 232, 164))
     """
     values = np.asarray(
         differences.detach().cpu() if isinstance(differences, Tensor) else differences, dtype=np.float32

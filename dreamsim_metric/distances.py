@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+__all__ = ["all_distances", "pair_distances", "triplet_distances"]
+
 # Two embeddings of one picture may differ by float32 rounding (about 3e-7) when its batches differ; the square of that
 # is far below any distance between pictures, and is taken for what it is: nothing.
 _ROUNDING = 1e-12
@@ -11,28 +13,70 @@ NEAR = 1e-3  # distances below are computed from differences; in those from prod
 _PAIRS = 1024  # of them at a time: what fits in the processor's cache
 
 
-def pair_distances(u: Tensor, v: Tensor) -> Tensor:
-    """`1 − cos` of unit vectors `(N, D)` and `(N, D)` (or one of them `(1, D)`) → `(N,)`.
+def check_pairs(n: int, m: int) -> None:
+    """Raise `ValueError` unless `n` pictures pair up with `m`."""
+    if n != m and 1 not in (n, m):
+        raise ValueError(
+            f"got {n} and {m} pictures; expected as many in both, or one against many (distance_matrix: all)"
+        )
 
-    As half the squared difference, which unlike `1 − u·v` is exactly 0 for equal vectors, never negative, and keeps its
-    precision and its gradient for near ones.
+
+def pair_distances(u: Tensor, v: Tensor) -> Tensor:
+    """Compute `1 − cos` of unit vectors, pair by pair.
+
+    It is half the squared difference, which unlike `1 − u·v` is exactly 0 for equal vectors, never negative, and keeps
+    its precision and its gradient for near ones.
+
+    Args:
+        u, v: unit vectors `(N, D)`, or one of them `(1, D)`.
+
+    Returns:
+        `(N,)` in [0, 2].
+
+    Example:
+        >>> pair_distances(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0, 0.0], [0.6, 0.8]]))
+        tensor([0.0000, 0.2000])
     """
     d = (u - v).square().sum(-1) / 2
     return d.masked_fill(d < _ROUNDING, 0)
 
 
 def triplet_distances(units: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-    """Unit embeddings `(U, D)` and `(N, 3)` positions → distances reference–left and reference–right, `(N,)` each."""
+    """Compute the two distances of each triplet: from the reference to the left, and to the right.
+
+    Args:
+        units: unit embeddings `(U, D)`, each picture once.
+        index: positions `(N, 3)` of reference, left and right in `units`.
+
+    Returns:
+        `(N,)` and `(N,)`, in [0, 2].
+
+    Example:
+        >>> triplet_distances(torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]), torch.tensor([[0, 1, 2]]))
+        (tensor([0.4000]), tensor([1.]))
+    """
     # index_select: the gradient of units[…] is summed in any order by several threads, and no run would repeat another.
     reference, left, right = (units.index_select(0, index[:, i]) for i in range(3))
     return pair_distances(reference, left), pair_distances(reference, right)
 
 
 def all_distances(u: Tensor, v: Tensor) -> Tensor:
-    """`1 − cos` of all pairs of unit vectors `(N, D)` and `(M, D)` → `(N, M)`, a block of rows at a time.
+    """Compute `1 − cos` of all pairs of unit vectors, a block of rows at a time.
 
-    From products, which is quick; where two are so near that rounding would show, as `pair_distances`. With one tensor
-    for both, the result is symmetric to the last bit.
+    It is made of products, which is quick; where two are so near that rounding would show, of differences, as in
+    `pair_distances`. With one tensor for both, the result is symmetric to the last bit.
+
+    Args:
+        u, v: unit vectors `(N, D)` and `(M, D)`.
+
+    Returns:
+        `(N, M)` in [0, 2].
+
+    Example:
+        >>> u = torch.tensor([[1.0, 0.0], [0.6, 0.8]])
+        >>> all_distances(u, u)
+        tensor([[0.0000, 0.4000],
+                [0.4000, 0.0000]])
     """
     d = u.new_empty(len(u), len(v))
     for start in range(0, len(u), _ROWS):
@@ -60,7 +104,7 @@ def _distances(u: Tensor, v: Tensor) -> Tensor:
 
 
 def cosines(u: Tensor, v: Tensor) -> Tensor:
-    """Products of all pairs of unit vectors `(N, D)` and `(M, D)` → `(N, M)` float32, right within 1e-6.
+    """Multiply all pairs of unit vectors `(N, D)` and `(M, D)`: `(N, M)` float32, right within 1e-6.
 
     Where the process lets products be rounded to TF32 or bfloat16, these are computed in float64.
     """

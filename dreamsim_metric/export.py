@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
@@ -27,18 +27,23 @@ from dreamsim_metric.version import __version__
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
+__all__ = ["ExportFormat", "export"]
+
+ExportFormat = Literal["onnx", "torch-export", "safetensors"]
+"""What a metric is written as: ONNX, PyTorch's own exported program, or plain weights."""
+
 CARD = "card.json"  # where the card is in each format's metadata
 TOLERANCE = 1e-5  # of an embedding's numbers
 _ONE_FILE = 2_000_000_000  # bytes: protobuf, hence ONNX, cannot hold 2 GiB
 
 
-def export(metric: PerceptualMetric, to: str, out: str | os.PathLike[str]) -> float:
+def export(metric: PerceptualMetric, to: ExportFormat, out: str | os.PathLike[str]) -> float:
     """Write a metric in a format that loads without this package.
 
     A graph is run on noise, in batches of 1 and 3, and kept only if its embeddings are the metric's within 1e-5.
 
     Args:
-        metric: what to export; its weights are written as float32.
+        metric: the metric to export; its weights are written in float32.
         to: `onnx`, `torch-export` (`torch.export.load` reads it) or `safetensors` (weights and card, no graph).
         out: the file, new; whole or not at all. Beside an ONNX model over 2 GB is `out`.data with its weights.
 
@@ -51,6 +56,13 @@ def export(metric: PerceptualMetric, to: str, out: str | os.PathLike[str]) -> fl
         ArithmeticError: the exported graph computes something else.
         ImportError: `onnx` without the packages of `dreamsim_metric[export]`.
         OSError: the disk is full or not writable.
+
+    Example:
+        >>> import tempfile
+        >>> from dreamsim_metric import load
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     export(load("mini"), "safetensors", f"{folder}/mini.safetensors")
+        0.0
     """
     if to not in FORMATS:
         raise ValueError(f"got format {to!r}; expected {', '.join(FORMATS)}")
@@ -68,7 +80,7 @@ def export(metric: PerceptualMetric, to: str, out: str | os.PathLike[str]) -> fl
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder:
         beside = Path(folder) / out.name
         kind.write(metric, beside)
-        difference = largest_difference(metric, kind.read(beside)) if kind.read else 0.0
+        difference = measure_difference(metric, kind.read(beside)) if kind.read else 0.0
         # Its weights first: a model under its final name is whole.
         for file in sorted(Path(folder).iterdir(), reverse=True):
             file.chmod(0o644)  # safetensors makes it 0600
@@ -78,8 +90,8 @@ def export(metric: PerceptualMetric, to: str, out: str | os.PathLike[str]) -> fl
     return difference
 
 
-def described(card: ModelCard) -> str:
-    """The card as JSON, with what a reader without this package needs to know besides."""
+def describe_card(card: ModelCard) -> str:
+    """Write the card as JSON, with what a reader without this package needs to know besides."""
     size = card.image_size
     return json.dumps(
         asdict(card)
@@ -91,19 +103,23 @@ def described(card: ModelCard) -> str:
     )
 
 
-class Embedder(nn.Module):
-    """Pixels `(N, 3, S, S)` float32 in [0, 1] → unit embeddings `(N, embedding_size)`, as a module to trace."""
+class EmbeddingModule(nn.Module):
+    """A module to trace: pixels `(N, 3, S, S)` float32 in [0, 1] → unit embeddings `(N, embedding_size)`."""
 
     def __init__(self, metric: PerceptualMetric):
         super().__init__()
         self.metric = metric
 
     def forward(self, pixels: Tensor) -> Tensor:
+        """Embed pixels."""
         return self.metric.to_unit(self.metric.features(pixels))
 
 
 def trace(metric: PerceptualMetric) -> "ExportedProgram":
-    """The graph of `Embedder`, in ATen's operators, for any number of pictures.
+    """Trace the graph of `EmbeddingModule`, in ATen's operators, for any number of pictures.
+
+    Args:
+        metric: the metric to trace.
 
     Raises:
         ValueError: the network decides by values, or is made for one number of pictures.
@@ -111,7 +127,9 @@ def trace(metric: PerceptualMetric) -> "ExportedProgram":
     size = metric.card.image_size
     try:
         return torch.export.export(
-            Embedder(metric).eval(), (torch.rand(2, 3, size, size),), dynamic_shapes=({0: torch.export.Dim("N")},)
+            EmbeddingModule(metric).eval(),
+            (torch.rand(2, 3, size, size),),
+            dynamic_shapes=({0: torch.export.Dim("N")},),
         )
     except Exception as error:  # of many kinds
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
@@ -136,7 +154,7 @@ def _write_onnx(metric: PerceptualMetric, file: Path) -> None:
         )
     assert program is not None
     model = program.model
-    model.metadata_props[CARD] = described(metric.card)
+    model.metadata_props[CARD] = describe_card(metric.card)
     size = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value is not None)
     with _writing(file):
         program.save(file, external_data=size > _ONE_FILE)
@@ -144,7 +162,7 @@ def _write_onnx(metric: PerceptualMetric, file: Path) -> None:
 
 def _write_program(metric: PerceptualMetric, file: Path) -> None:
     archive = io.BytesIO()  # PyTorch's own writer aborts the process when the disk is full
-    torch.export.save(trace(metric), archive, extra_files={CARD: described(metric.card)})
+    torch.export.save(trace(metric), archive, extra_files={CARD: describe_card(metric.card)})
     with _writing(file):
         file.write_bytes(archive.getbuffer())
 
@@ -154,7 +172,7 @@ def _write_weights(metric: PerceptualMetric, file: Path) -> None:
 
     state = {name: tensor.contiguous() for name, tensor in metric.state_dict().items()}
     with _writing(file):
-        save_file(state, file, {CARD: described(metric.card)})
+        save_file(state, file, {CARD: describe_card(metric.card)})
 
 
 def _read_onnx(file: Path) -> Callable[[Tensor], Tensor]:
@@ -169,7 +187,7 @@ def _read_program(file: Path) -> Callable[[Tensor], Tensor]:
 
 
 @dataclass(frozen=True)
-class Format:
+class _Kind:
     """A kind of file: what its name ends in, how it is written, and how read for a check where it is a graph."""
 
     suffix: str
@@ -177,22 +195,22 @@ class Format:
     read: Callable[[Path], Callable[[Tensor], Tensor]] | None = None
 
 
-FORMATS = {
-    "onnx": Format(".onnx", _write_onnx, _read_onnx),
-    "torch-export": Format(".pt2", _write_program, _read_program),
-    "safetensors": Format(".safetensors", _write_weights),
+FORMATS: dict[ExportFormat, _Kind] = {
+    "onnx": _Kind(".onnx", _write_onnx, _read_onnx),
+    "torch-export": _Kind(".pt2", _write_program, _read_program),
+    "safetensors": _Kind(".safetensors", _write_weights),
 }
 
 
-def largest_difference(metric: PerceptualMetric, exported: Callable[[Tensor], Tensor]) -> float:
-    """Between the numbers of embeddings of noise, in batches of 1 and 3.
+def measure_difference(metric: PerceptualMetric, exported: Callable[[Tensor], Tensor]) -> float:
+    """Measure the largest difference between numbers of embeddings of noise, in batches of 1 and 3.
 
     Args:
-        metric: what was exported.
-        exported: pixels → embeddings.
+        metric: the metric that was exported.
+        exported: the exported function from pixels to embeddings.
 
     Raises:
-        ArithmeticError: above `TOLERANCE`, or not a number.
+        ArithmeticError: it is above `TOLERANCE`, or not a number.
     """
     random = torch.Generator().manual_seed(0)
     size = metric.card.image_size
@@ -200,7 +218,7 @@ def largest_difference(metric: PerceptualMetric, exported: Callable[[Tensor], Te
     for n in (1, 3):
         pixels = torch.rand(n, 3, size, size, generator=random)
         with torch.inference_mode():
-            differences.append((Embedder(metric)(pixels) - exported(pixels)).abs().max())
+            differences.append((EmbeddingModule(metric)(pixels) - exported(pixels)).abs().max())
     worst = torch.stack(differences).max().item()  # which NaN stays in, as in Python's max it would not
     if not worst <= TOLERANCE:
         raise ArithmeticError(

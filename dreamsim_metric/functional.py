@@ -4,44 +4,63 @@ import os
 import threading
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import overload
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dreamsim_metric.distances import all_distances
+from dreamsim_metric.distances import all_distances, check_pairs
 from dreamsim_metric.images.ahead import read_ahead
-from dreamsim_metric.images.convert import Pictures, count, is_single
+from dreamsim_metric.images.convert import Many, P, Pictures, SinglePicture, count, is_single
 from dreamsim_metric.images.device import default_device
 from dreamsim_metric.loading import load
-from dreamsim_metric.metric import PerceptualMetric, check_pairs
+from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.models import default_model
 
 _lock = threading.Lock()  # a model that several threads ask for is loaded once
 
 Model = str | os.PathLike[str] | PerceptualMetric | None
+Device = str | torch.device | None
 
 
+@overload
+def distance(
+    a: SinglePicture, b: SinglePicture, *, model: Model = None, device: Device = None, batch_size: int = 32
+) -> float: ...
+@overload
+def distance(
+    a: Many[P], b: Pictures, *, model: Model = None, device: Device = None, batch_size: int = 32
+) -> Tensor: ...
+@overload
+def distance(
+    a: Pictures, b: Many[P], *, model: Model = None, device: Device = None, batch_size: int = 32
+) -> Tensor: ...
+@overload
+def distance(
+    a: Pictures, b: Pictures, *, model: Model = None, device: Device = None, batch_size: int = 32
+) -> float | Tensor: ...
 def distance(
     a: Pictures,
     b: Pictures,
     *,
     model: Model = None,
-    device: str | torch.device | None = None,
+    device: Device = None,
     batch_size: int = 32,
 ) -> float | Tensor:
-    """How different `a` and `b` look to a person: 0 for the same picture, at most 2.
+    """Tell how different `a` and `b` look to a person: 0 for the same picture, at most 2.
 
     Args:
         a, b: paths, PIL images, arrays, tensors (see `dreamsim_metric.images.to_pixels`), or lists or batches of them:
             as many in one as in the other, or one against many.
         model: a name that `load` takes, or a metric; default `$DREAMSIM_METRIC_MODEL`, else `mini`. A name is loaded
             once in a process and kept.
-        device: default that of the tensors given, else CUDA where there is one, else the CPU.
+        device: the place to compute on; default that of the tensors given, else CUDA where there is one, else the CPU.
         batch_size: pictures embedded at once.
 
     Returns:
         A float for two single pictures, else float32 `(N,)` on the device. Gradients flow to float tensors in batches.
+        Types tell which it is for paths, images, lists and tuples; an array or tensor may be one picture or a batch.
 
     Raises:
         ValueError, FileNotFoundError: pictures that cannot be read, or unequal numbers of them.
@@ -49,8 +68,8 @@ def distance(
     Example:
         >>> round(distance("examples/vest_1.jpg", "examples/vest_2.jpg"), 2)
         0.11
-        >>> distance("examples/cat.jpg", ["examples/cat.jpg", "examples/coffee.jpg"]).shape
-        torch.Size([2])
+        >>> distance("examples/cat.jpg", ["examples/cat.jpg", "examples/coffee.jpg"])
+        tensor([0.0000, 0.8544])
     """
     n, m = count(a), count(b)
     check_pairs(n, m)
@@ -70,21 +89,28 @@ def distance_matrix(
     b: Pictures | None = None,
     *,
     model: Model = None,
-    device: str | torch.device | None = None,
+    device: Device = None,
     batch_size: int = 32,
 ) -> Tensor:
-    """All distances between `a` and `b`, or among `a`. Each picture is embedded once.
+    """Compute all distances between `a` and `b`, or among `a`. Each picture is embedded once.
 
     Args:
-        a, b: lists or batches of pictures, as for `distance`.
-        model, device, batch_size: as for `distance`.
+        a, b: lists or batches of pictures of any kind that `distance` takes.
+        model: a name that `load` takes, or a metric; default `$DREAMSIM_METRIC_MODEL`, else `mini`.
+        device: the place to compute on; default that of the tensors given, else CUDA where there is one, else the CPU.
+        batch_size: pictures embedded at once.
 
     Returns:
         float32 `(N, M)`; without `b` it is symmetric with a diagonal of exact zeros.
 
+    Raises:
+        ValueError, FileNotFoundError: pictures that cannot be read.
+
     Example:
-        >>> distance_matrix(["examples/cat.jpg", "examples/coffee.jpg", "examples/rocket.jpg"]).shape
-        torch.Size([3, 3])
+        >>> distance_matrix(["examples/cat.jpg", "examples/coffee.jpg", "examples/rocket.jpg"])
+        tensor([[0.0000, 0.8544, 0.9405],
+                [0.8544, 0.0000, 0.8414],
+                [0.9405, 0.8414, 0.0000]])
     """
     metric = _metric(model, device, a, *([] if b is None else [b]))
     u = embed(a, model=metric, batch_size=batch_size)
@@ -96,23 +122,31 @@ def embed(
     pictures: Pictures,
     *,
     model: Model = None,
-    device: str | torch.device | None = None,
+    device: Device = None,
     batch_size: int = 32,
     progress: bool = False,
 ) -> Tensor:
-    """Unit embeddings, whose `1 − cos` is the distance.
+    """Compute unit embeddings, whose `1 − cos` is the distance.
 
     Args:
-        pictures: as for `distance`.
-        model, device, batch_size: as for `distance`.
-        progress: show on stderr how far it is.
+        pictures: one or many, of any kind that `distance` takes.
+        model: a name that `load` takes, or a metric; default `$DREAMSIM_METRIC_MODEL`, else `mini`.
+        device: the place to compute on; default that of the tensors given, else CUDA where there is one, else the CPU.
+        batch_size: pictures embedded at once.
+        progress: whether stderr shows how far it is.
 
     Returns:
         float32 `(N, embedding_size)`, also for a single picture.
 
+    Raises:
+        ValueError, FileNotFoundError: pictures that cannot be read.
+
     Example:
-        >>> embed("examples/cat.jpg").shape
-        torch.Size([1, 2560])
+        >>> units = embed(["examples/vest_1.jpg", "examples/vest_2.jpg"])
+        >>> units.shape
+        torch.Size([2, 2560])
+        >>> 1 - units[0] @ units[1]
+        tensor(0.1135)
     """
     metric = _metric(model, device, pictures)
     with tqdm(total=count(pictures), unit="picture", disable=None if progress else True) as bar:
@@ -127,7 +161,7 @@ def _batches(pictures: Pictures, metric: PerceptualMetric, batch_size: int) -> I
     return read_ahead(pictures, batch_size, metric.card.image_size, metric.device)
 
 
-def _metric(model: Model, device: str | torch.device | None, *pictures: Pictures) -> PerceptualMetric:
+def _metric(model: Model, device: Device, *pictures: Pictures) -> PerceptualMetric:
     """The metric itself if one is given, else the one of this name on the device of the tensors."""
     if isinstance(model, PerceptualMetric):
         wanted = torch.device(device or model.device)

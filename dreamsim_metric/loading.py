@@ -1,4 +1,4 @@
-"""`load`: from the name of a model to a metric with its weights."""
+"""From the name of a model to a metric with its weights."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dreamsim_metric.card import Branch, ModelCard
+from dreamsim_metric.card import Branch, ModelCard, Precision
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.models import MODELS, default_model, unknown_model
 from dreamsim_metric.weights.download import downloads_dir, fetch, locked, model_dir
@@ -24,7 +24,7 @@ def load(
     *,
     source: str | os.PathLike[str] | None = None,
     device: str | torch.device | None = None,
-    precision: str = "float32",
+    precision: Precision = "float32",
     center: bool | None = None,
     image_size: int | None = None,
 ) -> PerceptualMetric:
@@ -32,14 +32,17 @@ def load(
 
     Args:
         model: a named model (`list_models()`), `timm:NAME`, `open_clip:ARCH/TAG`, `hf:OWNER/REPO` (`@REVISION`), or a
-            folder that `save_pretrained` wrote. timm and open_clip names may end in `#FEATURE` (`models.Feature`).
-            Default: `$DREAMSIM_METRIC_MODEL`, else `mini`.
+            folder that `save_pretrained` wrote. timm and open_clip names may end in `#FEATURE`, one of
+            `dreamsim_metric.Feature`. Default: `$DREAMSIM_METRIC_MODEL`, else `mini`.
         source: weights already on disk, read instead of downloading: the archive of a DreamSim release or the folder
             it was unpacked in; for timm and open_clip, a checkpoint file.
-        device: where to put it; default the CPU.
-        precision: of the networks, see `PerceptualMetric.with_precision`; others than float32 change distances.
-        center: override the card's centring of embeddings (`normalize_embeds` of the released package).
-        image_size: override the card's input size. Position embeddings are interpolated as the released models do.
+        device: the place to compute on; default the CPU.
+        precision: what the networks compute in, one of `dreamsim_metric.Precision`; others than float32 change
+            distances.
+        center: whether embeddings are centred, in place of the card's word (`normalize_embeds` of the released
+            package).
+        image_size: input size in pixels, in place of the card's. Position embeddings are interpolated as the released
+            models do.
 
     Returns:
         A frozen metric, new at each call.
@@ -49,6 +52,15 @@ def load(
         FileNotFoundError: no such source.
         ConnectionError: the weights are not at hand and cannot be downloaded; the message says which file goes where.
         OSError: the cache is full or not writable.
+
+    Example:
+        >>> metric = load("mini")
+        >>> metric.card.name, metric.precision, metric.device
+        ('mini', 'float32', device(type='cpu'))
+        >>> load("minni")
+        Traceback (most recent call last):
+        ValueError: unknown model 'minni': did you mean mini? Also accepted: timm:NAME, open_clip:ARCH/TAG, \
+hf:OWNER/REPO, or the path of a folder with card.json
     """
     card, state = _card_and_state(str(model or default_model()), None if source is None else Path(source), image_size)
     if center is not None:
@@ -57,7 +69,7 @@ def load(
         card = replace(card, image_size=image_size)
     metric = PerceptualMetric(card, state)
     if precision != "float32":
-        metric.with_precision(precision)
+        metric.set_precision(precision)
     return metric if device is None else metric.to(device)
 
 
@@ -97,11 +109,11 @@ def _from_folder(folder: Path) -> tuple[ModelCard, dict[str, Tensor]]:
 
 
 def read_bases(names: Sequence[str], image_size: int | None) -> tuple[ModelCard, dict[str, Tensor]]:
-    """Card and weights of what is tuned together: the branches of all these models, in order.
+    """Read card and weights of what is tuned together: the branches of all these models, in order.
 
     Args:
-        names: as `load` takes them.
-        image_size: in place of their own.
+        names: names that `load` takes.
+        image_size: input size in pixels, in place of the models' own.
 
     Raises:
         ValueError: none, models of several input sizes, or several with heads; and what `load` raises.
@@ -144,6 +156,10 @@ def _official_state(card: ModelCard, source: Path | None) -> dict[str, Tensor]:
 
 def install(card: ModelCard, source: Path | None) -> Path:
     """Put a released model in the cache, merged and in our own format: from `source`, or downloaded.
+
+    Args:
+        card: the card of a released model.
+        source: the release's archive or folder already on disk; None to download it.
 
     Returns:
         The folder. The archive is removed from the cache's downloads, since all that is needed of it is here.

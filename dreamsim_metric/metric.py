@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dreamsim_metric.card import PRECISIONS, ModelCard
+from dreamsim_metric.card import PRECISIONS, ModelCard, Precision
 from dreamsim_metric.difference import local_distances
-from dreamsim_metric.distances import pair_distances
+from dreamsim_metric.distances import check_pairs, pair_distances
 from dreamsim_metric.images.convert import Pictures, to_pixels
 from dreamsim_metric.messages import list_briefly
 from dreamsim_metric.networks.backbone import Backbone, resample_positions
@@ -32,8 +32,8 @@ class PerceptualMetric(nn.Module):
     float tensors; the weights are frozen and the module stays in evaluation mode.
 
     Args:
-        card: what to build.
-        state: its weights, as `state_dict()` gives them.
+        card: the card of the model to build.
+        state: weights by name, in the form of `state_dict()`.
 
     Raises:
         ValueError: weights missing, surplus or of the wrong shape.
@@ -42,9 +42,11 @@ class PerceptualMetric(nn.Module):
         >>> import torch
         >>> from dreamsim_metric import load
         >>> metric = load("mini")
-        >>> a, b = torch.rand(2, 4, 3, 100, 120)
-        >>> metric(a, b).shape
-        torch.Size([4])
+        >>> metric("examples/vest_1.jpg", ["examples/vest_1.jpg", "examples/vest_2.jpg", "examples/coffee.jpg"])
+        tensor([0.0000, 0.1135, 1.1500])
+        >>> a, b = torch.rand(2, 4, 3, 100, 120, requires_grad=True)
+        >>> metric(a, b).shape, metric(a, b, reduction="mean").requires_grad
+        (torch.Size([4]), True)
     """
 
     def __init__(self, card: ModelCard, state: dict[str, Tensor]):
@@ -84,7 +86,7 @@ class PerceptualMetric(nn.Module):
         return state
 
     def train(self, mode: bool = True) -> "PerceptualMetric":
-        """Stays in evaluation mode: a distance must not depend on dropout or on the batch."""
+        """Stay in evaluation mode, whatever is asked for: a distance must not depend on dropout or on the batch."""
         return super().train(False)
 
     def _apply(self, fn: Any, recurse: bool = True) -> "PerceptualMetric":
@@ -95,37 +97,43 @@ class PerceptualMetric(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device that the weights are on."""
         # A buffer's, since nn.DataParallel's replicas have no parameters.
         return cast(Backbone, self.branches[0]).mean.device
 
     @property
-    def precision(self) -> str:
-        """What the networks compute in: `float32`, `tf32`, `bfloat16` or `float16`."""
-        return "tf32" if self._tf32 else str(cast(Backbone, self.branches[0]).dtype).removeprefix("torch.")
+    def precision(self) -> Precision:
+        """Precision that the networks compute in: `float32`, `tf32`, `bfloat16` or `float16`."""
+        name = "tf32" if self._tf32 else str(cast(Backbone, self.branches[0]).dtype).removeprefix("torch.")
+        return cast(Precision, name)
 
-    def with_precision(self, precision: str) -> "PerceptualMetric":
-        """Let the networks compute in another precision; the head and the distance stay in float32.
+    def set_precision(self, precision: Precision) -> None:
+        """Change, in place, the precision that the networks compute in; the head and the distance stay in float32.
 
-        What this does to distances is on `docs/precision.md`.
+        What this does to distances is on `docs/precision.md`. Weights that were rounded do not get their digits back:
+        load the model anew for that.
 
         Args:
             precision: `float32`; `bfloat16` or `float16`, which GPUs and some processors are quicker in; `tf32`,
-                float32 of which NVIDIA GPUs round products to 10 bits (as float32 elsewhere).
-
-        Returns:
-            This metric. Weights that were rounded do not get their digits back: load it anew for that.
+                float32 of which NVIDIA GPUs round products to 10 bits (the same as float32 elsewhere).
 
         Raises:
             ValueError: an unknown precision.
+
+        Example:
+            >>> from dreamsim_metric import load
+            >>> metric = load("mini")
+            >>> metric.set_precision("bfloat16")
+            >>> metric.precision
+            'bfloat16'
         """
         if precision not in PRECISIONS:
             raise ValueError(f"got precision={precision!r}; expected one of {', '.join(PRECISIONS)}")
         self._tf32 = precision == "tf32"
-        return self.to(torch.float32 if self._tf32 else getattr(torch, precision))
+        self.to(torch.float32 if self._tf32 else getattr(torch, precision))
 
-    def compiled(self, buckets: Sequence[int] = (1, 8, 32, 128)) -> "PerceptualMetric":
-        """Compile the networks for when no gradients are asked for; on CUDA, replay them as graphs.
+    def compile_networks(self, buckets: Sequence[int] = (1, 8, 32, 128)) -> None:
+        """Compile the networks, in place, for when no gradients are asked for; on CUDA, replay them as graphs.
 
         Moving the metric to another device or precision undoes it.
 
@@ -133,20 +141,16 @@ class PerceptualMetric(nn.Module):
             buckets: batch sizes, ascending. Each is compiled when it first comes, which takes up to a minute; batches
                 are filled up to the next of them, and larger ones cut.
 
-        Returns:
-            This metric.
-
         Raises:
             ValueError: sizes that are not ascending.
         """
         from dreamsim_metric.networks.compiled import Compiled  # the compiler takes seconds to import
 
         self._compiled = Compiled(self.branches, buckets)
-        return self
 
     @property
     def is_compiled(self) -> bool:
-        """Whether `compiled` is in force; in half precision on CUDA it moves distances within their rounding."""
+        """Whether the networks are compiled; in half precision on CUDA that moves distances within their rounding."""
         return self._compiled is not None
 
     def _needs_gradients(self, pixels: Tensor) -> bool:
@@ -156,10 +160,13 @@ class PerceptualMetric(nn.Module):
         return {**self.__dict__, "_compiled": None}  # graphs are this process's
 
     def preprocess(self, pictures: Pictures, *, check: bool = True) -> Tensor:
-        """Anything image-like → `(N, 3, S, S)` float32 in [0, 1] on the metric's device.
+        """Bring anything image-like to the metric's size and device: `(N, 3, S, S)` float32 in [0, 1].
 
-        See `dreamsim_metric.images.to_pixels` for what is accepted and what is raised. Mean and standard deviation
-        are not applied here: each branch has its own.
+        Mean and standard deviation are not applied here: each branch has its own.
+
+        Args:
+            pictures: anything that `dreamsim_metric.images.to_pixels` takes; tensors on the metric's device.
+            check: whether values outside [0, 1] are looked for.
         """
         if isinstance(pictures, Tensor) and pictures.device != self.device:
             raise ValueError(
@@ -169,14 +176,14 @@ class PerceptualMetric(nn.Module):
         return to_pixels(pictures, (size, size), check=check).to(self.device)
 
     def embed(self, pictures: Pictures, *, normalize: bool = True, check: bool = True) -> Tensor:
-        """One embedding a picture.
+        """Compute one embedding a picture.
 
         Args:
             pictures: anything image-like, one or many; all at once, so mind the memory (`dreamsim_metric.embed`
                 works in batches).
-            normalize: scale to unit length (after centring, where the card says so). Without it: the raw features,
-                as the released package gives them with `normalize_embeds=False`.
-            check: look for values outside [0, 1]; see `preprocess`.
+            normalize: whether embeddings are scaled to unit length (after centring, where the card says so). If not:
+                the raw features, which the released package gives with `normalize_embeds=False`.
+            check: whether values outside [0, 1] are looked for.
 
         Returns:
             `(N, embedding_size)` float32, always with a batch dimension.
@@ -185,10 +192,7 @@ class PerceptualMetric(nn.Module):
         return self.to_unit(features) if normalize else self.head(self.pool(features))
 
     def features(self, pixels: Tensor) -> Tensor:
-        """What the frozen or tuned branches see: `(N, 3, S, S)` in [0, 1] → `(N, D)`, for `cls_patch` `(N, tokens, D)`.
-
-        This is the expensive part, and does not depend on the head.
-        """
+        """Compute the branches' features, the expensive part: `(N, 3, S, S)` in [0, 1] → `(N, D)`, `(N, tokens, D)`."""
         with full_precision(pixels.device, self._tf32):
             compiling = torch.compiler.is_compiling()
             if self._compiled is not None and not compiling and not self._needs_gradients(pixels):
@@ -196,7 +200,7 @@ class PerceptualMetric(nn.Module):
             return torch.cat([branch(pixels) for branch in self.branches], dim=-1)
 
     def to_unit(self, features: Tensor) -> Tensor:
-        """`features` → head → unit embeddings `(N, embedding_size)`, in float32 also under autocast."""
+        """Make unit embeddings `(N, embedding_size)` of `features`, by the head, in float32 also under autocast."""
         with torch.autocast(features.device.type, enabled=False), full_precision(features.device):
             if self.card.center and features.ndim == 3:  # each token by itself, before they are averaged
                 features = F.normalize(features - features.mean(-1, keepdim=True), dim=-1)
@@ -207,18 +211,18 @@ class PerceptualMetric(nn.Module):
 
     @staticmethod
     def pool(features: Tensor) -> Tensor:
-        """`(N, 1 + patches, D)` tokens of `cls_patch` → `(N, 2 D)`; anything else as it is."""
+        """Average `(N, 1 + patches, D)` tokens of `cls_patch` to `(N, 2 D)`; anything else stays as it is."""
         return features if features.ndim == 2 else torch.cat([features[:, 0], features[:, 1:].mean(1)], dim=-1)
 
     def forward(
         self, a: Pictures, b: Pictures, reduction: Literal["none", "mean", "sum"] = "none", *, check: bool = True
     ) -> Tensor:
-        """Distances between `a[i]` and `b[i]`.
+        """Compute the distances between `a[i]` and `b[i]`.
 
         Args:
             a, b: anything image-like; as many in one as in the other, or one against many.
             reduction: `none` for `(N,)`, `mean` or `sum` for a scalar.
-            check: look for values outside [0, 1]; see `preprocess`.
+            check: whether values outside [0, 1] are looked for.
 
         Returns:
             float32 in [0, 2], whatever the dtype of the weights.
@@ -235,14 +239,14 @@ class PerceptualMetric(nn.Module):
         return d if reduction == "none" else d.mean() if reduction == "mean" else d.sum()
 
     def difference_map(self, a: Pictures, b: Pictures) -> Tensor:
-        """Where two pictures differ, as the metric's networks see it.
+        """Map where two pictures differ, as the metric's networks see it.
 
         At each place, `1 − cos` of the local features there: patch tokens of a ViT, the map of each stage of a CNN,
         averaged over stages and branches. The distance itself is not its mean: it compares pooled features, and a head
         comes after those and has no places.
 
         Args:
-            a, b: as for `forward`.
+            a, b: anything image-like; as many in one as in the other, or one against many.
 
         Returns:
             `(N, S, S)` float32 in [0, 2], for the pictures squashed to the metric's size; exactly 0 where local
@@ -258,10 +262,10 @@ class PerceptualMetric(nn.Module):
             return local_distances(self.branches, a.expand(n, -1, -1, -1), b.expand(n, -1, -1, -1), self.card.center)
 
     def probability_same(self, a: Pictures, b: Pictures) -> Tensor:
-        """How likely people are to judge two pictures the same, by the psychometric curve on the card.
+        """Predict how likely people are to judge two pictures the same, by the psychometric curve on the card.
 
         Args:
-            a, b: as for `forward`.
+            a, b: anything image-like; as many in one as in the other, or one against many.
 
         Returns:
             `(N,)` in [0, 1].
@@ -274,16 +278,21 @@ class PerceptualMetric(nn.Module):
         return self.card.same(self(a, b))
 
     def probability_left(self, reference: Pictures, left: Pictures, right: Pictures) -> Tensor:
-        """How likely people are to judge `left` nearer to `reference` than `right`.
+        """Predict how likely people are to judge `left` nearer to `reference` than `right`.
 
         Args:
-            reference, left, right: as many in each, or one reference for all.
+            reference, left, right: anything image-like; as many in each, or one reference for all.
 
         Returns:
             `(N,)` in [0, 1]; for one triplet with its sides changed, 1 minus this.
 
         Raises:
             ValueError: the card has no such curve; `dreamsim-metric calibrate` fits one to judged triplets.
+
+        Example:
+            >>> from dreamsim_metric import load
+            >>> load("mini").probability_left("examples/vest_1.jpg", "examples/vest_2.jpg", "examples/cat.jpg")
+            tensor([0.9488])
         """
         if self.card.left is None:
             raise self._uncalibrated("left", "triplets of which people judged which side is nearer (2AFC)")
@@ -299,9 +308,20 @@ class PerceptualMetric(nn.Module):
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write a folder that `load` takes: `card.json`, `model.safetensors` and, for people, `README.md`.
 
+        Args:
+            folder: the folder to make.
+
         Raises:
             FileExistsError: the folder is there already.
             OSError: the disk is full or not writable.
+
+        Example:
+            >>> import tempfile
+            >>> from dreamsim_metric import load
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     load("mini").save_pretrained(f"{folder}/mine")
+            ...     load(f"{folder}/mine").card.name
+            'mini'
         """
         state = {name: tensor.cpu() for name, tensor in self.state_dict().items()}
         write_folder(Path(folder), self.card, state, model_readme(self.card, str(folder)))
@@ -312,7 +332,7 @@ class PerceptualMetric(nn.Module):
         Args:
             repository: `OWNER/REPO`; made if it is not there.
             private: whether a new repository is private.
-            token: of the hub; default the one of `hf auth login` or `$HF_TOKEN`.
+            token: the hub's access token; default the one of `hf auth login` or `$HF_TOKEN`.
 
         Returns:
             The address of the commit.
@@ -321,11 +341,3 @@ class PerceptualMetric(nn.Module):
             ConnectionError: no network, or the hub refused; the message says why.
         """
         return push(self.card, self.state_dict(), repository, private, token)
-
-
-def check_pairs(n: int, m: int) -> None:
-    """Raises `ValueError` unless `n` pictures pair up with `m`."""
-    if n != m and 1 not in (n, m):
-        raise ValueError(
-            f"got {n} and {m} pictures; expected as many in both, or one against many (distance_matrix: all)"
-        )

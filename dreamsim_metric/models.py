@@ -1,4 +1,4 @@
-"""Model cards: all that a score depends on, as data, and the table of named models."""
+"""The table of named models."""
 
 import os
 from typing import Any
@@ -104,7 +104,12 @@ MODELS: dict[str, ModelCard] = {
 
 
 def list_models() -> list[str]:
-    """Names of the models that `load` knows, `timm:`, `open_clip:`, `hf:` and folders aside."""
+    """List the names of the models that `load` knows, `timm:`, `open_clip:`, `hf:` and folders aside.
+
+    Example:
+        >>> list_models()[:3]
+        ['mini', 'ensemble', 'dino_vitb16']
+    """
     return ["mini", *MODELS]
 
 
@@ -114,7 +119,7 @@ def default_model() -> str:
 
 
 def unknown_model(name: str) -> ValueError:
-    """The error for a name that is none of ours, with the nearest ones."""
+    """Make the error for a name that is none of ours, with the nearest ones."""
     hint = suggest(name, list_models()) or f"the named models are {', '.join(list_models())}."
     return ValueError(
         f"unknown model {name!r}: {hint} Also accepted: timm:NAME, open_clip:ARCH/TAG, hf:OWNER/REPO, "

@@ -11,6 +11,8 @@ from dreamsim_metric.images.convert import Pictures
 from dreamsim_metric.loading import load
 from dreamsim_metric.metric import PerceptualMetric
 
+__all__ = ["PerceptualDistance"]
+
 
 class PerceptualDistance(torchmetrics.Metric):
     """Distance between pairs of pictures, accumulated.
@@ -18,14 +20,16 @@ class PerceptualDistance(torchmetrics.Metric):
     Args:
         model: a name that `dreamsim_metric.load` takes, or a metric.
         reduction: `mean` or `sum` over all pairs, or `none` for all distances `(N,)`.
-        kwargs: of `torchmetrics.Metric`.
+        kwargs: other arguments of `torchmetrics.Metric`.
+
+    Raises:
+        ValueError: another `reduction`; and what `load` raises.
 
     Example:
-        >>> import torch
         >>> metric = PerceptualDistance("mini")
-        >>> metric.update(torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64))
-        >>> metric.compute().shape
-        torch.Size([])
+        >>> metric.update(["examples/vest_1.jpg", "examples/cat.jpg"], ["examples/vest_2.jpg", "examples/coffee.jpg"])
+        >>> metric.compute()
+        tensor(0.4840)
     """
 
     is_differentiable = True
@@ -56,7 +60,11 @@ class PerceptualDistance(torchmetrics.Metric):
             self.add_state("pairs", default=torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, a: Pictures, b: Pictures) -> None:
-        """Add pairs; anything that `PerceptualMetric.forward` takes."""
+        """Add pairs of pictures.
+
+        Args:
+            a, b: anything image-like; as many in one as in the other, or one against many.
+        """
         d = self.metric(a, b)
         if self.reduction == "none":
             self.distances.append(d)
@@ -65,7 +73,7 @@ class PerceptualDistance(torchmetrics.Metric):
             self.pairs = self.pairs + len(d)
 
     def compute(self) -> Tensor:
-        """float32: a scalar, or `(N,)` for `none`."""
+        """Reduce what was added: a float32 scalar, or `(N,)` for `none`."""
         if self.reduction == "none":
             return dim_zero_cat(self.distances)
         return (self.total if self.reduction == "sum" else self.total / self.pairs).float()

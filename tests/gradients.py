@@ -26,7 +26,7 @@ def gradients(config: Config, rows: int = 21) -> tuple[float, dict[str, torch.Te
     accelerator = Accelerator(cpu=True)
     table = read_triplets(config.data)
     pixels = np.stack([picture.numpy() for picture in decoded(table.pictures, 48)])
-    _, metric, _ = loop.tuned_metric(config)
+    _, metric, _ = loop.make_tuned(config)
     torch.manual_seed(1)
     for name, parameter in metric.named_parameters():
         if "lora_B" in name or "fc2" in name:

@@ -20,7 +20,7 @@ from safetensors import safe_open
 from dreamsim_metric import PerceptualMetric, __version__, cli, load
 from dreamsim_metric import export as module
 from dreamsim_metric.card import Branch, Head, ModelCard
-from dreamsim_metric.export import FORMATS, Embedder, export, largest_difference, trace
+from dreamsim_metric.export import FORMATS, EmbeddingModule, export, measure_difference, trace
 from dreamsim_metric.models import IMAGENET, OPENAI_CLIP
 from dreamsim_metric.networks.backbone import create_network, read_only_for
 from dreamsim_metric.networks.heads import create_head
@@ -219,11 +219,11 @@ def test_weights_too_large_for_one_file_lie_beside_it(small, tmp_path, monkeypat
 
 
 def test_a_graph_that_computes_something_else_is_refused(small):
-    exact = Embedder(small)
-    assert largest_difference(small, exact) < 1e-6
+    exact = EmbeddingModule(small)
+    assert measure_difference(small, exact) < 1e-6
     for wrong in (lambda x: exact(x) + 2e-5, lambda x: exact(x) * torch.nan):
         with pytest.raises(ArithmeticError, match="the exported 'made' gives embeddings off by"):
-            largest_difference(small, wrong)
+            measure_difference(small, wrong)
 
 
 class Deciding(torch.nn.Module):

@@ -1,1 +1,1 @@
-"""The commands of `dreamsim-bench`."""
+"""The commands of `dreamsim-bench`. Inside: all of it may change."""

@@ -1,1 +1,4 @@
-"""Agreement of metrics with people: data sets, measurement, scores, and the command `dreamsim-bench human`."""
+"""Agreement of metrics with people: data sets, measurement, scores, and the command `dreamsim-bench human`.
+
+Inside: all of it may change.
+"""

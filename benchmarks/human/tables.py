@@ -1,7 +1,6 @@
 """Kinds of human judgements beside 2AFC triplets and JND pairs, and what of each kind a metric has to compare."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -9,7 +8,7 @@ import numpy as np
 from dreamsim_metric.judgements.tables import Pairs, Table, Triplets
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Ratings(Table[tuple[str, str, float]]):
     """Pairs of a reference and a changed picture, each with a mean opinion, as in data sets of image quality.
 
@@ -32,16 +31,7 @@ class Ratings(Table[tuple[str, str, float]]):
         ('a.png', 'b.png', 0.9)
     """
 
-    name: str
-    ids: tuple[str, ...]
-    pictures: tuple[Path, ...]
-    index: np.ndarray
     alike: np.ndarray
-    votes: np.ndarray
-    splits: tuple[str, ...]
-    rows: tuple[str, ...]
-    problems: tuple[str, ...]
-    subsets: tuple[str, ...] | None = None
     spread: np.ndarray | None = None
     _TARGET: ClassVar[str] = "alike"
     _PICTURES_A_ROW: ClassVar[int] = 2
@@ -53,7 +43,7 @@ class Ratings(Table[tuple[str, str, float]]):
         return reference, picture, float(self.alike[i])
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class OddOneOut(Table[tuple[str, str, str, int]]):
     """Triplets of which one picture is the odd one out (THINGS: Hebart et al., Nature Human Behaviour 2020).
 
@@ -65,16 +55,7 @@ class OddOneOut(Table[tuple[str, str, str, int]]):
         odd: Position of the odd one in its row, `(N,)` int64: 0, 1 or 2.
     """
 
-    name: str
-    ids: tuple[str, ...]
-    pictures: tuple[Path, ...]
-    index: np.ndarray
     odd: np.ndarray
-    votes: np.ndarray
-    splits: tuple[str, ...]
-    rows: tuple[str, ...]
-    problems: tuple[str, ...]
-    subsets: tuple[str, ...] | None = None
     _TARGET: ClassVar[str] = "odd"
     _PICTURES_A_ROW: ClassVar[int] = 3
     _TARGET_IS_SHARE: ClassVar[bool] = False
@@ -84,7 +65,7 @@ class OddOneOut(Table[tuple[str, str, str, int]]):
         return first, second, third, int(self.odd[i])
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Dissimilarities(Table[tuple[str, str, float]]):
     """All pairs of a set of pictures, each rated by several people: representational dissimilarity matrices (RDMs).
 
@@ -98,16 +79,7 @@ class Dissimilarities(Table[tuple[str, str, float]]):
         votes: Number of raters of each pair, `(N,)`.
     """
 
-    name: str
-    ids: tuple[str, ...]
-    pictures: tuple[Path, ...]
-    index: np.ndarray
     ratings: np.ndarray
-    votes: np.ndarray
-    splits: tuple[str, ...]
-    rows: tuple[str, ...]
-    problems: tuple[str, ...]
-    subsets: tuple[str, ...] | None = None
     _TARGET: ClassVar[str] = "ratings"
     _PICTURES_A_ROW: ClassVar[int] = 2
     _TARGET_IS_SHARE: ClassVar[bool] = False

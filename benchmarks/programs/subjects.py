@@ -16,6 +16,7 @@ from dreamsim_metric import load
 from dreamsim_metric.commands.options import add_option
 from dreamsim_metric.commands.parser import Parser
 from dreamsim_metric.files.pictures import list_pictures
+from dreamsim_metric.scale.embedding import Options
 from dreamsim_metric.scale.scoring import embed_files
 
 
@@ -52,7 +53,7 @@ def main() -> None:
         )
     print(f"{len(files)} pictures of {len(set(subjects))} subjects")
     for model in arguments.model:
-        embedded = embed_files(files, load(model, source=sources.get(model)), progress=True)
+        embedded = embed_files(files, load(model, source=sources.get(model)), options=Options(progress=True))
         if embedded.unreadable:
             raise SystemExit("\n".join(embedded.unreadable.values()))
         nearest, auc = tell_apart(embedded.units.numpy(), subjects)

@@ -1,1 +1,1 @@
-"""Distances against the strength of known changes."""
+"""Distances against the strength of known changes. Inside: all of it may change."""

@@ -1,1 +1,4 @@
-"""How fast: ours against the released package, other metrics and what the machine can do (`dreamsim-bench speed`)."""
+"""How fast: ours against the released package, other metrics and what the machine can do (`dreamsim-bench speed`).
+
+Inside: all of it may change.
+"""

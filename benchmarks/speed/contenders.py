@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.speed.machine import has_bfloat16
 from benchmarks.speed.releases import kept_release, load_released
 from dreamsim_metric import PerceptualMetric, load
-from dreamsim_metric.card import PRECISIONS, ModelCard
+from dreamsim_metric.card import PRECISIONS, ModelCard, Precision
 from dreamsim_metric.distances import pair_distances
 from dreamsim_metric.export import export
 from dreamsim_metric.models import MODELS
@@ -32,10 +32,10 @@ class Variant:
 
     Attributes:
         precision: Precision of its networks.
-        compiled: Whether it is compiled for a GPU (`metric.compiled()`).
+        compiled: Whether it is compiled for a GPU (`metric.compile_networks()`).
     """
 
-    precision: str = "float32"
+    precision: Precision = "float32"
     compiled: bool = False
 
     def __str__(self) -> str:
@@ -118,7 +118,9 @@ class Contenders:
         def make() -> PerceptualMetric:
             given: Any = {"source": self.release(name)} if name in MODELS else {}
             metric = load(name, device=self.device, precision=variant.precision, **given)
-            return metric.compiled() if variant.compiled else metric
+            if variant.compiled:
+                metric.compile_networks()
+            return metric
 
         return self._once(("ours", name, variant), make)
 

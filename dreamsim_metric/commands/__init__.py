@@ -1,1 +1,1 @@
-"""The commands of `dreamsim-metric`. Inside: for the command line."""
+"""The commands of `dreamsim-metric`. Inside: all of it may change, for programs there is the command line."""

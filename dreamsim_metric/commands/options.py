@@ -119,4 +119,6 @@ def load_metric(arguments: argparse.Namespace, on: str | None = None) -> "Percep
         device=on or device(arguments),
         precision=arguments.precision,
     )
-    return metric.compiled() if arguments.compile else metric
+    if arguments.compile:
+        metric.compile_networks()
+    return metric

@@ -3,7 +3,7 @@
 import sys
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dreamsim_metric.bounds import check_least
 from dreamsim_metric.commands.names import check_folder, check_model, check_pictures
@@ -20,8 +20,9 @@ from dreamsim_metric.messages import list_briefly
 from dreamsim_metric.scale.pairs import flat, pair_folders, read_pairs
 
 if TYPE_CHECKING:
+    from dreamsim_metric.metric import PerceptualMetric
     from dreamsim_metric.scale.cache import Cache
-    from dreamsim_metric.scale.embedding import Embeddings
+    from dreamsim_metric.scale.embedding import Embeddings, Options
 
 _TABLES = (".csv", ".parquet")
 _WRITTEN = "table to write the rows to, .csv or .parquet"
@@ -160,13 +161,21 @@ def embed(arguments: Namespace) -> Output:
     from dreamsim_metric.scale.scoring import embed_folder
 
     metric, cache, options = _prepared(arguments)
-    options["shard_size"] = arguments.shard_size
     if arguments.ray:
         from dreamsim_metric.scale import ray_cluster as cluster
 
-        made = cluster.embed_folder(files, arguments.out, metric, **options)
+        made = cluster.embed_folder(
+            files,
+            arguments.out,
+            metric,
+            address=arguments.ray,
+            device=arguments.device,
+            cpus=arguments.ray_cpus,
+            shard_size=arguments.shard_size,
+            options=options,
+        )
     else:
-        made = embed_folder(files, arguments.out, metric, cache, **options)
+        made = embed_folder(files, arguments.out, metric, cache, options=options, shard_size=arguments.shard_size)
     _list_unreadable(made.unreadable)
     row = {
         "pictures": made.pictures,
@@ -243,14 +252,14 @@ def _files(arguments: Namespace) -> list[str]:
     return find_pictures(arguments.pictures, arguments.recursive)
 
 
-def _prepared(arguments: Namespace) -> tuple[Any, "Cache | None", dict[str, Any]]:
-    """Metric, cache and options of `scoring.embed_files`, or with --ray of `cluster.embed_files`."""
+def _prepared(arguments: Namespace) -> tuple["PerceptualMetric", "Cache | None", "Options"]:
+    """Metric, cache and options of `embed_files`."""
     from dreamsim_metric.scale.cache import Cache, cache_file
     from dreamsim_metric.scale.embedding import Options
 
     names = ("batch_size", "workers", "decoder", "resize_on", "on_error")
-    options = {name: getattr(arguments, name) for name in names} | {"progress": True}
-    Options(**options)  # what is wrong with them is said before the model is loaded
+    # Before the model is loaded, so that what is wrong with them is said at once.
+    options = Options(**{name: getattr(arguments, name) for name in names}, progress=True)
     if arguments.ray:
         from dreamsim_metric.scale.ray_connection import reach
 
@@ -259,7 +268,6 @@ def _prepared(arguments: Namespace) -> tuple[Any, "Cache | None", dict[str, Any]
             raise ValueError(
                 "got --cache with --ray; a cache is one machine's: with Ray, finished shards are what is kept"
             )
-        options |= {"address": arguments.ray, "device": arguments.device, "cpus": arguments.ray_cpus}
         return load_metric(arguments, "cpu"), None, options  # the actors choose their devices
     metric = load_metric(arguments)
     cache = None if arguments.no_cache else Cache(arguments.cache or cache_file())
@@ -280,12 +288,20 @@ def _found(files: list[str], arguments: Namespace, prepared: tuple) -> "Embeddin
     if arguments.ray:
         from dreamsim_metric.scale import ray_cluster as cluster
 
-        return cluster.embed_files(files, metric, shards=arguments.shards, **options)
+        return cluster.embed_files(
+            files,
+            metric,
+            address=arguments.ray,
+            shards=arguments.shards,
+            device=arguments.device,
+            cpus=arguments.ray_cpus,
+            options=options,
+        )
     if arguments.shards:
         raise ValueError("got --shards without --ray; `dreamsim-metric embed` makes such a folder")
     from dreamsim_metric.scale.scoring import embed_files
 
-    return embed_files(files, metric, cache, **options)
+    return embed_files(files, metric, cache, options)
 
 
 def _list_unreadable(unreadable: dict[str, str]) -> None:

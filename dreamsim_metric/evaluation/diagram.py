@@ -9,17 +9,25 @@ from dreamsim_metric.files.write import write_file
 
 
 def draw_reliability(rows: Sequence[dict[str, Any]], error: float, path: Path, title: str) -> None:
-    """Predicted against observed probabilities, with 95 % intervals, over the judgements in each bin.
+    """Draw predicted against observed probabilities, with 95 % intervals, over the judgements in each bin.
 
     Args:
-        rows: of `calibration.reliability`.
+        rows: the rows of `dreamsim_metric.judgements.reliability`.
         error: the expected calibration error, for the title.
-        path: of the PNG file; replaced if it is there.
-        title: what the probability is of.
+        path: the PNG file to write; replaced if it is there.
+        title: what the probability says, for the title and the axis.
 
     Raises:
         ImportError: matplotlib is not installed.
         OSError: the disk is full or not writable.
+
+    Example:
+        >>> import tempfile
+        >>> row = {"predicted": 0.4, "observed": 0.5, "judgements": 20.0, "low": 0.3, "high": 0.7}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     draw_reliability([row], 0.1, Path(folder) / "same.png", "judged the same")
+        ...     (Path(folder) / "same.png").is_file()
+        True
     """
     from matplotlib.figure import Figure  # not pyplot, which would keep the figure and want a screen
 

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
 from dreamsim_metric.card import Curve, ModelCard
 from dreamsim_metric.distances import pair_distances, triplet_distances
 from dreamsim_metric.files.json_file import write_json
-from dreamsim_metric.files.table import write_csv
+from dreamsim_metric.files.table import Row, write_csv
 from dreamsim_metric.judgements.agreement import (
     average_precision,
     by_margin,
@@ -26,18 +26,22 @@ from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.scale.cache import Cache
 from dreamsim_metric.scale.embedding import Embedder, Options
 
-Row = dict[str, Any]
-
 
 @dataclass(frozen=True)
 class Judged:
     """A metric's distances beside people's judgements.
 
     Attributes:
-        triplets: who was compared, none where the data has only pairs.
-        left, right: `(N,)` distances of the triplets' sides from the reference.
-        pairs: who was compared, none where the data has only triplets.
-        distances: `(M,)` distances of the pairs.
+        triplets: the triplets that were compared, none where the data has only pairs.
+        left, right: distances `(N,)` of the triplets' sides from the reference.
+        pairs: the pairs that were compared, none where the data has only triplets.
+        distances: distances `(M,)` of the pairs.
+
+    Example:
+        >>> from dreamsim_metric.judgements import read_pairs
+        >>> pairs = read_pairs("examples/judged")
+        >>> Judged(None, np.zeros(0), np.zeros(0), pairs, distances=np.array([0.1, 1.0, 0.0, 0.7])).pairs.same
+        array([0.3, 0. , 1. , 0.1])
     """
 
     triplets: Triplets | None
@@ -56,17 +60,24 @@ def judge(
     batch_size: int = 32,
     workers: int | None = None,
 ) -> Judged:
-    """Distances of everything that people judged; each picture is decoded and embedded once.
+    """Compute the distances of everything that people judged; each picture is decoded and embedded once.
 
     Args:
-        metric: any, tuned or not.
-        triplets, pairs: one of them at least.
-        cache: of what was embedded before.
+        metric: any metric, tuned or not.
+        triplets, pairs: tables of judgements, one of them at least.
+        cache: store of what was embedded before.
         batch_size: pictures embedded at once.
         workers: threads that decode; None for one a core, at most 16.
 
     Raises:
         DataError: rows malformed, or pictures missing or unreadable: all of them, by row.
+
+    Example:
+        >>> from dreamsim_metric import load
+        >>> from dreamsim_metric.judgements import read_triplets
+        >>> judged = judge(load("mini"), read_triplets("examples/judged"), None)
+        >>> judged.left.round(2)
+        array([0.11, 1.08, 1.02, 0.71, 0.71, 0.84], dtype=float32)
     """
     import torch
 
@@ -86,13 +97,25 @@ def judge(
 
 
 def scores(judged: Judged, card: ModelCard) -> list[Row]:
-    """The table of an evaluation: a score a row, with 95 % bootstrap intervals.
+    """Make the table of an evaluation: a score a row, with 95 % bootstrap intervals.
 
     `low` and `high` resample triplets (or pairs), `ref_low` and `ref_high` resample reference pictures with all their
     triplets: triplets of one reference are not independent, so the latter are the ones to publish.
 
+    Args:
+        judged: the metric's distances beside people's judgements.
+        card: the metric's card, whose curves are scored too.
+
     Returns:
         Rows with score, value, low, high, ref_low, ref_high and n.
+
+    Example:
+        >>> from dreamsim_metric import load
+        >>> from dreamsim_metric.judgements import read_triplets
+        >>> metric = load("mini")
+        >>> row = scores(judge(metric, read_triplets("examples/judged"), None), metric.card)[0]
+        >>> row["score"], round(row["value"], 1), row["n"]
+        ('2AFC agreement with the majority, %', 83.3, 6)
     """
     rows = []
     if judged.triplets is not None:
@@ -151,15 +174,37 @@ def _predict(curve: Curve, x: np.ndarray) -> np.ndarray:
 
 
 def calibrate(judged: Judged, card: ModelCard, data: str) -> ModelCard:
-    """The card with psychometric curves fitted to what people judged; curves that there is no data for stay.
+    """Fit psychometric curves to what people judged, and put them on the card; curves without data stay as they are.
 
     Args:
-        judged: on data that was neither trained nor is to be reported on.
-        card: of the metric.
-        data: its name and split, for the card.
+        judged: judgements that were neither trained on nor are to be reported on.
+        card: the metric's card.
+        data: name of the data set and split, for the card.
+
+    Returns:
+        A new card.
 
     Raises:
         ValueError: too few or too uniform judgements.
+
+    Example:
+        >>> from dreamsim_metric import load
+        >>> card, d = load("mini").card, np.linspace(0, 1, 100)
+        >>> names, places = tuple(map(str, range(100))), np.zeros((100, 2), dtype=np.int64)
+        >>> pairs = Pairs(
+        ...     name="made up",
+        ...     ids=names,
+        ...     pictures=(Path("examples/cat.jpg"),),
+        ...     index=places,
+        ...     same=1 / (1 + np.exp((d - 0.3) / 0.1)),
+        ...     votes=np.full(100, 10.0),
+        ...     splits=("val",) * 100,
+        ...     rows=names,
+        ...     problems=(),
+        ... )
+        >>> same = calibrate(Judged(None, np.zeros(0), np.zeros(0), pairs, d), card, "made up val").same
+        >>> round(same.threshold, 3), round(same.scale, 3)
+        (0.3, 0.1)
     """
     if judged.triplets is not None:
         share, votes = judged.triplets.right, judged.triplets.votes
@@ -176,8 +221,27 @@ def write_report(folder: Path, judged: Judged, card: ModelCard, rows: list[Row],
     `hardest.png` (the triplets where the metric is most against people), `reliability_left.png` and
     `reliability_same.png` where the card has those curves.
 
+    Args:
+        folder: the folder to write to; made if it is not there.
+        judged: the metric's distances beside people's judgements.
+        card: the metric's card.
+        rows: the table of `scores`.
+        about: settings of the evaluation, for `evaluation.json`.
+        hardest_n: the most triplets on the sheet.
+
     Raises:
         OSError: the disk is full or not writable.
+
+    Example:
+        >>> import tempfile
+        >>> from dreamsim_metric import load
+        >>> from dreamsim_metric.judgements import read_pairs
+        >>> metric = load("mini")
+        >>> judged = judge(metric, None, read_pairs("examples/judged"))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_report(Path(folder), judged, metric.card, scores(judged, metric.card), {"model": "mini"}, 12)
+        ...     sorted(file.name for file in Path(folder).iterdir())
+        ['evaluation.json', 'pairs.csv']
     """
     from dreamsim_metric.evaluation.diagram import draw_reliability
     from dreamsim_metric.evaluation.sheet import SheetRow, triplet_sheet

@@ -21,11 +21,11 @@ class SheetRow:
     """A triplet on the sheet.
 
     Attributes:
-        id: as in the data.
-        reference, left, right: picture files.
-        share: of votes for the right.
-        votes: how many people judged.
-        left_distance, right_distance: the metric's, from the reference.
+        id: the triplet's name in the data.
+        reference, left, right: the picture files.
+        share: share of votes for the right, in [0, 1].
+        votes: number of people who judged.
+        left_distance, right_distance: the metric's distances from the reference.
     """
 
     id: str
@@ -45,9 +45,9 @@ def triplet_sheet(rows: Sequence[SheetRow], path: Path, columns: int = 2) -> Non
     metric's in orange, inside it where they agree.
 
     Args:
-        rows: the triplets.
-        path: of the file; replaced if it is there.
-        columns: triplets side by side.
+        rows: the triplets to draw.
+        path: the PNG file to write; replaced if it is there.
+        columns: number of triplets side by side.
 
     Raises:
         OSError: the disk is full or not writable.

@@ -8,14 +8,18 @@ from dreamsim_metric.files.store import is_url, list_files, location
 
 
 def find_pictures(given: Sequence[str], recursive: bool = False) -> list[str]:
-    """Files as given, each once; a folder stands for the pictures in it, as `list_pictures` has them.
+    """List files as given, each once; a folder stands for the pictures in it, as `list_pictures` has them.
 
     Args:
-        given: files and folders, on this machine or URLs (see `store`).
-        recursive: folders in folders too.
+        given: files and folders, on this machine or URLs of a store that fsspec knows.
+        recursive: whether folders in folders count too.
 
     Raises:
         ValueError: a folder without pictures; the message names a folder inside it that has some.
+
+    Example:
+        >>> find_pictures(["examples"])[:3]
+        ['examples/astronaut.jpg', 'examples/cat.jpg', 'examples/coffee.jpg']
     """
     files: list[str] = []
     for name in given:

@@ -15,12 +15,15 @@ _OBJECT_STORES = ("abfs", "abfss", "adl", "az", "gcs", "gs", "oci", "oss", "r2",
 
 
 def is_url(name: str) -> bool:
-    """Whether a name is a URL; `C:/` is a drive."""
+    """Tell a URL from a path; `C:/` is a drive."""
     return re.match(r"[A-Za-z][\w+.-]+://", name) is not None
 
 
 def location(name: str | Path) -> Path:
-    """A path with pathlib's methods, also for URLs (universal_pathlib's `UPath`); file:// is the path behind it.
+    """Make a path with pathlib's methods, also of URLs (universal_pathlib's `UPath`); file:// is the path behind it.
+
+    Args:
+        name: a path or URL.
 
     Raises:
         ImportError: a URL, and the packages for it are not installed.
@@ -43,7 +46,10 @@ def location(name: str | Path) -> Path:
 
 
 def read(name: str) -> bytes:
-    """The bytes of a file.
+    """Read the bytes of a file.
+
+    Args:
+        name: a path or URL.
 
     Raises:
         FileNotFoundError, ValueError, OSError: none, a folder, unreadable; the message names it.
@@ -62,6 +68,10 @@ def read(name: str) -> bytes:
 
 def write(path: Path, data: bytes) -> None:
     """Write or replace a file: whole or not at all.
+
+    Args:
+        path: a place that `location` gave.
+        data: what the file will hold.
 
     Raises:
         OSError: the disk or store is full or not writable.
@@ -82,21 +92,21 @@ def write(path: Path, data: bytes) -> None:
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is such a file now, whatever a store's client remembers of its listings."""
+    """Look whether there is such a file now, whatever a store's client remembers of its listings."""
     if not isinstance(path, Path):
         cast(Any, path).fs.invalidate_cache()
     return path.is_file()
 
 
 def list_files(folder: str, recursive: bool) -> list[str]:
-    """URLs of the files in a folder of a store, without hidden ones, in no order."""
+    """List the URLs of the files in a folder of a store, without hidden ones, in no order."""
     store, root = _store(folder)
     names = [store.unstrip_protocol(file) for file in store.find(root, maxdepth=None if recursive else 1)]
     return [name for name in names if not any(part.startswith(".") for part in relative(name, folder).parts)]
 
 
 def relative(file: str, folder: str) -> PurePath:
-    """The name of a file inside a folder that it was found in."""
+    """Cut a file's name to what it is inside the folder that it was found in."""
     if not is_url(folder):
         return PurePath(file).relative_to(folder)
     store, root = _store(folder)
@@ -115,10 +125,10 @@ class Content:
     """What a file holds.
 
     Attributes:
-        file: its name.
-        sha256: of its bytes; empty where it cannot be read.
-        data: its bytes.
-        error: why it cannot be read.
+        file: the file's name.
+        sha256: digest of the bytes; empty where the file cannot be read.
+        data: the bytes themselves.
+        error: what went wrong where it cannot be read.
     """
 
     file: str
@@ -128,7 +138,10 @@ class Content:
 
 
 def read_local(file: str) -> bytes:
-    """The bytes of a file on this machine.
+    """Read the bytes of a file on this machine.
+
+    Args:
+        file: the file's path.
 
     Raises:
         FileNotFoundError, ValueError, OSError: none, a folder, unreadable; the message names it.

@@ -14,7 +14,10 @@ from dreamsim_metric.files.write import write_file
 
 _TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 
-Row = TypeVar("Row")
+Row = dict[str, Any]
+"""A row of a table that is made: values by column."""
+
+Made = TypeVar("Made")
 
 
 class RowError(ValueError):
@@ -59,6 +62,10 @@ class Sheet:
     def require(self, columns: Sequence[str], hint: str = "") -> None:
         """Be sure that these columns are there.
 
+        Args:
+            columns: names that the header must have.
+            hint: text behind the names of missing ones.
+
         Raises:
             ValueError: some are not; the message names them, gives the hint, and names those that are there.
         """
@@ -66,8 +73,8 @@ class Sheet:
         if missing:
             raise ValueError(f"{self.path} has no column {', '.join(missing)}{hint}; found {', '.join(self.columns)}")
 
-    def rows(self, row: Callable[["Record"], Row]) -> Iterator[Row | str]:
-        """What `row` makes of each record, or, where it raises `RowError`, a line that says where and why."""
+    def rows(self, row: Callable[["Record"], Made]) -> Iterator[Made | str]:
+        """Yield what `row` makes of each record, or, where it raises `RowError`, a line that says where and why."""
         yield from self._ragged
         for record in self.records:
             try:
@@ -94,8 +101,8 @@ class Record:
 
     Attributes:
         cells: texts by column.
-        row: its number, as a spreadsheet counts.
-        file: that it is in.
+        row: the row's number, counted as by a spreadsheet.
+        file: the file that holds it.
     """
 
     cells: dict[str, str]
@@ -104,28 +111,28 @@ class Record:
 
     @property
     def id(self) -> str:
-        """As the table gives it, or else the row's number."""
+        """Name that the table gives, or else the row's number."""
         return self.text("id", str(self.row))
 
     @property
     def where(self) -> str:
-        """For reports: "data.csv row 17 (id 12)"."""
+        """Place for reports: "data.csv row 17 (id 12)"."""
         return f"{self.file.name} row {self.row}" + (f" (id {self.cells['id']})" if "id" in self.cells else "")
 
     def text(self, column: str, default: str | None = None) -> str:
-        """The cell, not blank, or the default where the table has no such column."""
+        """Return the cell, not blank, or the default where the table has no such column."""
         text = self.cells[column] if default is None else self.cells.get(column, default)
         if not text.strip():
             raise RowError(f"{column} is empty")
         return text
 
     def path(self, column: str) -> str:
-        """The cell as a path, relative to the table's folder, or a URL."""
+        """Return the cell as a path, relative to the table's folder, or a URL."""
         text = self.text(column)
         return text if is_url(text) else os.path.join(str(self.file.parent), text)
 
     def number(self, column: str, default: str | None = None, *, whole: bool = False) -> float:
-        """The cell as a finite number, 0 or more."""
+        """Return the cell as a finite number, 0 or more."""
         text = self.text(column, default)
         value = as_number(text)
         if not value >= 0 or (whole and value % 1):
@@ -133,7 +140,7 @@ class Record:
         return value
 
     def truth(self, column: str) -> bool | None:
-        """The cell as true or false; None where the table has no such column."""
+        """Return the cell as true or false; None where the table has no such column."""
         if column not in self.cells:
             return None
         text = self.cells[column].strip().lower()
@@ -176,7 +183,7 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[s
 
 
 def as_number(text: str) -> float:
-    """The finite number that the text is, or NaN."""
+    """Return the finite number that the text is, or NaN."""
     try:
         value = float(text)
     except ValueError:

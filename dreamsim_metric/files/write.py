@@ -13,12 +13,23 @@ FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # errors after which noth
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Write or replace a file; see `write_files`."""
+    """Write or replace a file: a process killed or a disk full meanwhile leaves what was there.
+
+    Args:
+        path: the file to write.
+        data: what it will hold.
+
+    Raises:
+        OSError: the disk is full or not writable.
+    """
     write_files({path: data})
 
 
 def write_files(files: Mapping[Path, bytes]) -> None:
     """Write or replace files that belong together: a process killed or a disk full meanwhile leaves what was there.
+
+    Args:
+        files: what each file will hold.
 
     Raises:
         OSError: the disk is full or not writable.
@@ -96,7 +107,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 
 def check_space(file: Path, needed: int) -> None:
-    """Raises `OSError` unless there is room for `needed` bytes where `file` is to be."""
+    """Raise `OSError` unless there is room for `needed` bytes where `file` is to be."""
     free = shutil.disk_usage(file.parent).free
     if free < needed:
         raise OSError(

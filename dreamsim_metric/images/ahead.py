@@ -22,7 +22,7 @@ R = TypeVar("R")
 
 
 def in_order(pool: Executor, work: Callable[[T], R], items: Iterable[T], ahead: int) -> Iterator[R]:
-    """`map` in other threads, at most `ahead` items before the one that is wanted: memory stays bounded."""
+    """Map in other threads, at most `ahead` items before the one that is wanted: memory stays bounded."""
     waiting: deque = deque()
     for item in items:
         waiting.append(pool.submit(work, item))
@@ -33,7 +33,7 @@ def in_order(pool: Executor, work: Callable[[T], R], items: Iterable[T], ahead: 
 
 
 def worker_count(workers: int | None) -> int:
-    """As asked, else one a core, at most 16.
+    """Count the threads: as many as asked for, else one a core, at most 16.
 
     Raises:
         ValueError: fewer than one.
@@ -103,7 +103,7 @@ def find_unreadable(files: Iterable[str | Path], *, workers: int | None = None) 
 
 
 def read_ahead(pictures: Pictures, batch_size: int, size: int, device: torch.device) -> Iterator[Pictures]:
-    """`images.batches`, of which files are decoded in threads while those before are used.
+    """Yield pictures in batches, of which files are decoded in threads while those before are used.
 
     A list of files comes as `(N, 3, size, size)` uint8 on the device, with the pixels of `images.to_pixels`.
 

@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, TypeVar, cast
 
 import numpy as np
 import PIL.Image
@@ -16,8 +16,18 @@ from dreamsim_metric.bounds import check_least
 from dreamsim_metric.images.resizing import resize, resize_image
 from dreamsim_metric.messages import say_error_with_kind
 
-Picture = str | os.PathLike[str] | PIL.Image.Image | np.ndarray | Tensor
+SinglePicture = str | os.PathLike[str] | PIL.Image.Image
+"""What is one picture by its type; an array or tensor may be a batch."""
+
+Picture = SinglePicture | np.ndarray | Tensor
+"""A picture: a path, a PIL image, a uint8 array or tensor, or a float array or tensor in [0, 1]."""
+
 Pictures = Picture | Sequence[Picture]
+"""One picture, a batch `(N, …)` or a list of pictures, sizes mixed; `to_pixels` says what is accepted."""
+
+P = TypeVar("P", bound=Picture)
+Many = list[P] | tuple[P, ...]
+"""What are several pictures by their type."""
 
 _ACCEPTED = (
     "a path, a PIL image, a uint8 array or tensor (HWC or CHW, or batches of those), "
@@ -29,14 +39,14 @@ _RANGE_TOLERANCE = 1e-5  # rounding of honest arithmetic in float32, far below o
 
 
 def is_single(pictures: Pictures) -> bool:
-    """Whether this is one picture (a path, a PIL image, an array of 2 or 3 dimensions) and not a batch or a list."""
+    """Tell one picture (a path, a PIL image, an array of 2 or 3 dimensions) from a batch or a list."""
     if isinstance(pictures, (list, tuple)):
         return False
     return not (isinstance(pictures, (np.ndarray, Tensor)) and pictures.ndim == 4)
 
 
 def count(pictures: Pictures) -> int:
-    """The number of pictures.
+    """Count the pictures.
 
     Raises:
         ValueError: there are none.
@@ -48,7 +58,7 @@ def count(pictures: Pictures) -> int:
 
 
 def batches(pictures: Pictures, batch_size: int) -> Iterator[Pictures]:
-    """The same pictures, at most `batch_size` at a time."""
+    """Yield the same pictures, at most `batch_size` at a time."""
     check_least("batch_size", batch_size)
     n = count(pictures)
     if is_single(pictures):
@@ -66,7 +76,8 @@ def to_pixels(pictures: Pictures, size: tuple[int, int] | None, *, check: bool =
             float array or tensor in [0, 1] (CHW/NCHW), or a list of those with sizes mixed. EXIF rotation is applied;
             greyscale, palette and CMYK become RGB; transparency is laid over white; 16-bit is scaled to 8-bit.
         size: height and width of the result; None for the pictures' own, which must then all have one.
-        check: look for values outside [0, 1]. This reads the pixels back from a GPU; switch it off inside a loop.
+        check: whether values outside [0, 1] are looked for. This reads the pixels back from a GPU; switch it off inside
+            a loop.
 
     Returns:
         `(N, 3, *size)` float32 in [0, 1], on the device of the tensors given (else the CPU), differentiable with
@@ -75,6 +86,16 @@ def to_pixels(pictures: Pictures, size: tuple[int, int] | None, *, check: bool =
     Raises:
         ValueError: not image-like, ambiguous, outside the value range, or a file that will not decode.
         FileNotFoundError: no such file.
+
+    Example:
+        >>> to_pixels(["examples/cat.jpg", "examples/coffee.jpg"], (224, 224)).shape
+        torch.Size([2, 3, 224, 224])
+        >>> to_pixels(np.full((2, 2, 3), 255, dtype=np.uint8), None)[0, :, 0, 0]
+        tensor([1., 1., 1.])
+        >>> to_pixels(torch.full((3, 8, 8), 200.0), None)
+        Traceback (most recent call last):
+        ValueError: got float values from 200 to 200; expected [0, 1]: if these are 8-bit levels, divide by 255 or \
+pass uint8; otherwise .clamp(0, 1)
     """
     if isinstance(pictures, (list, tuple)):
         count(pictures)
@@ -130,11 +151,11 @@ def _stack(pictures: Picture, size: tuple[int, int] | None, check: bool) -> Tens
 
 
 def from_file(path: Path, size: tuple[int, int] | None = None) -> Tensor:
-    """A picture's file: `(1, 3, H, W)` uint8.
+    """Read a picture's file: `(1, 3, H, W)` uint8.
 
     Args:
-        path: of the file.
-        size: as for `from_encoded`.
+        path: the file to read.
+        size: height and width to resize to where `from_encoded` can; None for the picture's own.
 
     Raises:
         FileNotFoundError: no such file.
@@ -151,11 +172,11 @@ def from_file(path: Path, size: tuple[int, int] | None = None) -> Tensor:
 
 
 def from_encoded(source: Path | BinaryIO, name: str, size: tuple[int, int] | None = None) -> Tensor:
-    """A picture's file, or its contents, decoded by Pillow: `(1, 3, H, W)` uint8.
+    """Decode a picture's file, or its contents, by Pillow: `(1, 3, H, W)` uint8.
 
     Args:
-        source: where it is read from.
-        name: for messages.
+        source: a file, or its opened contents.
+        name: the picture's name in messages.
         size: height and width to resize to where that can be done before pixels are copied out of Pillow, which
             threads would have to do one after the other; a picture with transparency keeps its own size.
 

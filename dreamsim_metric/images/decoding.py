@@ -12,22 +12,24 @@ from dreamsim_metric.images.convert import from_encoded
 from dreamsim_metric.images.resizing import resize_levels
 
 Decoder = Literal["pillow", "torchvision"]
-DECODERS: tuple[str, ...] = get_args(Decoder)
+"""What decodes files: `pillow` is the reference, `torchvision` takes plain JPEGs, on CUDA by nvJPEG."""
+
+DECODERS: tuple[Decoder, ...] = get_args(Decoder)
 _ORIENTATION = 0x0112  # EXIF
-_END_OF_IMAGE = b"\xff\xd9"  # of a JPEG; one without it is cut off, which Pillow shall judge
+_END_OF_IMAGE = b"\xff\xd9"  # what a whole JPEG ends with; one that is cut off goes to Pillow, which says so
 
 
-def decode(data: bytes, file: str, size: int | None, decoder: str = "pillow", device: str = "cpu") -> Tensor:
-    """An encoded picture → `(3, size, size)` uint8, squashed by Pillow's bicubic.
+def decode(data: bytes, file: str, size: int | None, decoder: Decoder = "pillow", device: str = "cpu") -> Tensor:
+    """Decode a picture to `(3, size, size)` uint8, squashed by Pillow's bicubic.
 
     Args:
         data: a picture file's bytes.
-        file: its name, for messages.
+        file: the file's name in messages.
         size: side of the result; None for the picture's own height and width.
         decoder: `pillow`, the reference, or `torchvision` for JPEGs that are RGB or grey and not rotated by EXIF (all
             others go through Pillow).
-        device: where the pixels are to be. For `torchvision` and CUDA a JPEG is left as it is, `(bytes,)` uint8, for
-            `to_device` to decode there.
+        device: the device that will hold the pixels. For `torchvision` and CUDA a JPEG is left as it is, `(bytes,)`
+            uint8, for `ToDevice` to decode there.
 
     Raises:
         ValueError: it will not decode.
@@ -64,8 +66,8 @@ def decode_by_torchvision(encoded: Any, device: str) -> Any:
         return None
 
 
-def decoder_version(decoder: str) -> str:
-    """Name and version of what decodes: numbers depend on it."""
+def decoder_version(decoder: Decoder) -> str:
+    """Name the decoder and its version: numbers depend on it."""
     version = f"Pillow {PIL.__version__}"
     if decoder == "torchvision":
         import torchvision
@@ -75,7 +77,11 @@ def decoder_version(decoder: str) -> str:
 
 
 def on_host(picture: Tensor, file: str) -> Tensor:
-    """What `decode` gave, decoded by Pillow if it was left as it was: `(3, H, W)` uint8.
+    """Finish what `decode` gave, by Pillow if it was left as it was: `(3, H, W)` uint8.
+
+    Args:
+        picture: pixels, or the bytes of a JPEG.
+        file: the file's name in messages.
 
     Raises:
         ValueError: it will not decode.
@@ -84,7 +90,7 @@ def on_host(picture: Tensor, file: str) -> Tensor:
 
 
 def check_decoder(decoder: str) -> None:
-    """Raises `ValueError` unless there is such a decoder, and this installation has it."""
+    """Raise `ValueError` unless there is such a decoder, and this installation has it."""
     if decoder not in DECODERS:
         raise ValueError(f"got decoder={decoder!r}; expected {' or '.join(map(repr, DECODERS))}")
     if decoder == "torchvision":

@@ -25,7 +25,7 @@ class ToDevice:
     `decode` left as they are are decoded there (nvJPEG), and pictures of other sizes are resized there.
 
     Args:
-        device: of the model.
+        device: the device that the model is on.
         size: side of the pictures in pixels.
     """
 
@@ -34,7 +34,10 @@ class ToDevice:
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     def __call__(self, pictures: Sequence[Tensor]) -> Tensor:
-        """`(3, H, W)` uint8, or JPEGs as `(bytes,)`, on the CPU → `(N, 3, S, S)` float32 in [0, 1] on the device.
+        """Bring pictures to the device as one batch, `(N, 3, S, S)` float32 in [0, 1].
+
+        Args:
+            pictures: tensors on the CPU, `(3, H, W)` uint8 or the bytes of JPEGs `(bytes,)`.
 
         Raises:
             NotOnDeviceError: a JPEG will not decode there; `on_host` may decode it, or says what is wrong.

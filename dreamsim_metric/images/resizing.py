@@ -30,11 +30,17 @@ def resize(pictures: Tensor, size: tuple[int, int]) -> Tensor:
     them straight through.
 
     Args:
-        pictures: `(N, 3, H, W)`, uint8 in 0…255 or floating point in [0, 1], on any device.
+        pictures: tensor `(N, 3, H, W)`, uint8 in 0…255 or floating point in [0, 1], on any device.
         size: height and width of the result.
 
     Returns:
         `(N, 3, *size)` float32 in [0, 1] on the same device.
+
+    Example:
+        >>> checks = torch.tensor([[0, 255], [255, 0]], dtype=torch.uint8).expand(1, 3, 2, 2)
+        >>> (resize(checks, (2, 3))[0, 0] * 255).round()
+        tensor([[  0., 128., 255.],
+                [255., 128.,   0.]])
     """
     if tuple(pictures.shape[-2:]) == tuple(size):
         return unit_range(pictures) if pictures.dtype == torch.uint8 else pictures.float()
@@ -48,7 +54,7 @@ def resize(pictures: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def unit_range(levels: Tensor) -> Tensor:
-    """uint8 in 0…255 → float32 in [0, 1], the same on every device."""
+    """Scale uint8 in 0…255 to float32 in [0, 1], the same on every device."""
     # By a tensor, since CUDA multiplies by the reciprocal of a number, which is off in the last bit.
     return levels.float() / torch.full((), 255.0, device=levels.device)
 
@@ -84,7 +90,7 @@ def _rows_first(height: int, width: int, new_height: int, new_width: int) -> boo
 
 
 def resize_levels(picture: Tensor, size: tuple[int, int]) -> Tensor:
-    """One `(3, H, W)` uint8 picture on the CPU through Pillow itself: `(3, *size)` uint8."""
+    """Resize one `(3, H, W)` uint8 picture on the CPU by Pillow itself: `(3, *size)` uint8."""
     if tuple(picture.shape[-2:]) == tuple(size):
         return picture
     image = PIL.Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy())
@@ -92,7 +98,7 @@ def resize_levels(picture: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def resize_image(image: PIL.Image.Image, size: tuple[int, int]) -> PIL.Image.Image:
-    """One RGB picture to a height and width by Pillow; itself if it has them."""
+    """Resize one RGB picture to a height and width by Pillow; itself if it has them."""
     if image.size == (size[1], size[0]):
         return image
     return image.resize((size[1], size[0]), PIL.Image.Resampling.BICUBIC)

@@ -8,47 +8,89 @@ _ROUNDING = 1e-9
 
 
 def majority_agreement(left: np.ndarray, right: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Whether a metric is with the majority, a triplet each.
+    """Tell whether a metric is with the majority, triplet by triplet.
 
     Args:
-        left, right: `(N,)` distances of the two sides from the reference.
-        share: `(N,)` share of votes for the right side.
+        left, right: distances `(N,)` of the two sides from the reference.
+        share: share of votes for the right side, `(N,)` in [0, 1].
 
     Returns:
         `(N,)`: 1 where the nearer side is the majority's, 0 where it is the other, 0.5 where the metric ties, NaN where
         people do.
+
+    Raises:
+        ValueError: arrays of several lengths, shares outside [0, 1], or distances that are NaN.
+
+    Example:
+        >>> left, right = np.array([0.2, 0.3, 0.4, 0.5]), np.array([0.3, 0.2, 0.4, 0.1])
+        >>> majority_agreement(left, right, share=np.array([0.1, 0.1, 0.1, 0.5]))
+        array([1. , 0. , 0.5, nan])
     """
     side = np.sign(_checked(share, left, right) - 0.5)
     return np.where(side == 0, np.nan, (np.sign(left - right) * side + 1) / 2)
 
 
 def vote_agreement(left: np.ndarray, right: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """The share of people that a metric is with, a triplet each; ties of the metric count half.
+    """Tell the share of people that a metric is with, triplet by triplet; ties of the metric count half.
 
-    The 2AFC score of BAPPS (Zhang et al. 2018, section 4) and of DreamSim. Arguments as for `majority_agreement`.
+    It is the 2AFC score of BAPPS (Zhang et al. 2018, section 4) and of DreamSim.
+
+    Args:
+        left, right: distances `(N,)` of the two sides from the reference.
+        share: share of votes for the right side, `(N,)` in [0, 1].
 
     Returns:
         `(N,)` in [0, 1].
+
+    Raises:
+        ValueError: arrays of several lengths, shares outside [0, 1], or distances that are NaN.
+
+    Example:
+        >>> left, right = np.array([0.2, 0.3, 0.4]), np.array([0.3, 0.2, 0.4])
+        >>> vote_agreement(left, right, share=np.array([0.25, 0.25, 0.25]))
+        array([0.75, 0.25, 0.5 ])
     """
     share = _checked(share, left, right)
     return np.where(left < right, 1 - share, np.where(right < left, share, 0.5))
 
 
 def vote_ceiling(share: np.ndarray) -> np.ndarray:
-    """The most that any metric can have of `vote_agreement`: always the majority's side."""
+    """Tell the most that any metric can have of `vote_agreement`: always the majority's side.
+
+    Args:
+        share: share of votes for one side, `(N,)` in [0, 1].
+
+    Returns:
+        `(N,)` in [0.5, 1].
+
+    Example:
+        >>> vote_ceiling(np.array([0.25, 0.5, 1.0]))
+        array([0.75, 0.5 , 1.  ])
+    """
     return np.maximum(_checked(share), 1 - share)
 
 
 def by_margin(left: np.ndarray, right: np.ndarray, share: np.ndarray) -> list[dict[str, Any]]:
-    """How often a metric is with the majority, by how clear the majority is.
+    """Count how often a metric is with the majority, by how clear the majority is.
 
     Args:
-        left, right, share: as for `majority_agreement`.
+        left, right: distances `(N,)` of the two sides from the reference.
+        share: share of votes for the right side, `(N,)` in [0, 1].
 
     Returns:
         Rows with `margin` (the majority's lead, in shares of the votes), the number of `triplets`, how often the metric
         is `with` the majority, `against` it or has a `tie`, and in percent its `agreement` and that of `people`, each
         counted in the majority. Margins without triplets, and triplets where people tie, are left out.
+
+    Raises:
+        ValueError: arrays of several lengths, shares outside [0, 1], or distances that are NaN.
+
+    Example:
+        >>> left, right = np.array([0.2, 0.3, 0.4]), np.array([0.3, 0.2, 0.5])
+        >>> for row in by_margin(left, right, share=np.array([0.4, 0.0, 0.0])):
+        ...     row["margin"], row["triplets"], row["agreement"], row["people"]
+        ('up to 1/3', 1, 100.0, 60.0)
+        ('1 (unanimous)', 2, 50.0, 100.0)
     """
     agreed = majority_agreement(left, right, share)
     lead = np.abs(2 * share - 1) - _ROUNDING  # the lead of 3/5 is 0.2 but for rounding
@@ -73,18 +115,24 @@ def by_margin(left: np.ndarray, right: np.ndarray, share: np.ndarray) -> list[di
 
 
 def hardest(left: np.ndarray, right: np.ndarray, share: np.ndarray, votes: np.ndarray, n: int) -> np.ndarray:
-    """The triplets where a metric is most against people.
+    """Find the triplets where a metric is most against people.
 
-    Ordered by the relative difference of the two distances, `(far − near) / (far + near)`, times the majority's lead,
-    times the square root of the votes, which is how sure that lead is.
+    They are ordered by the relative difference of the two distances, `(far − near) / (far + near)`, times the
+    majority's lead, times the square root of the votes, which is how sure that lead is.
 
     Args:
-        left, right, share: as for `majority_agreement`.
-        votes: `(N,)` how many people judged.
-        n: how many at most.
+        left, right: distances `(N,)` of the two sides from the reference.
+        share: share of votes for the right side, `(N,)` in [0, 1].
+        votes: number of people who judged, `(N,)`.
+        n: the most triplets that are wanted.
 
     Returns:
         Their positions, the worst first; none where the metric is with the majority.
+
+    Example:
+        >>> left, right, votes = np.array([0.3, 0.9, 0.1]), np.array([0.2, 0.1, 0.9]), np.array([5, 5, 5])
+        >>> hardest(left, right, np.array([0.0, 0.0, 0.0]), votes, n=3)
+        array([1, 0])
     """
     total = left + right
     wrong = -np.sign(share - 0.5) * (left - right) / np.where(total > 0, total, 1)
@@ -94,21 +142,26 @@ def hardest(left: np.ndarray, right: np.ndarray, share: np.ndarray, votes: np.nd
 
 
 def average_precision(distances: np.ndarray, same: np.ndarray) -> float:
-    """Area under the precision–recall curve of "the same" by distance: the JND score of BAPPS (Zhang et al. 2018, 4.2).
+    """Compute the area under the precision–recall curve of "the same" by distance.
 
-    Pairs count as found from the nearest on; one that a share of people judged the same is that share of a hit. The
-    precision at a recall is the best at that recall or a higher one (as in PASCAL VOC). Pairs of one distance are found
-    together, so that their order does not matter.
+    It is the JND score of BAPPS (Zhang et al. 2018, section 4.2). Pairs count as found from the nearest on; one that a
+    share of people judged the same is that share of a hit. The precision at a recall is the best at that recall or a
+    higher one, in the manner of PASCAL VOC. Pairs of one distance are found together, so that their order does not
+    matter.
 
     Args:
-        distances: `(N,)`.
-        same: `(N,)` share of people who judged the pair the same.
+        distances: distance of each pair, `(N,)`.
+        same: share of people who judged the pair the same, `(N,)` in [0, 1].
 
     Returns:
-        In [0, 1].
+        A number in [0, 1].
 
     Raises:
         ValueError: nobody judged any pair the same, or there are no pairs.
+
+    Example:
+        >>> average_precision(np.array([0.1, 0.2, 0.3, 0.4]), np.array([1.0, 0.0, 1.0, 0.0]))
+        0.8333333333333333
     """
     same = _checked(same, distances)
     if not same.sum() > 0:

@@ -8,14 +8,29 @@ import numpy as np
 
 from dreamsim_metric.files.pictures import list_pictures
 from dreamsim_metric.files.table import RowError
-from dreamsim_metric.judgements.rows import Row
+from dreamsim_metric.judgements.rows import Judgement
 from dreamsim_metric.messages import say_error_with_kind
 
 _VOTES = {("2afc", "train"): 2, ("2afc", "val"): 5, ("jnd", "train"): 3, ("jnd", "val"): 3}  # section 3
 
 
-def rows(root: Path, task: str, parts: tuple[str, ...], answer: str) -> Iterator[Row | str]:
-    """Of `2afc` (`ref`, `p0`, `p1` and `judge`) or `jnd` (`p0`, `p1` and `same`): a folder each, files of one name."""
+def rows(root: Path, task: str, parts: tuple[str, ...], answer: str) -> Iterator[Judgement | str]:
+    """Yield the rows of a task, `2afc` (`ref`, `p0`, `p1`, `judge`) or `jnd` (`p0`, `p1`, `same`).
+
+    Each part is a folder, and the files of a row have one name in all of them.
+
+    Args:
+        root: the data set's folder.
+        task: the part of the data set, `2afc` or `jnd`.
+        parts: names of the folders with the pictures of a row, in order.
+        answer: name of the folder with what people said.
+
+    Yields:
+        Rows, or texts that say what is wrong with one.
+
+    Raises:
+        ValueError: the folder is not laid out so.
+    """
     found = folders(root, task, answer)
     if not found:
         raise ValueError(f"{root} is not BAPPS; expected train/ or val/ with */{answer}/, in it or in {task}/")
@@ -39,11 +54,11 @@ def rows(root: Path, task: str, parts: tuple[str, ...], answer: str) -> Iterator
                 yield f"{where}: {error}"
                 continue
             paths = tuple(files[part][stem] for part in parts)
-            yield Row(where, paths, share, where, _VOTES[task, split], split, subset)
+            yield Judgement(where, paths, share, where, _VOTES[task, split], split, subset)
 
 
 def folders(root: Path, task: str, answer: str) -> list[Path]:
-    """The folders of kinds of distortion, `val/cnn` and so on, in the data set or in the part for the task."""
+    """Find the folders of kinds of distortion, `val/cnn` and so on, in the data set or in the part for the task."""
     for base in (root, root / task):
         subsets = (subset for split in ("train", "val") for subset in sorted((base / split).glob("*")))
         found = [subset for subset in subsets if (subset / "p0").is_dir()]
@@ -63,5 +78,5 @@ def _share(file: str) -> float:
 
 
 def _stems(files: Iterable[str]) -> dict[str, str]:
-    """Files of one folder by name without ending."""
+    """Find the files of one folder by name without ending."""
     return {os.path.splitext(os.path.basename(file))[0]: file for file in files}

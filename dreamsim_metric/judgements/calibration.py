@@ -18,16 +18,24 @@ _FOLDS = 5
 
 
 def fit_same(distances: "np.ndarray", same: "np.ndarray", votes: "np.ndarray", data: str) -> Curve:
-    """P(judged the same | distance), by maximum likelihood.
+    """Fit P(judged the same | distance), by maximum likelihood.
 
     Args:
-        distances: `(N,)`.
-        same: `(N,)` share of people who judged the pair the same.
-        votes: `(N,)` how many judged.
-        data: for the card.
+        distances: distance of each pair, `(N,)`.
+        same: share of people who judged the pair the same, `(N,)` in [0, 1].
+        votes: number of people who judged, `(N,)`.
+        data: name of the data set and split, for the card.
 
     Raises:
         ValueError: too few or too uniform judgements to fit a curve to.
+        ModuleNotFoundError: SciPy is not installed.
+
+    Example:
+        >>> import numpy as np
+        >>> d = np.linspace(0, 1, 100)
+        >>> curve = fit_same(d, same=1 / (1 + np.exp((d - 0.3) / 0.1)), votes=np.full(100, 10), data="made up")
+        >>> round(curve.threshold, 3), round(curve.scale, 3), curve.judgements
+        (0.3, 0.1, 1000)
     """
     return _fit(distances, same, votes, data, centred=False)
 
@@ -35,18 +43,27 @@ def fit_same(distances: "np.ndarray", same: "np.ndarray", votes: "np.ndarray", d
 def fit_left(
     left: "np.ndarray", right: "np.ndarray", right_share: "np.ndarray", votes: "np.ndarray", data: str
 ) -> Curve:
-    """P(left judged nearer | distance to the left − distance to the right), by maximum likelihood.
+    """Fit P(left judged nearer | distance to the left − distance to the right), by maximum likelihood.
 
     The threshold is 0: sides have no meaning, so equal distances must be even odds.
 
     Args:
-        left, right: `(N,)` distances of the two sides from the reference.
-        right_share: `(N,)` share of votes for the right side.
-        votes: `(N,)` how many judged.
-        data: for the card.
+        left, right: distances `(N,)` of the two sides from the reference.
+        right_share: share of votes for the right side, `(N,)` in [0, 1].
+        votes: number of people who judged, `(N,)`.
+        data: name of the data set and split, for the card.
 
     Raises:
         ValueError: too few or too uniform judgements to fit a curve to.
+        ModuleNotFoundError: SciPy is not installed.
+
+    Example:
+        >>> import numpy as np
+        >>> left, right = np.linspace(0, 1, 100), np.full(100, 0.5)
+        >>> share = 1 / (1 + np.exp((right - left) / 0.1))
+        >>> curve = fit_left(left, right, share, votes=np.full(100, 10), data="made up")
+        >>> curve.threshold, round(curve.scale, 3)
+        (0.0, 0.1)
     """
     return _fit(left - right, 1 - right_share, votes, data, centred=True)
 
@@ -105,13 +122,15 @@ def _likeliest(x: "np.ndarray", share: "np.ndarray", votes: "np.ndarray", centre
 def mirrored(
     probability: "np.ndarray", share: "np.ndarray", votes: "np.ndarray"
 ) -> tuple["np.ndarray", "np.ndarray", "np.ndarray"]:
-    """Judgements of sides, each both ways round and half as often.
+    """Mirror judgements of sides: each both ways round and half as often.
 
     Which picture is on the left has no meaning, but some data puts the one that was chosen there, and then P(left)
     would look wrong without being so.
 
     Args:
-        probability, share, votes: as for `reliability`, of the left.
+        probability: predicted probability of the left, `(N,)`.
+        share: share of answers for the left, `(N,)`.
+        votes: number of answers, `(N,)`.
     """
     import numpy as np
 
@@ -123,17 +142,23 @@ def mirrored(
 def reliability(
     probability: "np.ndarray", share: "np.ndarray", votes: "np.ndarray", bins: int = 10
 ) -> list[dict[str, Any]]:
-    """Predicted and observed probabilities, in bins of about as many judgements each.
+    """Compare predicted and observed probabilities, in bins of about as many judgements each.
 
     Args:
-        probability: `(N,)` predicted.
-        share: `(N,)` share of answers that came out so.
-        votes: `(N,)` how many answers.
-        bins: at most.
+        probability: predicted probabilities `(N,)`.
+        share: share of answers that came out so, `(N,)`.
+        votes: number of answers, `(N,)`.
+        bins: the most bins that are made.
 
     Returns:
         Rows with `predicted` and `observed` means, `judgements`, and `low` and `high`, the 95 % Wilson interval of the
         observed.
+
+    Example:
+        >>> import numpy as np
+        >>> rows = reliability(np.array([0.2, 0.8]), share=np.array([0.25, 0.75]), votes=np.array([20, 20]), bins=2)
+        >>> [(row["predicted"], row["observed"], row["judgements"], round(row["high"], 2)) for row in rows]
+        [(0.2, 0.25, 20.0, 0.47), (0.8, 0.75, 20.0, 0.89)]
     """
     import numpy as np
 
@@ -161,7 +186,22 @@ def reliability(
 
 
 def calibration_error(probability: "np.ndarray", share: "np.ndarray", votes: "np.ndarray", bins: int = 10) -> float:
-    """Expected calibration error: mean of |predicted − observed| over the bins of `reliability`, by judgements."""
+    """Compute the expected calibration error: mean of `|predicted − observed|` over bins, weighted by judgements.
+
+    Args:
+        probability: predicted probabilities `(N,)`.
+        share: share of answers that came out so, `(N,)`.
+        votes: number of answers, `(N,)`.
+        bins: the most bins that are made.
+
+    Returns:
+        A number in [0, 1].
+
+    Example:
+        >>> import numpy as np
+        >>> round(calibration_error(np.array([0.2, 0.8]), np.array([0.25, 0.75]), np.array([20, 20]), bins=2), 3)
+        0.05
+    """
     rows = reliability(probability, share, votes, bins)
     total = sum(row["judgements"] for row in rows)
     return sum(row["judgements"] * abs(row["predicted"] - row["observed"]) for row in rows) / total

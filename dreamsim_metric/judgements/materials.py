@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dreamsim_metric.files.pictures import list_pictures
-from dreamsim_metric.judgements.rows import Row
+from dreamsim_metric.judgements.rows import Judgement
 from dreamsim_metric.messages import say_error_with_kind
 
 ANSWERS = {"train": "answers_processed_train.json", "test": "answers_processed_test.json"}
@@ -14,12 +14,12 @@ _FOLDER = "havran1_ennis_298x298_LDR"
 
 
 def folder(root: Path) -> Path | None:
-    """Where the answers are: in the repository's `data/`, or in the folder itself."""
+    """Find where the answers are: in the repository's `data/`, or in the folder itself."""
     return next((folder for folder in (root, root / "data") if (folder / ANSWERS["train"]).is_file()), None)
 
 
-def rows(root: Path) -> Iterator[Row | str]:
-    """Triplets; the majority's choice is always on the left, as published."""
+def rows(root: Path) -> Iterator[Judgement | str]:
+    """Yield triplets; the majority's choice is always on the left, as published."""
     place = folder(root)
     if place is None:
         raise FileNotFoundError(f"no {ANSWERS['train']} in {root} or its data/")
@@ -46,7 +46,7 @@ def rows(root: Path) -> Iterator[Row | str]:
                 continue
             paths = tuple(pictures[position] for position in triplet)
             share = counts[1] / (sum(counts) or 1)
-            yield Row(where, paths, share, f"{split}/{i}", sum(counts), split)
+            yield Judgement(where, paths, share, f"{split}/{i}", sum(counts), split)
     if highest + 1 < len(pictures):  # one picture too many shifts all that follow it
         yield f"{place / _FOLDER}: {len(pictures)} pictures; expected {highest + 1}, as the answers count"
 

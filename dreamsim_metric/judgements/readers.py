@@ -1,4 +1,4 @@
-"""The formats that human judgements come in, each read into the tables of `datasets`.
+"""The formats that human judgements come in, each read into tables.
 
 - `nights`: NIGHTS as DreamSim publishes it (Fu, Tamir, Sundaram et al., NeurIPS 2023): `data.csv`, `ref/`, `distort/`.
 - `table`: your own, a CSV file with a row a triplet or pair; paths are relative to its folder.
@@ -25,7 +25,7 @@ from dreamsim_metric.judgements.columns import (
     TRIPLET_SHARES,
 )
 from dreamsim_metric.judgements.formats import Format
-from dreamsim_metric.judgements.rows import Row, assemble
+from dreamsim_metric.judgements.rows import Judgement, assemble
 from dreamsim_metric.judgements.tables import Pairs, Triplets
 
 _SUM_TOLERANCE = 1e-3  # shares rounded to three decimals
@@ -37,7 +37,7 @@ def read_triplets(
 ) -> Triplets:
     """Read two-alternative forced choices, all splits in one table.
 
-    Rows that cannot be used are left out and named in the table's `problems`, which `datasets.check` raises.
+    Rows that cannot be used are left out and named in the table's `problems`, which `check` raises.
 
     Args:
         root: the data set's folder, or a `.csv` file of your own (`data.csv` in a folder). That has a row a triplet
@@ -45,8 +45,9 @@ def read_triplets(
             chose each) or `left_vote` and `right_vote` (shares that sum to 1; counts too, if any sum exceeds 1).
             Optional: `id` (else the row's number), `votes` beside shares (else 1), `split` (else `train`),
             `subset`, `is_imagenet` (subsets `imagenet` and `no_imagenet`, as DreamSim reports NIGHTS), `prompt`.
-        format: see the module; by default as the files in `root` suggest.
-        min_votes: leave out triplets that fewer people judged; by default 6 for `nights`, as DreamSim does, else 0.
+        format: the layout of the data; by default the one that the files in `root` suggest.
+        min_votes: the fewest people who judged a triplet that is kept; by default 6 for `nights`, as DreamSim does,
+            else 0.
 
     Returns:
         The table. In `materials` the majority's choice is always on the left, as the authors publish it.
@@ -56,6 +57,13 @@ def read_triplets(
         ValueError: the files are of no known format or not what their names say, columns are missing, or no triplet
             has enough votes.
         DataError: no row at all could be used.
+
+    Example:
+        >>> triplets = read_triplets("examples/judged")
+        >>> len(triplets), triplets[0]
+        (6, ('examples/vest_1.jpg', 'examples/vest_2.jpg', 'examples/cat.jpg', 0.0))
+        >>> triplets.split("test").right
+        array([0.3, 0.4, 0.2])
     """
     root = Path(root)
     format = _checked(root, format, _TRIPLETS)
@@ -67,16 +75,23 @@ def read_triplets(
 def read_pairs(root: str | os.PathLike[str], format: Format | None = None) -> Pairs:
     """Read just-noticeable differences, all splits in one table.
 
-    Rows that cannot be used are left out and named in the table's `problems`, which `datasets.check` raises.
+    Rows that cannot be used are left out and named in the table's `problems`, which `check` raises.
 
     Args:
         root: the data set's folder, or a `.csv` file of your own (`jnd.csv` in a folder). That has a row a pair and
             the columns `a_path`, `b_path` and `same` (the share of people who said so). Optional: `id` (else the
             row's number), `votes` (else 1), `split` (else `train`).
-        format: `table` or `bapps`; by default as the files in `root` suggest.
+        format: `table` or `bapps`; by default the one that the files in `root` suggest.
 
     Raises:
-        FileNotFoundError, ValueError, DataError: as `read_triplets` does.
+        FileNotFoundError: no such file or folder.
+        ValueError: the files are of no known format or not what their names say, or columns are missing.
+        DataError: no row at all could be used.
+
+    Example:
+        >>> pairs = read_pairs("examples/judged")
+        >>> len(pairs), pairs[0]
+        (4, ('examples/vest_1.jpg', 'examples/vest_2.jpg', 0.3))
     """
     root = Path(root)
     format = _checked(root, format, _PAIRS)
@@ -84,7 +99,7 @@ def read_pairs(root: str | os.PathLike[str], format: Format | None = None) -> Pa
 
 
 def kinds(root: str | os.PathLike[str]) -> set[str]:
-    """What a data set holds, as far as its files tell: `triplets`, `pairs`, both or nothing that is known."""
+    """Look what a data set holds, by its files: `triplets`, `pairs`, both or nothing that is known."""
     root = Path(root)
     if root.is_file():
         return {"pairs" if PAIR_PATHS[0] in Sheet(root).columns else "triplets"}
@@ -92,7 +107,7 @@ def kinds(root: str | os.PathLike[str]) -> set[str]:
     return {kind for kind, known in layouts.items() if any(layout.fits(root) for layout in known.values())}
 
 
-Rows = Iterator[Row | str]  # a text is what is wrong with a row
+Rows = Iterator[Judgement | str]  # a text is what is wrong with a row
 
 
 @dataclass(frozen=True)
@@ -124,7 +139,7 @@ def _triplet_table(root: Path, nights: bool = False) -> Rows:
     sheet.require(("id", "votes", "split") if nights else ())
     counted = named or (not nights and _are_counts(sheet, sides))
 
-    def row(record: Record) -> Row:
+    def row(record: Record) -> Judgement:
         left, right = (record.number(side, whole=counted) for side in sides)
         both = left + right
         votes = both if named else record.number("votes", str(both) if counted else "1")
@@ -137,7 +152,7 @@ def _triplet_table(root: Path, nights: bool = False) -> Rows:
         share = right / (votes or 1) if counted else right
         paths = tuple(record.path(column) for column in TRIPLET_PATHS)
         split, prompt = record.text("split", "train"), record.cells.get("prompt", "")
-        return Row(record.where, paths, share, record.id, votes, split, _subset(record), prompt)
+        return Judgement(record.where, paths, share, record.id, votes, split, _subset(record), prompt)
 
     return sheet.rows(row)
 
@@ -158,11 +173,11 @@ def _pair_table(root: Path) -> Rows:
     sheet = Sheet(_table_path(root, PAIR_FILE))
     sheet.require((*PAIR_PATHS, SAME))
 
-    def row(record: Record) -> Row:
+    def row(record: Record) -> Judgement:
         paths = tuple(record.path(column) for column in PAIR_PATHS)
         votes, split = record.number("votes", "1"), record.text("split", "train")
         subset = record.cells.get("subset", "")
-        return Row(record.where, paths, record.number(SAME), record.id, votes, split, subset)
+        return Judgement(record.where, paths, record.number(SAME), record.id, votes, split, subset)
 
     return sheet.rows(row)
 

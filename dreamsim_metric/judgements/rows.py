@@ -14,16 +14,18 @@ Kind = TypeVar("Kind", bound=Table[Any])
 
 
 @dataclass(frozen=True)
-class Row:
+class Judgement:
     """What people said of some pictures.
 
     Attributes:
-        where: it stands, for reports: "data.csv row 17 (id 12)".
+        where: the place it stands at, for reports: "data.csv row 17 (id 12)".
         paths: the pictures, as many as the table has a row.
-        target: what people said, as the table has it.
-        id: a name; by default `where`.
+        target: what people said, in the table's own unit.
+        id: a name for the row; by default `where`.
         votes: how many people judged.
-        split, subset, prompt: as in `Triplets`.
+        split: name of the split that the row is in.
+        subset: name of a part that is reported on its own, where the data has any.
+        prompt: text that the pictures were generated from, where the data says.
         spread: standard deviation of what people said, where that is known.
     """
 
@@ -38,20 +40,20 @@ class Row:
     spread: float | None = None
 
 
-def assemble(kind: type[Kind], root: Path, rows: Iterable[Row | str], min_votes: float = 0) -> Kind:
-    """A table of the rows that can be used. The others are its problems: texts that say what is wrong with a row.
+def assemble(kind: type[Kind], root: Path, rows: Iterable[Judgement | str], min_votes: float = 0) -> Kind:
+    """Make a table of the rows that can be used. The others are its problems: texts that say what is wrong with a row.
 
     Args:
-        kind: of table.
+        kind: the class of the table.
         root: the data set's folder or file, for its name.
-        rows: found in it.
-        min_votes: rows with fewer votes are left out, and are no problem.
+        rows: the rows found in it, or texts that say what is wrong with one.
+        min_votes: the fewest votes of a row that is kept; those with fewer are no problem.
 
     Raises:
         DataError: no row can be used, and this is what is wrong with each.
         ValueError: there are no rows, or none has enough votes.
     """
-    kept: list[Row] = []
+    kept: list[Judgement] = []
     problems, too_few = [], 0
     for row in rows:
         if isinstance(row, str):

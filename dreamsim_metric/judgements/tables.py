@@ -22,7 +22,13 @@ class DataError(ValueError):
     """Everything that is wrong with the data, at once.
 
     Attributes:
-        problems: one line each; the message shows the first 20.
+        problems: a line for each problem; the message shows the first 20.
+
+    Example:
+        >>> print(DataError(["data.csv row 2: left_votes is empty", "data.csv row 5: it has 3 cells; expected 6"]))
+        2 problems in the data:
+        data.csv row 2: left_votes is empty
+        data.csv row 5: it has 3 cells; expected 6
     """
 
     def __init__(self, problems: Iterable[str]) -> None:
@@ -35,8 +41,27 @@ class DataError(ValueError):
         return f"{count} problem{'' if count == 1 else 's'} in the data:\n{problems}"
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Table(Dataset[Item]):
-    """What all tables of judgements share: rows that refer to pictures, each with what people said of them."""
+    """What all tables of judgements share: rows that refer to pictures, each with what people said of them.
+
+    Attributes:
+        name: name of the data set, for reports.
+        ids: a name for each of the `N` rows, unique in sound data.
+        pictures: each file once, in order of first appearance.
+        index: positions in `pictures`, `(N, pictures a row)` int64.
+        votes: number of people who judged, `(N,)` float64; 1 where the data does not say.
+        splits: name of the split of each row.
+        rows: the places where the rows come from, for reports: "data.csv row 17 (id 12)".
+        problems: the rows that the reader could not use and why, a line for each; `check` raises them.
+        subsets: the part that each row is in, reported on its own, where the data has any.
+
+    Example:
+        >>> from dreamsim_metric.judgements import read_triplets
+        >>> table = read_triplets("examples/judged")
+        >>> isinstance(table, Table), table.name, table.index.shape
+        (True, 'judged', (6, 3))
+    """
 
     name: str
     ids: tuple[str, ...]
@@ -46,7 +71,7 @@ class Table(Dataset[Item]):
     splits: tuple[str, ...]
     rows: tuple[str, ...]
     problems: tuple[str, ...]
-    subsets: tuple[str, ...] | None
+    subsets: tuple[str, ...] | None = None
     _TARGET: ClassVar[str]
     _PICTURES_A_ROW: ClassVar[int]
     _OPTIONAL: ClassVar[tuple[str, ...]] = ("subsets",)
@@ -68,10 +93,15 @@ class Table(Dataset[Item]):
         return len(self.ids)
 
     def take(self, which: np.ndarray) -> Self:
-        """Some of the rows, with the pictures that they use. What the reader complained of stays on record.
+        """Take some of the rows, with the pictures that they use. What the reader complained of stays on record.
 
         Args:
-            which: `(len(self),)` bool, or the positions of the rows wanted, in the order wanted.
+            which: bool for each row, or the positions of the rows wanted, in the order wanted.
+
+        Example:
+            >>> from dreamsim_metric.judgements import read_triplets
+            >>> read_triplets("examples/judged").take(np.array([5, 0])).ids
+            ('6', '1')
         """
         positions = np.arange(len(self))[which]
         index = self.index[positions]
@@ -87,14 +117,19 @@ class Table(Dataset[Item]):
         return self._with(**changes)
 
     def split(self, name: str) -> Self:
-        """The rows of one split.
+        """Take the rows of one split.
 
         Args:
-            name: as the data calls it, or `all`. Where the table has subsets, also `SPLIT_SUBSET`: `test_imagenet` and
-                `test_no_imagenet` of NIGHTS, `val_cnn` of BAPPS.
+            name: the data's own name for the split, or `all`. Where the table has subsets, also `SPLIT_SUBSET`:
+                `test_imagenet` and `test_no_imagenet` of NIGHTS, `val_cnn` of BAPPS.
 
         Raises:
             ValueError: no row is of that split; the message gives those that there are.
+
+        Example:
+            >>> from dreamsim_metric.judgements import read_pairs
+            >>> read_pairs("examples/judged").split("test").ids
+            ('3', '4')
         """
         masks = {"all": np.ones(len(self), dtype=bool), **self.split_masks()}
         if name not in masks or not masks[name].any():
@@ -103,7 +138,7 @@ class Table(Dataset[Item]):
         return self.take(masks[name])
 
     def split_masks(self) -> dict[str, np.ndarray]:
-        """`(N,)` bool by name of split, and by `SPLIT_SUBSET`; some of the latter may be empty."""
+        """Mark the rows of each split: `(N,)` bool by its name, and by `SPLIT_SUBSET`, which may be of no row."""
         masks = _masks(self.splits)
         if self.subsets is None:
             return masks
@@ -119,36 +154,27 @@ class Table(Dataset[Item]):
         return type(self)(**{**vars(self), **changes})
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Triplets(Table[tuple[str, str, str, float]]):
     """Two-alternative forced choices: which of two pictures looks more like the reference?
 
-    An item is `(reference, left, right, share)`: three paths and the share of votes for the right picture.
+    An item is `(reference, left, right, share)`: three paths and the share of votes for the right picture. `index` is
+    `(N, 3)`, the positions of reference, left and right. What it has beside the columns of every `Table`:
 
     Attributes:
-        name: of the data set, for reports.
-        ids: `N` names, one a row, unique in sound data.
-        pictures: each file once, in order of first appearance.
-        index: `(N, 3)` int64, reference, left and right as positions in `pictures`.
-        right: `(N,)` float64 in [0, 1], the share of votes for the right picture.
-        votes: `(N,)` float64, how many people judged; 1 where the data does not say.
-        splits: `N` names of splits.
-        rows: `N` places where the rows come from, for reports: "data.csv row 17 (id 12)".
-        problems: the rows that the reader could not use and why, one line each; `check` raises them.
-        subsets: `N` names of parts that are reported on their own, where the data has any.
-        prompts: `N` texts that the pictures were generated from, where the data says.
+        right: share of votes for the right picture, `(N,)` float64 in [0, 1].
+        prompts: the text that the pictures of each row were generated from, where the data says.
+
+    Example:
+        >>> from dreamsim_metric.judgements import read_triplets
+        >>> triplets = read_triplets("examples/judged")
+        >>> triplets[1]
+        ('examples/vest_2.jpg', 'examples/cat.jpg', 'examples/vest_1.jpg', 0.9)
+        >>> triplets.index[1], triplets.splits[1]
+        (array([1, 2, 0]), 'train')
     """
 
-    name: str
-    ids: tuple[str, ...]
-    pictures: tuple[Path, ...]
-    index: np.ndarray
     right: np.ndarray
-    votes: np.ndarray
-    splits: tuple[str, ...]
-    rows: tuple[str, ...]
-    problems: tuple[str, ...]
-    subsets: tuple[str, ...] | None = None
     prompts: tuple[str, ...] | None = None
     _TARGET: ClassVar[str] = "right"
     _PICTURES_A_ROW: ClassVar[int] = 3
@@ -165,14 +191,19 @@ class Triplets(Table[tuple[str, str, str, float]]):
         right pictures may be on both sides.
 
         Args:
-            fraction: of the reference pictures in the split `train`, between 0 and 1; rounded to whole pictures.
-            seed: of the random choice.
+            fraction: share of the reference pictures in the split `train`, between 0 and 1; rounded to whole pictures.
+            seed: what the random choice begins from.
 
         Returns:
             The same rows, those that are held out with `val` for their split in place of `train`.
 
         Raises:
             ValueError: no row is of the split `train`, or the fraction would leave one side empty.
+
+        Example:
+            >>> from dreamsim_metric.judgements import read_triplets
+            >>> read_triplets("examples/judged").hold_out(1 / 3, seed=0).splits
+            ('train', 'val', 'train', 'test', 'test', 'test')
         """
         self.split("train")  # says what there is instead
         train = self.split_masks()["train"]
@@ -188,28 +219,24 @@ class Triplets(Table[tuple[str, str, str, float]]):
         return self._with(splits=tuple(np.where(mask, "val", np.array(self.splits, dtype=object)).tolist()))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Pairs(Table[tuple[str, str, float]]):
     """Just-noticeable differences: do two pictures, shown briefly, look the same?
 
-    An item is `(a, b, same)`: two paths and the share of people who said that they are the same.
+    An item is `(a, b, same)`: two paths and the share of people who said that they are the same. `index` is `(N, 2)`.
+    What it has beside the columns of every `Table`:
 
     Attributes:
-        name, ids, pictures, votes, splits, rows, problems, subsets: as in `Triplets`.
-        index: `(N, 2)` int64, positions in `pictures`.
-        same: `(N,)` float64 in [0, 1], the share of votes for "same".
+        same: share of votes for "same", `(N,)` float64 in [0, 1].
+
+    Example:
+        >>> from dreamsim_metric.judgements import read_pairs
+        >>> pairs = read_pairs("examples/judged")
+        >>> pairs[3], pairs.same
+        (('examples/coffee.jpg', 'examples/astronaut.jpg', 0.1), array([0.3, 0. , 1. , 0.1]))
     """
 
-    name: str
-    ids: tuple[str, ...]
-    pictures: tuple[Path, ...]
-    index: np.ndarray
     same: np.ndarray
-    votes: np.ndarray
-    splits: tuple[str, ...]
-    rows: tuple[str, ...]
-    problems: tuple[str, ...]
-    subsets: tuple[str, ...] | None = None
     _TARGET: ClassVar[str] = "same"
     _PICTURES_A_ROW: ClassVar[int] = 2
 
@@ -224,7 +251,7 @@ def _masks(names: tuple[str, ...]) -> dict[str, np.ndarray]:
 
 
 def on_common_pictures(*tables: Table[Any]) -> tuple[Any, ...]:
-    """The same tables with one list of pictures for all of them, so that each picture is read once."""
+    """Give the same tables one list of pictures for all of them, so that each picture is read once."""
     places = {path: i for i, path in enumerate(dict.fromkeys(path for table in tables for path in table.pictures))}
     return tuple(
         table._with(pictures=tuple(places), index=np.array([places[path] for path in table.pictures])[table.index])
@@ -248,10 +275,14 @@ def check(
     Args:
         tables: all the data that is used together.
         unreadable: files that are known not to decode, and why.
-        shared_pictures: allow pictures in several splits, for data that is split by triplet.
+        shared_pictures: whether pictures may be in several splits, for data that is split by triplet.
 
     Raises:
         DataError: with all that was found, by row; a file that many rows use is one line.
+
+    Example:
+        >>> from dreamsim_metric.judgements import read_triplets
+        >>> check([read_triplets("examples/judged")])
     """
     problems = [f"{table.name}: {problem}" for table in tables for problem in (*table.problems, *_bad_rows(table))]
     reasons = {os.path.abspath(path): reason for path, reason in (unreadable or {}).items()}

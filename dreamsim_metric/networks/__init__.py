@@ -1,1 +1,1 @@
-"""Vision networks: made, cut to the feature that is read, and run quickly. Inside: for the package's own rooms."""
+"""Vision networks: made, cut to the feature that is read, and run quickly. Inside: all of it may change."""

@@ -19,7 +19,7 @@ class Backbone(nn.Module):
     """Pixels to features: normalisation, network, feature rule.
 
     Args:
-        branch: which network and which rule.
+        branch: the network and the rule that reads its feature.
         image_size: height and width of the pictures it will see; ViTs are built for it.
 
     The network has the right shape and no weights to speak of: load a state dict before use.
@@ -71,7 +71,7 @@ class Backbone(nn.Module):
                 self.network.get_submodule(place).register_buffer(last, made[name], persistent=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """`(N, 3, S, S)` float32 in [0, 1] → float32 features: `(N, D)`, or `(N, 1 + patches, D)` for `cls_patch`."""
+        """Compute float32 features of `(N, 3, S, S)` in [0, 1]: `(N, D)`, or `(N, 1 + patches, D)` for `cls_patch`."""
         fast = self._without_gradients(pixels)
         if fast is None:
             return self.plain(pixels)
@@ -79,7 +79,7 @@ class Backbone(nn.Module):
             return torch.cat([self._read(fast, some) for some in pixels.chunk(math.ceil(len(pixels) / CPU_BATCH) or 1)])
 
     def plain(self, pixels: Tensor) -> Tensor:
-        """`forward` by the network itself, and not by a quicker copy of it."""
+        """Run `forward` by the network itself, and not by a quicker copy of it."""
         return self._read(self.network, pixels)
 
     def _without_gradients(self, pixels: Tensor) -> nn.Module | None:
@@ -113,13 +113,13 @@ class Backbone(nn.Module):
         return read(network, x, self.branch.feature).float()
 
     def local_features(self, pixels: Tensor) -> list[Tensor]:
-        """What the feature is made of, place by place.
+        """Compute what the feature is made of, place by place.
 
         Patch tokens after the last block, as the feature takes them (before or after the final norm); for `stages`,
         the map of each stage; else the last feature map.
 
         Args:
-            pixels: as for `forward`.
+            pixels: pictures `(N, 3, S, S)` float32 in [0, 1].
 
         Returns:
             Maps `(N, D, h, w)` float32, one or, for `stages`, one a statistic.
@@ -183,7 +183,7 @@ class Backbone(nn.Module):
 
 
 def create_network(branch: Branch, image_size: int) -> nn.Module:
-    """The network without weights, in evaluation mode."""
+    """Make the network without weights, in evaluation mode."""
     library, _, name = branch.network.partition(":")
     if branch.network == "timm:mobilenetv2_100" and _reads_last_map_only(branch):
         return MobileNetV2().eval()
@@ -263,7 +263,7 @@ def _open_clip_feature(network: Any, x: Tensor, feature: str) -> Tensor:
 
 
 def resample_positions(table: Tensor, tokens: int) -> Tensor:
-    """Position embeddings for another grid, as DINO and DINOv2 interpolate them.
+    """Resample position embeddings for another grid, in the manner of DINO and DINOv2.
 
     Bicubic without antialiasing, with scale factor (new + 0.1) / old, which moves the sampling grid a little: the
     0.1 was put there against rounding, and the released models were tuned with it.

@@ -27,7 +27,7 @@ class Compiled:
     compiled by itself, or cut to smaller ones.
 
     Args:
-        branches: of a metric; their weights are shared, not copied.
+        branches: the branches of a metric; their weights are shared, not copied.
         buckets: sizes of batches, ascending; larger ones are cut.
 
     Raises:
@@ -53,7 +53,7 @@ class Compiled:
         return torch.cat(parts)
 
     def sizes(self, n: int) -> list[int]:
-        """Batches for `n` pictures that take about the least time: full ones, or one filled up where that is less.
+        """Plan batches for `n` pictures that take about the least time: full ones, or one filled up where that is less.
 
         64 pictures are two batches of 32 rather than half of 128.
         """

@@ -17,15 +17,15 @@ class ResidualMLP(nn.Module):
         nn.init.zeros_(self.fc2.bias)
 
     def forward(self, features: Tensor) -> Tensor:
-        """`(N, size)` → `(N, size)`."""
+        """Add to features `(N, size)` what the layers make of them."""
         return features + self.fc2(self.fc1(features).relu())
 
 
 def create_head(head: Head | None, size: int) -> nn.Module:
-    """The head with its initial weights, which change nothing, or `nn.Identity` where there is none.
+    """Make the head with its initial weights, which change nothing, or `nn.Identity` where there is none.
 
     Args:
-        head: which.
+        head: the head that a card asks for.
         size: length of features and embedding.
     """
     if head is None:

@@ -26,15 +26,15 @@ _AGREE = 1e-4  # of the largest value: far above rounding, far below a layer tha
 
 
 def for_inference(network: nn.Module, image_size: int, dtype: torch.dtype = torch.float32) -> nn.Module:
-    """A copy of a network in evaluation mode for the CPU, without gradients; linear layers share their weights.
+    """Make a quick copy of a network for the CPU, without gradients; linear layers share their weights.
 
     Linear layers use oneDNN's product where that is the faster one, and have the GELU behind them in the same kernel. A
     convolution, the batch normalisation behind it and its activation become one, too, on channels-last pictures.
 
     Args:
-        network: takes `(N, 3, S, S)`.
-        image_size: S.
-        dtype: of its input and of its weights but those of batch normalisation.
+        network: a network in evaluation mode that takes `(N, 3, S, S)`.
+        image_size: height and width S of the pictures.
+        dtype: the type of its input and of its weights but those of batch normalisation.
 
     Returns:
         A network with the same methods. Where its outputs would not be those of `network`, that itself.
@@ -65,12 +65,12 @@ def for_inference(network: nn.Module, image_size: int, dtype: torch.dtype = torc
 
 
 def share(module: nn.Module) -> nn.Module:
-    """A copy whose parts can be replaced, with the same parameters and buffers."""
+    """Copy a module so that its parts can be replaced, with the same parameters and buffers."""
     return copy.deepcopy(module, {id(tensor): tensor for tensor in [*module.parameters(), *module.buffers()]})
 
 
 def full_precision(device: torch.device, tf32: bool = False) -> AbstractContextManager[None]:
-    """Float32 products and convolutions on CUDA in full precision, or in TF32, whatever the process is set to.
+    """Let CUDA compute float32 products in full precision, or in TF32, whatever the process is set to.
 
     PyTorch's own default is TF32 for convolutions, and full precision for products. What is being compiled or exported
     is left alone.

@@ -25,7 +25,7 @@ _QUICK_GELU = 1.702  # x · sigmoid(1.702 x) is oneDNN's swish of 1.702 x, divid
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """`F.linear`; by oneDNN where that is faster, on the CPU without gradients."""
+    """Compute `F.linear`, by oneDNN where that is faster, on the CPU without gradients."""
     plain = torch.is_grad_enabled() or x.device.type != "cpu" or torch.compiler.is_compiling()
     if plain or x.dtype != weight.dtype or not products_by_onednn(x.dtype):
         return F.linear(x, weight, bias)
@@ -36,7 +36,7 @@ class FusedLinear(nn.Linear):
     """A linear layer and the activation behind it in one oneDNN kernel, for the CPU without gradients.
 
     Args:
-        layer: whose weights are shared.
+        layer: the layer whose weights are shared.
         activation: `nn.Identity`, or a GELU (`is_gelu`).
     """
 
@@ -60,7 +60,7 @@ class FusedLinear(nn.Linear):
 
 
 def is_gelu(module: nn.Module) -> bool:
-    """Whether it is a GELU or QuickGELU, of PyTorch, timm or open_clip."""
+    """Look whether it is a GELU or QuickGELU, of PyTorch, timm or open_clip."""
     return type(module).__name__ in ("GELU", "QuickGELU")
 
 
@@ -82,7 +82,7 @@ def fuse_linear(network: nn.Module) -> None:
 
 @cache
 def products_by_onednn(dtype: torch.dtype) -> bool:
-    """Whether oneDNN's matrix product is there, exact, and the faster one.
+    """Look whether oneDNN's matrix product is there, exact, and the faster one.
 
     In float32, on AMD processors with AVX-512, it is twice as fast as MKL's, on others it may be slower: it is timed
     once a process, and one that differs by more than rounding (bfloat16 inside, which oneDNN may use where it is
@@ -120,7 +120,7 @@ def unfuse_attention(network: nn.Module) -> None:
 
 @cache
 def attention_is_faster_in_steps(dtype: torch.dtype) -> bool:
-    """Whether two products and a softmax are faster than PyTorch's fused attention; timed once a process.
+    """Look whether two products and a softmax are faster than PyTorch's fused attention; timed once a process.
 
     In bfloat16 they are twice as fast on processors with AVX-512 that have no AMX: oneDNN's products use the
     processor's bfloat16 there, and those of the fused kernel do not.
@@ -151,9 +151,9 @@ class FusedConvolution(nn.Module):
     """Convolution, batch normalisation and activation in one oneDNN kernel.
 
     Args:
-        convolution: with zero padding.
-        norm: behind it, in evaluation mode; timm's hold an activation.
-        shape: of the input, for which the weights are laid out.
+        convolution: the convolution, with zero padding.
+        norm: the batch normalisation behind it, in evaluation mode; timm's hold an activation.
+        shape: the shape of the input that the weights are laid out for.
     """
 
     def __init__(self, convolution: nn.Conv2d, norm: nn.BatchNorm2d, shape: torch.Size):
@@ -179,10 +179,10 @@ def fuse_convolutions(network: nn.Module, example: Tensor, batch: int) -> None:
     """Put `FusedConvolution` where an example shows a batch normalisation to follow a convolution directly.
 
     Args:
-        network: whose parts are replaced.
+        network: the network whose parts are replaced.
         example: one picture.
-        batch: at which its speed matters. For another one oneDNN may want weights laid out otherwise, which it then
-            does again at every call.
+        batch: the number of pictures at which its speed matters. For another one oneDNN may want weights laid out
+            otherwise, which it then does again at every call.
     """
     made_by: dict[int, tuple[nn.Conv2d, torch.Size, Tensor]] = {}
     found: list[tuple[nn.Conv2d, nn.BatchNorm2d, torch.Size]] = []

@@ -1,4 +1,4 @@
-"""timm's vision transformers, cut down to what a feature reads."""
+"""Vision transformers of timm, cut down to what a feature reads."""
 
 from typing import Any
 
@@ -40,7 +40,7 @@ class ClassTokenBlock(Block):
     """A last transformer block that computes the class token only, which is all that a class-token feature reads."""
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """`(N, T, D)` → `(N, 1, D)`, the same numbers as the full block's first token."""
+        """Compute the same numbers as the full block's first token, `(N, 1, D)` of `(N, T, D)`."""
         attention: Any = self.attn
         extras = (attention.q_norm, attention.k_norm, attention.norm)
         plain = all(type(extra) is nn.Identity for extra in extras) and getattr(attention, "gate", None) is None
@@ -65,7 +65,7 @@ class ClassTokenBlock(Block):
 
 
 def patch_tokens(network: Any, x: Tensor) -> Tensor:
-    """`(N, patches, D)` after the last block and the norm, also where that block computes its class token only."""
+    """Compute tokens `(N, patches, D)` after the last block and the norm, also where that is cut to the class token."""
     last = len(network.blocks) - 1
     ((patches, prefix),) = network.forward_intermediates(
         x,

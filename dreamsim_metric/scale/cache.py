@@ -23,10 +23,16 @@ class Cache:
     """An SQLite file of arrays by metric and content.
 
     Args:
-        file: made if it is not there; None keeps nothing.
+        file: the database, made if it is not there; None keeps it in memory.
 
     Raises:
         OSError: it cannot be written, or is something else.
+
+    Example:
+        >>> cache = Cache(None)
+        >>> cache.put("brightness", {"sha256 of a picture": np.array([0.5])})
+        >>> cache.get("brightness", ["sha256 of a picture", "of another"])
+        {'sha256 of a picture': array([0.5], dtype=float32)}
     """
 
     def __init__(self, file: Path | None) -> None:
@@ -43,7 +49,12 @@ class Cache:
             raise OSError(f"cannot use {file} as cache ({error}); name another file, or remove it") from error
 
     def get(self, metric: str, contents: Iterable[str]) -> dict[str, np.ndarray]:
-        """Float32 vectors by content, those that there are."""
+        """Get float32 vectors by content, those that there are.
+
+        Args:
+            metric: what `key` gives, or another name for all that the vectors depend on.
+            contents: digests of the pictures' bytes.
+        """
         wanted, found = list(dict.fromkeys(contents)), {}
         for start in range(0, len(wanted), _AT_ONCE):
             some = wanted[start : start + _AT_ONCE]
@@ -55,6 +66,10 @@ class Cache:
 
     def put(self, metric: str, values: Mapping[str, np.ndarray]) -> None:
         """Keep float32 vectors by content.
+
+        Args:
+            metric: what `key` gives, or another name for all that the vectors depend on.
+            values: vectors by digest of the picture's bytes.
 
         Raises:
             OSError: the disk is full.
@@ -68,7 +83,10 @@ class Cache:
 
 
 def digests(files: Sequence[Path]) -> dict[Path, str]:
-    """sha256 of files' contents.
+    """Digest files' contents by sha256.
+
+    Args:
+        files: the files to read.
 
     Raises:
         OSError: one cannot be read.
@@ -77,16 +95,21 @@ def digests(files: Sequence[Path]) -> dict[Path, str]:
 
 
 def cache_file() -> Path:
-    """Where embeddings are kept unless another file is named: in the package's cache folder."""
+    """Tell where embeddings are kept unless another file is named: in the package's cache folder.
+
+    Example:
+        >>> cache_file().name
+        'embeddings.sqlite'
+    """
     return cache_dir() / "embeddings.sqlite"
 
 
 def key(parts: Iterable[str], modules: Iterable["nn.Module"]) -> str:
-    """Digest of all that a metric's numbers depend on, for `Cache` and for what is to go on later.
+    """Digest all that a metric's numbers depend on, for `Cache` and for what is to go on later.
 
     Args:
-        parts: what describes it: its card, what decodes the pictures.
-        modules: its networks, with their weights and the precision they run in.
+        parts: texts that describe the metric: its card, what decodes the pictures.
+        modules: the metric's networks, with their weights and the precision they run in.
     """
     given = [f"dreamsim_metric {__version__}", *parts]
     for module in modules:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from dreamsim_metric.bounds import check_least
 from dreamsim_metric.files.store import Content, read, read_content
 from dreamsim_metric.images.ahead import in_order, threads, worker_count
-from dreamsim_metric.images.decoding import check_decoder, decode, decoder_version, on_host
+from dreamsim_metric.images.decoding import Decoder, check_decoder, decode, decoder_version, on_host
 from dreamsim_metric.images.device import NotOnDeviceError, ToDevice
 from dreamsim_metric.messages import say_error
 from dreamsim_metric.metric import PerceptualMetric
@@ -34,13 +34,20 @@ class Options:
         decoder: `pillow`, the reference, or `torchvision` (nvJPEG on CUDA), whose error is on docs/scoring.md.
         resize_on: `host`, where the threads do it, or `device`, which leaves it to the GPU; the pixels are the same.
         on_error: `skip` sets aside a file that cannot be read, `raise` stops at it.
-        read: a file's name → its bytes; default from this machine's disks, and by URL.
-        progress: show on stderr how far it is, the rate and the time left.
+        read: a function from a file's name to its bytes; by default this machine's disks and stores by URL.
+        progress: whether stderr shows how far it is, the rate and the time left.
+
+    Example:
+        >>> Options(batch_size=64, on_error="raise").workers is None
+        True
+        >>> Options(batch_size=0)
+        Traceback (most recent call last):
+        ValueError: got batch_size=0; expected 1 or more
     """
 
     batch_size: int = 32
     workers: int | None = None
-    decoder: str = "pillow"
+    decoder: Decoder = "pillow"
     resize_on: Literal["host", "device"] = "host"
     on_error: Literal["skip", "raise"] = "skip"
     read: Callable[[str], bytes] = read
@@ -61,10 +68,15 @@ class Embeddings:
     """Embeddings of files.
 
     Attributes:
-        files: that could be read, each once, in the order given.
-        units: `(N, embedding_size)` float32 on the CPU, their unit vectors.
+        files: the files that could be read, each once, in the order given.
+        units: their unit vectors, `(N, embedding_size)` float32 on the CPU.
         contents: sha256 of their bytes.
-        unreadable: why, by file, of those that could not.
+        unreadable: reasons why the others could not be read, by file.
+
+    Example:
+        >>> found = Embeddings(["a.jpg", "b.jpg"], torch.eye(2), ["sha256 of a", "sha256 of b"])
+        >>> found.only(["b.jpg"]).units
+        tensor([[0., 1.]])
     """
 
     files: list[str]
@@ -73,11 +85,11 @@ class Embeddings:
     unreadable: dict[str, str] = field(default_factory=dict)
 
     def rows(self) -> dict[str, int]:
-        """Row in `units` by file."""
+        """List the rows of `units` by file."""
         return {file: i for i, file in enumerate(self.files)}
 
     def only(self, files: Sequence[str]) -> "Embeddings":
-        """Those of some of the files."""
+        """Take the embeddings of some of the files."""
         rows, names = self.rows(), list(dict.fromkeys(files))
         there = [name for name in names if name in rows]
         found = [rows[name] for name in there]
@@ -90,8 +102,8 @@ class Embeddings:
         )
 
 
-def metric_key(metric: PerceptualMetric, decoder: str = "pillow") -> str:
-    """Digest of all that embeddings depend on: card, weights, precision, kind of device, decoder, versions."""
+def metric_key(metric: PerceptualMetric, decoder: Decoder = "pillow") -> str:
+    """Digest all that embeddings depend on: card, weights, precision, kind of device, decoder, versions."""
     return key([repr(metric.card), decoder_version(decoder), metric.device.type], [metric])
 
 
@@ -103,8 +115,8 @@ class FileEmbedder(ABC):
     the same bits.
 
     Args:
-        cache: of what was embedded before.
-        options: see `Options`.
+        cache: the store of what was embedded before.
+        options: batch size, decoder, what happens at files that cannot be read and more; default `Options()`.
 
     Attributes:
         width: numbers in an embedding.
@@ -136,8 +148,8 @@ class FileEmbedder(ABC):
         """Embed files, each once, however often it is named.
 
         Args:
-            files: their names.
-            bar: of progress, to go on with; default one of its own.
+            files: paths or URLs.
+            bar: a progress bar to go on with; default one of its own.
 
         Raises:
             ValueError, OSError: a file cannot be read and `on_error` is `raise`; the cache cannot be written.

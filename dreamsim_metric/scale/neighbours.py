@@ -22,14 +22,14 @@ _SEARCHED = 16  # cells
 
 
 def nearest(queries: Tensor, base: Tensor, k: int, *, approximate: bool = False) -> tuple[Tensor, Tensor]:
-    """The `k` nearest of `base` to each query, nearest first; equal distances in the order of `base`.
+    """Find the `k` nearest of `base` to each query, nearest first; equal distances in the order of `base`.
 
     Args:
-        queries: `(N, D)` unit vectors, float32.
-        base: `(M, D)` unit vectors, float32.
-        k: how many; at most M are given.
-        approximate: through faiss's inverted lists, which look at a part of `base` and miss some neighbours
-            (`recall` measures how many; docs/scoring.md has figures). The distances of those found are exact.
+        queries: unit vectors `(N, D)`, float32.
+        base: unit vectors `(M, D)`, float32.
+        k: the number wanted for each query; at most M are given.
+        approximate: whether faiss's inverted lists are used, which look at a part of `base` and miss some neighbours
+            (docs/scoring.md has figures). The distances of those found are exact.
 
     Returns:
         `(N, k)` distances, float32, and `(N, k)` rows of `base`, int64. Where an approximate search finds fewer than
@@ -38,6 +38,11 @@ def nearest(queries: Tensor, base: Tensor, k: int, *, approximate: bool = False)
     Raises:
         ValueError: `k` below 1, or no vectors.
         ModuleNotFoundError: approximate, and faiss is not installed.
+
+    Example:
+        >>> base = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]])
+        >>> nearest(torch.tensor([[0.0, 1.0]]), base, k=2)
+        (tensor([[0.0000, 0.2000]]), tensor([[2, 1]]))
     """
     check_least("k", k)
     if not len(base):
@@ -58,28 +63,32 @@ def nearest(queries: Tensor, base: Tensor, k: int, *, approximate: bool = False)
 
 
 def recall(found: Tensor, exact: Tensor) -> float:
-    """The share of the exact nearest that were found.
+    """Measure the share of the exact nearest that were found.
 
     Args:
-        found, exact: `(N, k)` rows, as `nearest` gives them.
+        found, exact: rows `(N, k)` that `nearest` gave.
     """
     hits = (found[:, :, None] == exact[:, None, :]).any(1)
     return hits.float().mean().item()
 
 
 def within(units: Tensor, below: float, *, approximate: bool = False) -> tuple[Tensor, Tensor]:
-    """All pairs of vectors whose distance is smaller than a threshold.
+    """Find all pairs of vectors whose distance is smaller than a threshold.
 
     Args:
-        units: `(N, D)` unit vectors, float32.
+        units: unit vectors `(N, D)`, float32.
         below: the threshold, above 0.
-        approximate: as for `nearest`; misses some pairs.
+        approximate: whether faiss's inverted lists are used, which miss some pairs.
 
     Returns:
         `(P, 2)` rows, int64, the smaller first, in order, and `(P,)` distances, float32.
 
     Raises:
         ValueError: `below` is not a number above 0, or there are over ten million pairs.
+
+    Example:
+        >>> within(torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]), below=0.3)
+        (tensor([[1, 2]]), tensor([0.2000]))
     """
     if not below > 0 or not math.isfinite(below):
         raise ValueError(f"got below={below}; expected a distance above 0")
@@ -102,7 +111,11 @@ def within(units: Tensor, below: float, *, approximate: bool = False) -> tuple[T
 
 
 def groups(n: int, pairs: Tensor) -> list[int]:
-    """Connected components: which of `n` are joined by pairs, directly or through others.
+    """Find connected components: which of `n` are joined by pairs, directly or through others.
+
+    Args:
+        n: number of things.
+        pairs: positions `(P, 2)` of those that belong together.
 
     Returns:
         The smallest member of the group of each.

@@ -3,24 +3,21 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
-from typing import Any
 
 from dreamsim_metric.files.pictures import find_pictures
 from dreamsim_metric.files.store import relative
-from dreamsim_metric.files.table import Record, Sheet
+from dreamsim_metric.files.table import Record, Row, Sheet
 from dreamsim_metric.messages import list_briefly
 
 COLUMNS = (("a", "b"), ("reference", "picture"))
 _ADDED = "distance"
 
-Row = dict[str, Any]
-
 
 def read_pairs(table: Path) -> list[Row]:
-    """The rows of a CSV file of pairs; paths are relative to its folder.
+    """Read the rows of a CSV file of pairs; paths are relative to its folder.
 
     Args:
-        table: with columns `a` and `b`, or `reference` and `picture`, and any others.
+        table: a CSV file with columns `a` and `b`, or `reference` and `picture`, and any others.
 
     Returns:
         Its rows as they are, with `a` and `b`, which lead to the files, before all that are not these.
@@ -49,7 +46,11 @@ def read_pairs(table: Path) -> list[Row]:
 
 
 def pair_folders(a: str, b: str, recursive: bool = False) -> tuple[list[Row], list[str]]:
-    """Pictures of two folders that have the same names, up to their endings where that leaves no doubt.
+    """Pair the pictures of two folders by their names, without their endings where that leaves no doubt.
+
+    Args:
+        a, b: folders, on this machine or URLs.
+        recursive: whether folders in folders count too.
 
     Returns:
         Rows with `a` and `b`, and the files that are in one folder only.
@@ -78,5 +79,5 @@ def _by_stem(names: Iterable[PurePath]) -> dict[PurePath, PurePath]:
 
 
 def flat(rows: Sequence[Row]) -> list[str]:
-    """The files that rows of pairs need."""
+    """List the files that rows of pairs need."""
     return [row[side] for row in rows for side in ("a", "b")]

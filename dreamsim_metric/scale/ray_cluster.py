@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dreamsim_metric.card import ModelCard
+from dreamsim_metric.card import ModelCard, Precision
 from dreamsim_metric.files.store import is_file, is_url, location
+from dreamsim_metric.files.table import Row
 from dreamsim_metric.messages import say_error
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.scale.embedding import Embedder, Embeddings, Options
@@ -35,7 +36,6 @@ from dreamsim_metric.scale.shards import (
 )
 from dreamsim_metric.weights.download import cache_dir
 
-Row = dict[str, Any]
 _DEVICES = (None, "cpu", "cuda")
 _TRIES = 3  # of a shard that takes its actors down
 _DEATHS = 10  # of actors that were starting
@@ -47,7 +47,7 @@ class _Job:
 
     card: ModelCard
     state: dict[str, Tensor]
-    precision: str
+    precision: Precision
     is_compiled: bool
     options: Options
     folder: str
@@ -66,29 +66,30 @@ def embed_folder(
     device: str | None = None,
     cpus: int | None = None,
     shard_size: int = SHARD_SIZE,
-    **options: Any,
+    options: Options | None = None,
 ) -> Embedded:
-    """`scoring.embed_folder` by a Ray cluster: the same files, which either can end when the other was stopped.
+    """Embed files into a folder by a Ray cluster: as `scoring.embed_folder` does; either ends what the other began.
 
     A shard is what is made anew when an actor or a machine is lost.
 
     Args:
-        files: names; all machines must see the files under these.
+        files: paths or URLs under which all machines see the files.
         out: folder for the shards, a URL or one that all machines see.
-        metric: as `load` gives it, on the CPU; the actors get its weights from here.
-        address: of the cluster, as `connected` takes it.
+        metric: a metric on the CPU; the actors get its weights from here.
+        address: the cluster's address, one that `connected` takes.
         device: `cpu` or `cuda`; default CUDA, one GPU an actor, on machines that have it, else the CPU.
-        cpus: an actor; default 4 or as many as the smallest machine has, with a GPU its share, at most 16.
-        shard_size: files a shard.
-        options: see `dreamsim_metric.scale.embedding.Options`; `workers` is as many as an actor has CPUs unless said
-            otherwise.
+        cpus: number of CPUs an actor has; default 4 or as many as the smallest machine has, with a GPU its share, at
+            most 16.
+        shard_size: number of files a shard.
+        options: batch size, decoder and more; default `Options()`. `workers` is as many as an actor has CPUs unless
+            said otherwise.
 
     Raises:
-        ValueError: as `scoring.embed_folder`, and for a pool that the cluster has no place for.
+        ValueError: the folder holds something else, or the cluster has no place for such a pool.
         ConnectionError: there is no such cluster.
         RuntimeError: a shard cannot be made, for a reason that the message says; those that are done are kept.
     """
-    settings = Options(**options)
+    settings = options or Options()
     if device not in _DEVICES:
         raise ValueError(f"got device={device!r}; expected 'cpu' or 'cuda': Ray says which GPU is whose")
     names, folder = list(dict.fromkeys(map(str, files))), location(out)
@@ -109,24 +110,40 @@ def embed_folder(
 
 
 def embed_files(
-    files: Sequence[str], metric: PerceptualMetric, *, shards: str | Path | None = None, **options: Any
+    files: Sequence[str],
+    metric: PerceptualMetric,
+    *,
+    address: str,
+    shards: str | Path | None = None,
+    device: str | None = None,
+    cpus: int | None = None,
+    shard_size: int = SHARD_SIZE,
+    options: Options | None = None,
 ) -> Embeddings:
-    """`scoring.embed_files` by a Ray cluster.
+    """Embed files by a Ray cluster, as `scoring.embed_files` does.
 
     Args:
-        files, metric: as for `embed_folder`.
-        shards: its `out`, where a stopped run goes on and later ones find everything done; default a folder in the
+        files: paths or URLs under which all machines see the files.
+        metric: a metric on the CPU; the actors get its weights from here.
+        address: the cluster's address, one that `connected` takes.
+        shards: folder where a stopped run goes on and later ones find everything done; default a folder in the
             package's cache, which all machines must see as well, and which is removed in the end.
-        options: further as for `embed_folder`.
+        device: `cpu` or `cuda`; default CUDA where machines have it, else the CPU.
+        cpus: number of CPUs an actor has; default what `embed_folder` chooses.
+        shard_size: number of files a shard.
+        options: batch size, decoder and more; default `Options()`.
 
     Raises:
-        As `embed_folder`.
+        ValueError, ConnectionError, RuntimeError: what `embed_folder` raises.
     """
     names = list(dict.fromkeys(map(str, files)))
-    settings = settings_of(metric, options.get("decoder", "pillow"))
+    options = options or Options()
+    settings = settings_of(metric, options.decoder)
     digest = hashlib.sha256(json.dumps([settings, names]).encode()).hexdigest()[:16]
     folder = shards or cache_dir() / "ray" / digest
-    embed_folder(names, folder, metric, **options)
+    embed_folder(
+        names, folder, metric, address=address, device=device, cpus=cpus, shard_size=shard_size, options=options
+    )
     found = read_shards(folder)
     if shards is None:
         shutil.rmtree(folder)
@@ -140,13 +157,14 @@ def _missing(folder: Path, shards: dict[int, list[str]]) -> dict[int, list[str]]
 def make_shards(
     shards: dict[int, list[str]], folder: Path, metric: PerceptualMetric, pool: Pool, options: Options
 ) -> Iterator[Row]:
-    """Shards of a folder that was begun, by Ray Data: a block each, which Ray gives to others if its actor is lost.
+    """Make shards of a folder that was begun, by Ray Data, which gives one to another actor if its own is lost.
 
     Args:
-        shards: files by number.
-        folder: for them, a URL or one that all machines see.
-        metric, options: as for `embed_folder`.
-        pool: as `fitting_pool` gives it.
+        shards: files by number of the shard.
+        folder: folder for the shards, a URL or one that all machines see.
+        metric: a metric on the CPU; the actors get its weights from here.
+        pool: the actors that `fitting_pool` gave.
+        options: batch size, decoder and more.
 
     Yields:
         What was made, in no order: `shard`, `pictures`, `node`, `actor` (its process), `began` and `ended`
@@ -217,14 +235,15 @@ class _Actor:
             unseen.append(job.folder)
         if unseen:
             raise ValueError(f"{unseen[0]} is not there; expected folders that all machines share, or URLs")
-        metric = PerceptualMetric(job.card, job.state).with_precision(job.precision)
+        metric = PerceptualMetric(job.card, job.state)
+        metric.set_precision(job.precision)
         if job.pool.gpus:
             metric.to("cuda")
         if job.is_compiled:
-            metric.compiled()
+            metric.compile_networks()
         check_settings(self._folder, metric, job.options.decoder)  # other versions would make other numbers
-        options = {**vars(job.options), "workers": job.options.workers or job.pool.cpus, "progress": False}
-        self._embed = Embedder(metric, None, Options(**options))
+        options = replace(job.options, workers=job.options.workers or job.pool.cpus, progress=False)
+        self._embed = Embedder(metric, None, options)
 
     def __call__(self, row: Row) -> Row:
         began, number, files = time.time(), int(row["shard"]), list(map(str, row["files"]))

@@ -21,12 +21,12 @@ _GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"  # answe
 
 @dataclass(frozen=True)
 class Pool:
-    """Actors.
+    """How many actors there are, and what each has.
 
     Attributes:
-        size: how many fit now.
-        cpus: of each.
-        gpus: of each, 0 or 1.
+        size: number of actors that fit now.
+        cpus: number of CPUs an actor has.
+        gpus: number of GPUs an actor has, 0 or 1.
     """
 
     size: int
@@ -36,7 +36,7 @@ class Pool:
 
 @contextlib.contextmanager
 def connected(address: str) -> Iterator[None]:
-    """A Ray cluster for the time being, and nothing printed that is not ours.
+    """Connect to a Ray cluster for the time being, with nothing printed that is not ours.
 
     Args:
         address: `local` to start one on this machine's cores, `auto` for the one that this machine is part of, or
@@ -77,7 +77,7 @@ def connected(address: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
-    """Nothing on stderr, also from Ray's C++, which says there how much it will say."""
+    """Silence stderr, also for Ray's C++ code, which announces its log level there."""
     sys.stderr.flush()
     kept = os.dup(2)
     with open(os.devnull, "wb") as nowhere:
@@ -118,27 +118,28 @@ class Attempts:
         self._by_shard: Counter[int] = Counter()
 
     def begin(self, shard: int) -> int:
-        """Count one more; returns how many there were."""
+        """Count one more attempt at a shard, and return the number of them."""
         self._by_shard[shard] += 1
         return self._by_shard[shard]
 
 
 def machines() -> list[dict[str, float]]:
-    """What each machine of the cluster has: `CPU`, `GPU` and more."""
+    """List what each machine of the cluster has: `CPU`, `GPU` and more."""
     import ray
 
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 def fitting_pool(nodes: Sequence[Mapping[str, float]], device: str | None, cpus: int | None) -> Pool:
-    """The actors that machines have place for.
+    """Plan the actors that machines have place for.
 
     Args:
-        nodes: as `machines` gives them.
-        device, cpus: as for `cluster.embed_folder`.
+        nodes: resources of each machine, in the form of `machines`.
+        device: `cpu` or `cuda`; default CUDA where machines have it, else the CPU.
+        cpus: number of CPUs an actor has; default a share of the smallest machine.
 
     Raises:
-        ValueError: none.
+        ValueError: there is no place for any.
     """
     gpus = [int(node.get("GPU", 0)) for node in nodes]
     cores = [int(node.get("CPU", 0)) for node in nodes]

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from dreamsim_metric.distances import pair_distances
 from dreamsim_metric.files.store import location
+from dreamsim_metric.files.table import Row
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.scale.cache import Cache
 from dreamsim_metric.scale.embedding import Embedder, Embeddings, Options
@@ -22,27 +23,26 @@ from dreamsim_metric.scale.shards import SHARD_SIZE, begin, is_whole, shard_file
 if TYPE_CHECKING:
     import pyarrow
 
-Row = dict[str, Any]
 _PAIRS = 1024  # whose distances are computed at once
+_STRICT = Options(on_error="raise")
 
 
 def embed_files(
-    files: Sequence[str], metric: PerceptualMetric, cache: Cache | None = None, **options: Any
+    files: Sequence[str], metric: PerceptualMetric, cache: Cache | None = None, options: Options | None = None
 ) -> Embeddings:
     """Embed files: each is read once, contents that are equal are embedded once.
 
     Args:
-        files: names.
-        metric: as `load` gives it.
-        cache: of what was embedded before; a killed run goes on from there.
-        options: see `dreamsim_metric.scale.embedding.Options`.
+        files: paths or URLs.
+        metric: the metric that embeds them.
+        cache: the store of what was embedded before; a killed run goes on from there.
+        options: batch size, decoder, what happens at files that cannot be read and more; default `Options()`.
 
     Returns:
         What could be read, and why the rest could not.
 
     Raises:
-        ValueError, OSError: a file cannot be read and `on_error="raise"`; an option is wrong; the cache cannot be
-            written.
+        ValueError, OSError: a file cannot be read and `on_error` is `raise`; the cache cannot be written.
 
     Example:
         >>> from dreamsim_metric import load
@@ -50,16 +50,19 @@ def embed_files(
         >>> found.units.shape, found.unreadable
         (torch.Size([2, 2560]), {'none.jpg': 'no such picture: none.jpg'})
     """
-    return Embedder(metric, cache, Options(**options))(list(map(str, files)))
+    return Embedder(metric, cache, options)(list(map(str, files)))
 
 
 def embed_shard(
-    files: Sequence[str], metric: PerceptualMetric, cache: Cache | None = None, **options: Any
+    files: Sequence[str], metric: PerceptualMetric, cache: Cache | None = None, options: Options | None = None
 ) -> "pyarrow.Table":
     """Embed files into one table, the unit of work of `embed_folder`.
 
     Args:
-        files, metric, cache, options: as for `embed_files`.
+        files: paths or URLs.
+        metric: the metric that embeds them.
+        cache: the store of what was embedded before; a killed run goes on from there.
+        options: batch size, decoder, what happens at files that cannot be read and more; default `Options()`.
 
     Returns:
         One row a file, in the order given: `path` (string), `sha256` (string), `embedding` (fixed-size list of
@@ -67,13 +70,13 @@ def embed_shard(
         can the error is.
 
     Raises:
-        As `embed_files`.
+        ValueError, OSError: a file cannot be read and `on_error` is `raise`; the cache cannot be written.
     """
-    return to_table(files, embed_files(files, metric, cache, **options))
+    return to_table(files, embed_files(files, metric, cache, options))
 
 
 def to_table(files: Sequence[str], found: Embeddings) -> "pyarrow.Table":
-    """The table of `embed_shard`: one row a file of `files`, all of which are in `found`."""
+    """Make the table of `embed_shard`: one row a file of `files`, all of which are in `found`."""
     import pyarrow as pa
 
     names, rows = list(map(str, files)), found.rows()
@@ -96,10 +99,14 @@ class Embedded:
     """What `embed_folder` has made.
 
     Attributes:
-        pictures: files in the folder's shards, readable or not.
-        shards: their number.
-        there: those of them that were there already.
-        unreadable: why, by file.
+        pictures: number of files in the folder's shards, readable or not.
+        shards: number of shards.
+        there: number of shards that were there already.
+        unreadable: reasons why files could not be read, by file.
+
+    Example:
+        >>> Embedded(pictures=5000, shards=2, there=1, unreadable={}).shards
+        2
     """
 
     pictures: int
@@ -114,26 +121,34 @@ def embed_folder(
     metric: PerceptualMetric,
     cache: Cache | None = None,
     *,
+    options: Options | None = None,
     shard_size: int = SHARD_SIZE,
-    **options: Any,
 ) -> Embedded:
     """Embed any number of files into a folder of Parquet shards, in memory for one of them.
 
     A run that was stopped goes on with the first shard that is not there, and ends with the same bytes.
 
     Args:
-        files: names, as `dreamsim_metric.files.pictures.find_pictures` lists them.
-        out: folder, on this machine or a URL (see `storage`), for `settings.json` and `embeddings-00000.parquet` …,
-            whose columns are those of `embed_shard`.
-        metric, cache, options: as for `embed_files`.
-        shard_size: files a shard.
+        files: paths or URLs, in the form of `dreamsim_metric.files.find_pictures`.
+        out: the folder to write, on this machine or a URL: `settings.json` and `embeddings-00000.parquet` …, with the
+            columns `path`, `sha256`, `embedding` and `error`.
+        metric: the metric that embeds them.
+        cache: the store of what was embedded before.
+        options: batch size, decoder, what happens at files that cannot be read and more; default `Options()`.
+        shard_size: number of files a shard.
 
     Raises:
         ValueError: the folder holds embeddings of other files, or with other settings; the message names what differs.
-        OSError: it cannot be written.
-        Further as `embed_files`.
+        ValueError, OSError: a file cannot be read and `on_error` is `raise`; the folder or the cache cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> from dreamsim_metric import load
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     embed_folder(["examples/cat.jpg", "none.jpg"], folder, load("mini"))
+        Embedded(pictures=2, shards=1, there=0, unreadable={'none.jpg': 'no such picture: none.jpg'})
     """
-    embedder = Embedder(metric, cache, Options(**options))
+    embedder = Embedder(metric, cache, options)
     names = list(dict.fromkeys(map(str, files)))
     folder = location(out)
     begin(folder, names, metric, embedder.options.decoder, shard_size)
@@ -155,21 +170,27 @@ def embed_folder(
 
 
 def score_pairs(
-    a: Sequence[str], b: Sequence[str], metric: PerceptualMetric, cache: Cache | None = None, **options: Any
+    a: Sequence[str],
+    b: Sequence[str],
+    metric: PerceptualMetric,
+    cache: Cache | None = None,
+    options: Options = _STRICT,
 ) -> tuple[Tensor, dict[str, str]]:
-    """Distances between `a[i]` and `b[i]`; each file is embedded once, however many pairs it is in.
+    """Compute the distances between `a[i]` and `b[i]`; each file is embedded once, however many pairs it is in.
 
     Args:
-        a, b: names of files, as many in both.
-        metric, cache: as for `embed_files`.
-        options: as for `embed_files`; `on_error` is `raise` unless said otherwise.
+        a, b: paths or URLs, as many in both.
+        metric: the metric that embeds them.
+        cache: the store of what was embedded before; a killed run goes on from there.
+        options: batch size, decoder, what happens at files that cannot be read and more; default
+            `Options(on_error="raise")`.
 
     Returns:
         `(N,)` float32, NaN where a file cannot be read, and why, by file.
 
     Raises:
         ValueError: unequal numbers.
-        Further as `embed_files`.
+        ValueError, OSError: a file cannot be read and `on_error` is `raise`; the cache cannot be written.
 
     Example:
         >>> from dreamsim_metric import load
@@ -179,12 +200,12 @@ def score_pairs(
     """
     if len(a) != len(b):
         raise ValueError(f"got {len(a)} and {len(b)} files; expected pairs")
-    found = embed_files([*a, *b], metric, cache, **{"on_error": "raise", **options})
+    found = embed_files([*a, *b], metric, cache, options)
     return distances_of(found, a, b), found.unreadable
 
 
 def distances_of(found: Embeddings, a: Sequence[str], b: Sequence[str]) -> Tensor:
-    """Distances between `a[i]` and `b[i]` of files that were embedded: `(N,)`, NaN where one could not be read."""
+    """Compute distances between `a[i]` and `b[i]` of embedded files: `(N,)`, NaN where one could not be read."""
     rows = found.rows()
     index = torch.tensor([[rows.get(str(x), -1), rows.get(str(y), -1)] for x, y in zip(a, b, strict=True)])
     d = torch.full((len(a),), math.nan)
@@ -194,15 +215,27 @@ def distances_of(found: Embeddings, a: Sequence[str], b: Sequence[str]) -> Tenso
 
 
 def rank(queries: Embeddings, pictures: Embeddings, top: int = 10, *, approximate: bool = False) -> Iterator[Row]:
-    """The pictures that are nearest to each query.
+    """Yield the pictures that are nearest to each query.
 
     Args:
-        queries, pictures: from `embed_files` or `dreamsim_metric.scale.shards.read_shards`.
-        top: how many a query.
-        approximate: through faiss; see `dreamsim_metric.scale.neighbours.nearest`.
+        queries, pictures: embeddings that `embed_files` or `read_shards` gave.
+        top: number of pictures a query.
+        approximate: whether faiss searches, which is quicker among very many and misses some.
 
     Yields:
         Rows with `query`, `rank` (from 1), `picture`, `distance`, nearest first.
+
+    Raises:
+        ValueError: `top` below 1, or no pictures.
+        ModuleNotFoundError: approximate, and faiss is not installed.
+
+    Example:
+        >>> from dreamsim_metric import load
+        >>> found = embed_files(["examples/vest_1.jpg", "examples/vest_2.jpg", "examples/cat.jpg"], load("mini"))
+        >>> for row in rank(found.only(["examples/cat.jpg"]), found, top=2):
+        ...     row["rank"], row["picture"], round(row["distance"], 2)
+        (1, 'examples/cat.jpg', 0.0)
+        (2, 'examples/vest_1.jpg', 1.02)
     """
     distances, found = nearest(queries.units, pictures.units, top, approximate=approximate)
     for query, d, row in zip(queries.files, distances.tolist(), found.tolist(), strict=True):
@@ -212,16 +245,26 @@ def rank(queries: Embeddings, pictures: Embeddings, top: int = 10, *, approximat
 
 
 def duplicates(pictures: Embeddings, below: float, *, approximate: bool = False) -> list[Row]:
-    """Pairs of pictures that look nearly the same.
+    """Find pairs of pictures that look nearly the same.
 
     Args:
-        pictures: as for `rank`.
-        below: pairs that are nearer than this count.
-        approximate: as for `rank`.
+        pictures: embeddings that `embed_files` or `read_shards` gave.
+        below: distance under which two pictures count as the same.
+        approximate: whether faiss searches, which is quicker among very many and misses some.
 
     Returns:
         Rows with `group`, `a`, `b`, `distance`, group by group. Groups are numbered from 1; pictures that are joined
         through others are in one.
+
+    Raises:
+        ValueError: `below` is not a number above 0, or there are over ten million pairs.
+        ModuleNotFoundError: approximate, and faiss is not installed.
+
+    Example:
+        >>> from dreamsim_metric import load
+        >>> found = embed_files(["examples/vest_1.jpg", "examples/cat.jpg", "examples/vest_2.jpg"], load("mini"))
+        >>> [(row["group"], row["a"], row["b"], round(row["distance"], 2)) for row in duplicates(found, below=0.2)]
+        [(1, 'examples/vest_1.jpg', 'examples/vest_2.jpg', 0.11)]
     """
     pairs, distances = within(pictures.units, below, approximate=approximate)
     group = groups(len(pictures.files), pairs)

@@ -12,7 +12,7 @@ import torch
 from dreamsim_metric.bounds import check_least
 from dreamsim_metric.files.json_file import format_json, read_json
 from dreamsim_metric.files.store import is_file, location, write
-from dreamsim_metric.images.decoding import decoder_version
+from dreamsim_metric.images.decoding import Decoder, decoder_version
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.scale.embedding import Embeddings
 from dreamsim_metric.version import __version__
@@ -28,18 +28,18 @@ _DEPEND = ("model", "card", "weights", "precision", "decoder", "image_size", "dr
 
 
 def shard_file(folder: Path, number: int) -> Path:
-    """The file of shard `number`, from 0."""
+    """Name the file of shard `number`, from 0."""
     return folder / f"embeddings-{number:05d}.parquet"
 
 
 def is_shards(folder: str | Path) -> bool:
-    """Whether this is such a folder."""
+    """Look whether this is such a folder."""
     there = location(folder)
     return is_file(there / SETTINGS) and next(there.glob(_PATTERN), None) is not None
 
 
-def settings_of(metric: PerceptualMetric, decoder: str) -> dict[str, Any]:
-    """What embeddings depend on."""
+def settings_of(metric: PerceptualMetric, decoder: Decoder) -> dict[str, Any]:
+    """List what embeddings depend on."""
     card = json.dumps(asdict(metric.card), sort_keys=True)
     return {
         "model": metric.card.name,
@@ -53,14 +53,15 @@ def settings_of(metric: PerceptualMetric, decoder: str) -> dict[str, Any]:
     }
 
 
-def begin(folder: Path, files: Sequence[str], metric: PerceptualMetric, decoder: str, shard_size: int) -> None:
-    """Make the folder, or be sure that what is there is the beginning of the same.
+def begin(folder: Path, files: Sequence[str], metric: PerceptualMetric, decoder: Decoder, shard_size: int) -> None:
+    """Begin a folder, or be sure that what is there is the beginning of the same.
 
     Args:
-        folder: for the shards.
-        files: all that are to be in it, in order.
-        metric, decoder: that embed them.
-        shard_size: files a shard.
+        folder: the folder of the shards.
+        files: all files that are to be in it, in order.
+        metric: the metric that embeds them.
+        decoder: the decoder of their pictures.
+        shard_size: number of files a shard.
 
     Raises:
         ValueError: it holds embeddings of other files, or with other settings; the message names what differs.
@@ -78,8 +79,13 @@ def begin(folder: Path, files: Sequence[str], metric: PerceptualMetric, decoder:
     _compare(folder, _read_settings(folder), settings)
 
 
-def check_settings(folder: Path, metric: PerceptualMetric, decoder: str) -> None:
+def check_settings(folder: Path, metric: PerceptualMetric, decoder: Decoder) -> None:
     """Be sure that embeddings in a folder can be compared to those that a metric makes now.
+
+    Args:
+        folder: the folder of the shards.
+        metric: the metric of now.
+        decoder: the decoder of now.
 
     Raises:
         ValueError: they cannot; the message names what differs.
@@ -89,7 +95,11 @@ def check_settings(folder: Path, metric: PerceptualMetric, decoder: str) -> None
 
 
 def write_shard(file: Path, table: "pyarrow.Table") -> None:
-    """Write a table of `scoring.embed_shard`: whole or not at all, and the same bytes every time.
+    """Write a table of embeddings: whole or not at all, and the same bytes every time.
+
+    Args:
+        file: the shard to write.
+        table: what `embed_shard` makes.
 
     Raises:
         OSError: the disk is full or not writable.
@@ -104,7 +114,7 @@ def write_shard(file: Path, table: "pyarrow.Table") -> None:
 
 
 def is_whole(file: Path, rows: int) -> bool:
-    """Whether a shard is there, with so many rows."""
+    """Look whether a shard is there, with so many rows."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -118,7 +128,7 @@ def is_whole(file: Path, rows: int) -> bool:
 
 
 def unreadable_in(file: Path) -> dict[str, str]:
-    """Why pictures of a shard have no embedding, by path."""
+    """Read why pictures of a shard have no embedding, by path."""
     import pyarrow.parquet as pq
 
     with file.open("rb") as opened:
@@ -127,10 +137,22 @@ def unreadable_in(file: Path) -> dict[str, str]:
 
 
 def read_shards(folder: str | Path) -> Embeddings:
-    """All embeddings of a folder, in the order of its files.
+    """Read all embeddings of a folder, in the order of its files.
+
+    Args:
+        folder: what `embed_folder` wrote, on this machine or a URL.
 
     Raises:
         ValueError: a shard is missing or damaged: the run is not done, or went wrong.
+
+    Example:
+        >>> import tempfile
+        >>> from dreamsim_metric import load
+        >>> from dreamsim_metric.scale import embed_folder
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     made = embed_folder(["examples/cat.jpg", "examples/coffee.jpg"], folder, load("mini"))
+        ...     read_shards(folder).units.shape
+        torch.Size([2, 2560])
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

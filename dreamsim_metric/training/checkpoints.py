@@ -29,8 +29,9 @@ class Run:
     """A run's folder.
 
     Args:
-        config: of the run; `config.out` is the folder.
-        facts: what else must not change between starting and resuming, as JSON values: versions aside, digests.
+        config: what the run does; `config.out` is the folder.
+        facts: digests of what else must not change between starting and resuming.
+        versions: versions of the libraries, for the record.
 
     Raises:
         FileExistsError: the folder holds something, and `config.resume` is off.
@@ -65,7 +66,7 @@ class Run:
             shutil.rmtree(self.folder)
 
     def load_last(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Tensors and progress of the last checkpoint, if there is one.
+        """Read tensors and progress of the last checkpoint, if there is one.
 
         Raises:
             ValueError: the checkpoint is damaged.
@@ -84,6 +85,10 @@ class Run:
 
     def save_last(self, tensors: dict[str, Tensor], progress: dict[str, Any]) -> None:
         """Replace the last checkpoint.
+
+        Args:
+            tensors: weights and the optimiser's state, by name.
+            progress: how far the run is, in JSON's types.
 
         Raises:
             OSError: the disk is full; the checkpoint before is intact.
@@ -106,7 +111,7 @@ class Run:
 
 
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
-    """An optimiser's state as named tensors."""
+    """Name the tensors of an optimiser's state."""
     state = optimizer.state_dict()["state"]
     return {
         f"optimizer.{i}.{name}": value.detach().cpu().contiguous()

@@ -10,6 +10,7 @@ from dreamsim_metric.card import Head
 from dreamsim_metric.judgements.formats import Format
 
 Loss = Literal["hinge", "bradley-terry"]
+"""What training makes small: the hinge on the majority's choice, or the cross-entropy of all votes."""
 
 _HARMLESS = {"out", "resume", "save_every", "log_every", "log_with", "workers", "device"}  # do not touch the numbers
 
@@ -58,6 +59,14 @@ class Config:
         log_with: loggers beside metrics.jsonl.
         workers: threads that decode pictures (default: one a core, at most 16).
         device: device that computes: cpu or cuda (default: cuda where there is one, else cpu).
+
+    Example:
+        >>> config = Config(data=Path("judged"), out=Path("runs/mine"), rank=0, head="mlp", warmup=10)
+        >>> config.rate(step=4, steps=100), config.rate(step=50, steps=100)
+        (0.00015, 0.0003)
+        >>> Config(data=Path("judged"), out=Path("runs/mine"), rank=0)
+        Traceback (most recent call last):
+        ValueError: got rank 0 and no head: nothing to train; set rank for LoRA, head, or both
     """
 
     data: Path
@@ -174,10 +183,24 @@ _ENSEMBLE = (
 
 
 def presets(data: Path, out: Path) -> dict[str, tuple[str, Config]]:
-    """Name → what it is, and its configuration.
+    """Make the presets of `dreamsim-metric train`: by name, what it is and its configuration.
 
     The released recipes are those of DreamSim's repository (training/configs), but for OpenCLIP's LAION-400M weights:
     timm has epoch 32 of them, the released ensemble began at epoch 31.
+
+    Args:
+        data: folder (or table) of judged triplets.
+        out: folder of the run.
+
+    Returns:
+        By name, a line on what the preset is, and its configuration.
+
+    Example:
+        >>> found = presets(Path("judged"), Path("runs/mine"))
+        >>> list(found)
+        ['mini', 'ensemble-lora', 'single-lora', 'patch-lora', 'mlp']
+        >>> found["mlp"][1].head, found["single-lora"][1].rank
+        ('mlp', 16)
     """
     base = Config(data=data, out=out)  # of the single models, as released
     return {

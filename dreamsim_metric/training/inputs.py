@@ -72,7 +72,7 @@ def write_pixels(files: Sequence[Path], size: int, target: Path, workers: int | 
 
 
 def pick(inputs: np.ndarray, pictures: np.ndarray) -> torch.Tensor:
-    """Some rows, in memory that torch has allocated: matrix products differ in the last bits by how data is aligned."""
+    """Pick rows into memory of torch's: matrix products differ in the last bits by how data is aligned."""
     return torch.from_numpy(inputs[pictures]).clone()
 
 

@@ -28,7 +28,7 @@ from dreamsim_metric.training.config import Config
 from dreamsim_metric.training.inputs import pick, write_features, write_pixels
 from dreamsim_metric.training.lora import adapter_state, set_dropout
 from dreamsim_metric.training.losses import bradley_terry, hinge
-from dreamsim_metric.training.model import TripletModel, head_state, trained, tuned_card, tuned_metric
+from dreamsim_metric.training.model import TripletModel, describe_tuned, find_trained, head_state, make_tuned
 from dreamsim_metric.weights.folder import Tuned, write_tuned
 
 _MIXED = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}  # in accelerate's words
@@ -39,7 +39,7 @@ def train(config: Config) -> Path:
     """Tune a metric on judged triplets.
 
     Args:
-        config: see `Config`; under `accelerate launch` or `torchrun`, each process calls this.
+        config: what the run does; under `accelerate launch` or `torchrun`, each process calls this.
 
     Returns:
         The run's folder, which `load` takes.
@@ -51,6 +51,15 @@ def train(config: Config) -> Path:
         FloatingPointError: the loss is not finite any more; the best model so far is intact.
         ImportError: a logger that is asked for is not installed.
         OSError: the disk is full; the last checkpoint is intact.
+
+    Example:
+        >>> import tempfile
+        >>> from dreamsim_metric import load
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     data, out = Path("examples/judged"), Path(folder) / "run"
+        ...     config = Config(data=data, out=out, val="test", rank=0, head="mlp", hidden=256, epochs=1, cpu=True)
+        ...     load(train(config)).card.description
+        'mini with an MLP head, tuned on judged'
     """
     absent = [name for name in config.log_with if find_spec(name) is None]
     if absent:  # accelerate would only not log
@@ -81,9 +90,9 @@ class _Trainer:
         for split in (self.train_set, self.val_set):
             if (split.right == 0.5).all():
                 raise ValueError(f"people tie on all triplets of {table.name}'s {split.splits[0]}; nothing to go by")
-        self.card, self.metric, self.lora = tuned_metric(config)
+        self.card, self.metric, self.lora = make_tuned(config)
         self.run = self._open_run({"data": _data_digest(table), "base weights": self.card.base_sha256})
-        self.parameters = list(trained(self.metric).values())
+        self.parameters = list(find_trained(self.metric).values())
         self.optimizer: Any = torch.optim.AdamW(
             self.parameters, config.lr, betas=config.betas, weight_decay=config.weight_decay
         )
@@ -111,7 +120,7 @@ class _Trainer:
             self.run.cut_log(last and last[1])
         if last:
             tensors, self.progress = last
-            self.metric.load_state_dict({name: tensors[name] for name in trained(self.metric)}, strict=False)
+            self.metric.load_state_dict({name: tensors[name] for name in find_trained(self.metric)}, strict=False)
             restore_optimizer(self.optimizer, tensors)
         self.accelerator.wait_for_everyone()
 
@@ -221,7 +230,7 @@ class _Trainer:
             curve = None
         references = len(np.unique(self.train_set.index[:, 0]))
         data = {"data": name, "triplets": len(self.train_set), "references": references, **place}
-        card = tuned_card(self.card, self.config, data, figures["val_agreement"], curve)
+        card = describe_tuned(self.card, self.config, data, figures["val_agreement"], curve)
         tuned = Tuned(adapter_state(self.metric), self.lora or {}, head_state(self.metric), place["step"])
         write_tuned(self.run.folder, card, tuned)
         self.run.write_metrics({**place, **figures})
@@ -230,7 +239,7 @@ class _Trainer:
         if self.accelerator.is_main_process:
             if self.accelerator.scaler is not None:
                 self.progress["scaler"] = self.accelerator.scaler.state_dict()
-            named = {name: tensor.detach().cpu().contiguous() for name, tensor in trained(self.metric).items()}
+            named = {name: tensor.detach().cpu().contiguous() for name, tensor in find_trained(self.metric).items()}
             self.run.save_last(named | optimizer_tensors(self.optimizer.optimizer), self.progress)
         self.accelerator.wait_for_everyone()
 
@@ -244,15 +253,15 @@ class _Trainer:
 def backward(
     accelerator: Accelerator, model: nn.Module, config: Config, triplets: Triplets, inputs: np.ndarray, rows: np.ndarray
 ) -> float:
-    """Gradients of one step's loss, over all processes and micro-batches as over one batch.
+    """Compute the gradients of one step's loss, over all processes and micro-batches as over one batch.
 
     Args:
-        accelerator: that prepared `model`.
-        model: a `TripletModel`.
-        config: of the run.
+        accelerator: the accelerator that prepared `model`.
+        model: a `TripletModel` to train.
+        config: what the run does.
         triplets: the training triplets.
-        inputs: of their pictures.
-        rows: of the triplets in this step, all processes together.
+        inputs: pixels or features of their pictures.
+        rows: positions of the triplets in this step, all processes together.
 
     Returns:
         The loss, a weighted mean over all the rows.

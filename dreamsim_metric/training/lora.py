@@ -19,7 +19,7 @@ def add_lora(
     The adapters begin at zero, so its distances do not change. Dropout is off until `set_dropout`.
 
     Args:
-        metric: a `PerceptualMetric`.
+        metric: the metric to tune, changed in place.
         rank, alpha: the change to a weight is `alpha / rank · B A`.
         dropout: probability that an adapter's input is zeroed in training.
         targets: endings of the names of modules, `attn.proj` say; default the fused `qkv` of vision transformers (as
@@ -78,7 +78,7 @@ def set_dropout(metric: nn.Module, on: bool) -> None:
 
 
 def adapter_state(metric: nn.Module) -> dict[str, Tensor]:
-    """The adapters of `add_lora` under the names that `merge_lora` takes."""
+    """Copy the adapters of `add_lora` under the names that `merge_lora` takes."""
     return {
         name.replace(".lora_A.default.", ".lora_A.").replace(".lora_B.default.", ".lora_B."): tensor.detach().cpu()
         for name, tensor in metric.state_dict().items()

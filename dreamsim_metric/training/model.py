@@ -25,8 +25,8 @@ class TripletModel(nn.Module):
     """A metric as it is trained: a step's pictures, each once, and who is compared with whom.
 
     Args:
-        metric: with what is to be tuned requiring gradients.
-        frozen: whether the branches are, so that inputs are features instead of pixels.
+        metric: a metric in which what is to be tuned requires gradients.
+        frozen: whether the branches stay as they are, so that inputs are features instead of pixels.
         dropout: probability that a feature is zeroed in a training step.
     """
 
@@ -37,21 +37,24 @@ class TripletModel(nn.Module):
         self.dropout = dropout
 
     def features(self, inputs: Tensor) -> Tensor:
-        """uint8 pictures `(U, 3, S, S)`, or features `(U, D)` where the branches are frozen → features."""
+        """Compute features of uint8 pictures `(U, 3, S, S)`; where the branches are frozen, inputs are features."""
         return inputs if self.frozen else self.metric.features(unit_range(inputs))
 
     def embed(self, inputs: Tensor) -> Tensor:
-        """Inputs as for `features` → unit embeddings `(U, D)`, without dropout."""
+        """Compute unit embeddings `(U, D)` of the inputs that `features` takes, without dropout."""
         return self.metric.to_unit(self.features(inputs))
 
     def forward(self, inputs: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-        """A training step: inputs and `(B, 3)` positions of reference, left and right → two distances `(B,)`."""
+        """Take a training step: inputs and `(B, 3)` positions of reference, left and right → two distances `(B,)`."""
         units = self.metric.to_unit(F.dropout(self.features(inputs), self.dropout))
         return triplet_distances(units, index)
 
 
-def tuned_metric(config: Config) -> tuple[ModelCard, PerceptualMetric, dict[str, Any] | None]:
-    """What a run trains.
+def make_tuned(config: Config) -> tuple[ModelCard, PerceptualMetric, dict[str, Any] | None]:
+    """Make what a run trains.
+
+    Args:
+        config: what the run does.
 
     Returns:
         The card of what it will be, the metric with what is trained in it requiring gradients, and peft's configuration
@@ -84,27 +87,27 @@ def tuned_metric(config: Config) -> tuple[ModelCard, PerceptualMetric, dict[str,
     return card, metric, lora
 
 
-def trained(metric: PerceptualMetric) -> dict[str, Tensor]:
-    """The parameters that are trained, by name."""
+def find_trained(metric: PerceptualMetric) -> dict[str, Tensor]:
+    """Find the parameters that are trained, by name."""
     return {name: parameter for name, parameter in metric.named_parameters() if parameter.requires_grad}
 
 
 def head_state(metric: PerceptualMetric) -> dict[str, Tensor]:
-    """The head's tensors, on the CPU."""
+    """Copy the head's tensors to the CPU."""
     return {name: tensor.detach().cpu() for name, tensor in metric.state_dict().items() if name.startswith("head.")}
 
 
-def tuned_card(
+def describe_tuned(
     card: ModelCard, config: Config, data: dict[str, Any], agreement: float, left: Curve | None
 ) -> ModelCard:
-    """The card of a tuned model: its recipe, its figures and what its distances mean.
+    """Make the card of a tuned model: its recipe, its figures and what its distances mean.
 
     Args:
-        card: of `tuned_metric`.
-        config: of the run.
-        data: what it was tuned on; `data["data"]` is the name.
-        agreement: with the majority of the validation triplets, in percent.
-        left: fitted to their votes, if that was possible.
+        card: the card that `make_tuned` gave.
+        config: what the run does.
+        data: the data that it was tuned on; `data["data"]` is the name.
+        agreement: agreement with the majority of the validation triplets, in percent.
+        left: the curve fitted to their votes, if that was possible.
     """
     tuned = [f"LoRA of rank {config.rank}"] if config.rank else []
     tuned += {"none": [], "mlp": ["an MLP head"], "linear": ["a linear head"]}[config.head]

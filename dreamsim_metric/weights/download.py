@@ -24,23 +24,31 @@ _FORMAT = "v1"  # a new folder in the cache whenever what we keep there changes 
 
 
 def cache_dir() -> Path:
-    """Where weights are kept: `$DREAMSIM_METRIC_CACHE`, else the user's cache folder of this system."""
+    """Tell where weights are kept: `$DREAMSIM_METRIC_CACHE`, else the user's cache folder of this system.
+
+    Example:
+        >>> cache_dir().name
+        'dreamsim_metric'
+    """
     return Path(os.environ.get("DREAMSIM_METRIC_CACHE") or platformdirs.user_cache_dir("dreamsim_metric"))
 
 
 def downloads_dir() -> Path:
-    """Where downloads lie until what they hold is installed."""
+    """Tell where downloads lie until what they hold is installed."""
     return cache_dir() / "downloads"
 
 
 def model_dir(name: str) -> Path:
-    """Where a named model is kept once converted."""
+    """Tell where a named model is kept once converted."""
     return cache_dir() / _FORMAT / name
 
 
 @contextmanager
 def locked(name: str) -> Iterator[None]:
-    """One process at a time may make this model; the others wait and find it made.
+    """Let one process at a time make a model; the others wait and find it made.
+
+    Args:
+        name: the model's name.
 
     Raises:
         OSError: the cache cannot be written.
@@ -82,8 +90,8 @@ def fetch(download: Download, folder: Path) -> Path:
     Several processes may ask for one file at once: one downloads it, the others wait.
 
     Args:
-        download: what to fetch; size and sha256 are checked where they are known, the server's own length always.
-        folder: where to put it, under the base name of `download.path`.
+        download: the file to fetch; size and sha256 are checked where they are known, the server's own length always.
+        folder: the folder to put it in, under the base name of `download.path`.
 
     Returns:
         The file.

@@ -25,17 +25,17 @@ _ADAPTER_PREFIX = "base_model.model.extractor_list."
 
 
 def adapter_folder(name: str) -> str:
-    """Name of the folder that holds the adapter of a released type."""
+    """Name the folder that holds the adapter of a released type."""
     if name == "ensemble":
         return "ensemble_lora"
     return f"{name}_lora" if name.endswith("_patch") else f"{name}_single_lora"
 
 
 def read_release(card: ModelCard, source: Path) -> dict[str, Tensor]:
-    """The merged weights of a released type.
+    """Read and merge the weights of a released type.
 
     Args:
-        card: of one of the released types.
+        card: the card of one of the released types.
         source: the release archive, the folder it was unpacked in (`cache_dir` of the released package), or a folder
             that holds the archive under its released name.
 

@@ -30,10 +30,10 @@ class Tuned:
     """What training changed: tensors named as in `PerceptualMetric`'s state dict.
 
     Attributes:
-        adapter: `MODULE.lora_A.weight` and `MODULE.lora_B.weight`; empty without LoRA.
+        adapter: tensors `MODULE.lora_A.weight` and `MODULE.lora_B.weight`; empty without LoRA.
         adapter_config: peft's configuration; empty without LoRA.
-        head: `head.…`; empty without a head.
-        step: of the run; the files of one folder must agree on it.
+        head: tensors `head.…`; empty without a head.
+        step: number of the run's step; the files of one folder must agree on it.
     """
 
     adapter: dict[str, "Tensor"]
@@ -43,11 +43,19 @@ class Tuned:
 
 
 def read_card(folder: Path) -> ModelCard:
-    """The card of a model folder.
+    """Read the card of a model's folder.
+
+    Args:
+        folder: a folder that `save_pretrained` or a training run wrote.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: a damaged one.
+        FileNotFoundError: there is no card.
+        ValueError: the card is damaged.
+
+    Example:
+        >>> from pathlib import Path
+        >>> read_card(Path("dreamsim_metric/assets/mini")).name
+        'mini'
     """
     if not (folder / CARD).is_file():
         raise FileNotFoundError(f"{folder} has no {CARD}; expected a model folder with {CARD} and {WEIGHTS}")
@@ -58,7 +66,10 @@ def read_card(folder: Path) -> ModelCard:
 
 
 def read_folder(folder: Path) -> tuple[ModelCard, dict[str, "Tensor"] | Tuned]:
-    """Card and weights: the state dict of a merged model, or what was tuned on top of `card.base`.
+    """Read card and weights: the state dict of a merged model, or what was tuned on top of `card.base`.
+
+    Args:
+        folder: a model's folder.
 
     Raises:
         FileNotFoundError: the card or the weights are missing.
@@ -87,7 +98,10 @@ def read_folder(folder: Path) -> tuple[ModelCard, dict[str, "Tensor"] | Tuned]:
 
 
 def read_tensors(file: Path) -> tuple[dict[str, "Tensor"], dict[str, str]]:
-    """Tensors and metadata of a safetensors file.
+    """Read tensors and metadata of a safetensors file.
+
+    Args:
+        file: the file to read.
 
     Raises:
         ValueError: it is damaged.
@@ -104,6 +118,12 @@ def read_tensors(file: Path) -> tuple[dict[str, "Tensor"], dict[str, str]]:
 
 def write_folder(folder: Path, card: ModelCard, state: dict[str, "Tensor"], readme: str = "") -> None:
     """Write a merged model: whole or not at all.
+
+    Args:
+        folder: the folder to make.
+        card: the model's card.
+        state: weights by name.
+        readme: text of the page that goes with it; none if empty.
 
     Raises:
         FileExistsError: the folder is there already.
@@ -131,6 +151,11 @@ def write_tuned(folder: Path, card: ModelCard, tuned: Tuned) -> None:
     Each file is replaced at once. A process killed between two of them leaves files of different steps, which
     `read_folder` notices.
 
+    Args:
+        folder: a folder that exists.
+        card: the model's card.
+        tuned: the tensors that training changed.
+
     Raises:
         OSError: the disk is full or not writable.
     """
@@ -147,7 +172,7 @@ def write_tuned(folder: Path, card: ModelCard, tuned: Tuned) -> None:
 
 
 def digest(state: dict[str, "Tensor"]) -> str:
-    """sha256 of named tensors, whatever the file they came in."""
+    """Digest named tensors by sha256, whatever the file they came in."""
     found = hashlib.sha256()
     for name in sorted(state):
         tensor = state[name]

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def from_hub(name: str) -> Path:
-    """The folder of a model on the hub, downloaded or in the hub's own cache.
+    """Get the folder of a model on the hub, downloaded or in the hub's own cache.
 
     Args:
-        name: `OWNER/REPO`, `@REVISION` where not the newest is wanted.
+        name: `OWNER/REPO`, with `@REVISION` where not the newest is wanted.
 
     Raises:
         ConnectionError: it cannot be had.

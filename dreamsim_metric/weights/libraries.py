@@ -16,13 +16,13 @@ State = dict[str, Tensor]
 
 
 def read_pretrained(name: str, source: Path | None, image_size: int | None) -> tuple[ModelCard, State]:
-    """Card and weights of an untuned network.
+    """Read card and weights of an untuned network.
 
     Args:
         name: `timm:NAME` or `open_clip:ARCH/TAG`, then `#FEATURE` where the default (`pooled`, `embedding`) is not
             wanted.
         source: a checkpoint file to read instead of downloading.
-        image_size: in place of the network's own.
+        image_size: input size in pixels, in place of the network's own.
 
     Raises:
         ValueError: unknown network or feature, or a checkpoint that does not fit.

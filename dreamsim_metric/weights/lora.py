@@ -14,7 +14,7 @@ def merge_lora(state: dict[str, Tensor], adapter: dict[str, Tensor], config: dic
 
     Args:
         state: weights by name.
-        adapter: `MODULE.lora_A.weight` `(r, in)` and `MODULE.lora_B.weight` `(out, r)`, MODULE as in `state`.
+        adapter: tensors `MODULE.lora_A.weight` `(r, in)` and `MODULE.lora_B.weight` `(out, r)`, MODULE as in `state`.
         config: peft's `adapter_config.json`. The scale is read from it: it differs between released checkpoints.
 
     Returns:

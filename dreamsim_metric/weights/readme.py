@@ -7,11 +7,11 @@ from dreamsim_metric.card import Curve, ModelCard
 
 
 def model_readme(card: ModelCard, name: str) -> str:
-    """The page of a model, from its card: what it is, how to load it, data, recipe, figures, licence.
+    """Write the page of a model, from its card: what it is, how to load it, data, recipe, figures, licence.
 
     Args:
-        card: of the model.
-        name: as `load` takes it.
+        card: the model's card.
+        name: the name that `load` takes.
     """
     kind = f"tuned on {card.training['data']}" if card.training else "untuned"
     sections = [

@@ -10,6 +10,7 @@ from dreamsim_metric import embed
 from dreamsim_metric.images.convert import to_pixels
 from dreamsim_metric.images.decoding import decode
 from dreamsim_metric.images.device import NotOnDeviceError, ToDevice
+from dreamsim_metric.scale.embedding import Options
 from dreamsim_metric.scale.scoring import embed_files
 from tests.mixed import FILES, listed
 
@@ -33,14 +34,14 @@ def test_torchvision_decodes_as_pillow_does(metric, tmp_path, mode):
 
 def test_torchvision_finds_the_same_files_unreadable(metric, folder):
     by_pillow, by_torchvision = (
-        embed_files(listed(folder), metric, decoder=name) for name in ("pillow", "torchvision")
+        embed_files(listed(folder), metric, options=Options(decoder=name)) for name in ("pillow", "torchvision")
     )
     assert by_pillow.unreadable == by_torchvision.unreadable
     torch.testing.assert_close(by_pillow.units, by_torchvision.units, atol=1e-6, rtol=0)
 
 
 def test_resizing_on_the_device_gives_the_same_bits(metric):
-    host, device = (embed_files(FILES, metric, resize_on=where) for where in ("host", "device"))
+    host, device = (embed_files(FILES, metric, options=Options(resize_on=where)) for where in ("host", "device"))
     assert torch.equal(host.units, device.units)
 
 

@@ -163,7 +163,7 @@ def test_batch_normalisation_stays_in_float32_and_the_rest_is_rounded():
     metric = load("mini")
     before = {name: tensor.clone() for name, tensor in metric.state_dict().items()}
     for precision, dtype in (("bfloat16", torch.bfloat16), ("float16", torch.float16)):
-        metric.with_precision(precision)
+        metric.set_precision(precision)
         (backbone,) = metric.branches
         assert backbone.dtype == dtype
         for name, tensor in metric.state_dict().items():
@@ -246,16 +246,19 @@ def test_double_precision_is_left_to_the_plain_network():
 
 
 def test_what_rounds_otherwise_is_kept_apart_in_the_cache():
+    compiled = load("mini")
+    compiled.compile_networks()
     keys = [
         metric_key(load("mini")),
         metric_key(load("mini", precision="bfloat16")),
-        metric_key(load("mini").compiled()),
+        metric_key(compiled),
     ]
     assert len(set(keys)) == 3
 
 
 def test_a_network_in_training_is_not_replaced_by_compiled_ones():
-    mini = load("mini").compiled()
+    mini = load("mini")
+    mini.compile_networks()
     mini.branches[0].network.requires_grad_(True)
     mini(PHOTOGRAPHS[0], PHOTOGRAPHS[1]).sum().backward()
     assert mini.branches[0].network.conv_stem.weight.grad.abs().sum() > 0
@@ -308,7 +311,8 @@ def test_compiled_networks_give_the_plain_ones_embeddings_for_every_batch():
 @pytest.mark.parametrize(("precision", "largest"), [("float32", 2e-6), ("bfloat16", 2e-2)])
 def test_on_cuda_compiled_graphs_give_the_cpus_distances(precision, largest):
     exact = load("mini").embed(PHOTOGRAPHS)
-    metric = load("mini", device="cuda", precision=precision).compiled((4,))
+    metric = load("mini", device="cuda", precision=precision)
+    metric.compile_networks((4,))
     found = metric.embed(PHOTOGRAPHS).cpu()
     assert torch.allclose(all_distances(found, found), all_distances(exact, exact), rtol=0, atol=largest)
     assert torch.equal(metric.embed(PHOTOGRAPHS).cpu(), found)

@@ -21,6 +21,7 @@ from dreamsim_metric import cli, load
 from dreamsim_metric.files.store import read
 from dreamsim_metric.scale import ray_cluster as cluster
 from dreamsim_metric.scale import ray_connection as connection
+from dreamsim_metric.scale.embedding import Options
 from dreamsim_metric.scale.ray_connection import Pool, fitting_pool
 from dreamsim_metric.scale.scoring import embed_files, embed_folder
 from dreamsim_metric.scale.shards import shard_file
@@ -147,8 +148,11 @@ def test_precision_and_compiling_reach_the_actors(nodes, files, one_thread, tmp_
     half = load("mini", device="cpu", precision="bfloat16")
     there = cluster.embed_files(files[:6], half, address=nodes.address, shards=tmp_path / "half")
     assert torch.equal(there.units, embed_files(files[:6], half).units)
-    compiled = load("mini", device="cpu").compiled((8,))
-    there = cluster.embed_files(files[:6], compiled, address=nodes.address, shards=tmp_path / "compiled", batch_size=6)
+    compiled = load("mini", device="cpu")
+    compiled.compile_networks((8,))
+    there = cluster.embed_files(
+        files[:6], compiled, address=nodes.address, shards=tmp_path / "compiled", options=Options(batch_size=6)
+    )
     assert json.loads((tmp_path / "compiled" / "settings.json").read_text())["precision"] == "float32, compiled"
     torch.testing.assert_close(there.units, embed_files(files[:6], load("mini")).units, atol=1e-5, rtol=0)
 
@@ -186,7 +190,8 @@ def test_what_cannot_be_made_ends_the_run_and_keeps_the_rest(nodes, files, metri
     out = tmp_path / "out"
 
     def make(**options):
-        cluster.embed_folder(files, out, metric, address=nodes.address, shard_size=SHARD, **options)
+        settings = Options(**options)
+        cluster.embed_folder(files, out, metric, address=nodes.address, shard_size=SHARD, options=settings)
 
     with pytest.raises(RuntimeError, match=r"070\.bmp is not a picture .* finished shards are kept in .*/out$"):
         make(on_error="raise")
@@ -208,8 +213,9 @@ def test_a_picture_that_kills_its_actor_is_given_up_after_three(nodes, files, me
             os.kill(os.getpid(), signal.SIGKILL)
         return read(file)
 
+    options = Options(read=deadly)
     with pytest.raises(RuntimeError, match=r"3 actors were killed over shard 1, .*003\.bmp … .*005\.bmp; was memory"):
-        cluster.embed_folder(files[:9], tmp_path, metric, address=nodes.address, shard_size=SHARD, read=deadly)
+        cluster.embed_folder(files[:9], tmp_path, metric, address=nodes.address, shard_size=SHARD, options=options)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import torch
 from dreamsim_metric import distance, embed, load
 from dreamsim_metric.images.ahead import worker_count
 from dreamsim_metric.scale.cache import Cache, key
-from dreamsim_metric.scale.embedding import metric_key
+from dreamsim_metric.scale.embedding import Options, metric_key
 from dreamsim_metric.scale.scoring import duplicates, embed_files, rank, score_pairs
 from tests.mixed import BAD, FILES, listed
 
@@ -18,7 +18,7 @@ from tests.mixed import BAD, FILES, listed
 @pytest.mark.parametrize("batch_size", [1, 4, 32])
 @pytest.mark.parametrize("workers", [1, 3])
 def test_embeddings_have_the_bits_of_metric_embed(metric, batch_size, workers):
-    found = embed_files(FILES, metric, batch_size=batch_size, workers=workers)
+    found = embed_files(FILES, metric, options=Options(batch_size=batch_size, workers=workers))
     loop = [metric.embed(FILES[i : i + batch_size]) for i in range(0, len(FILES), batch_size)]
     assert torch.equal(found.units, torch.cat(loop))
     assert torch.equal(embed(FILES, model=metric, batch_size=batch_size), found.units)
@@ -28,7 +28,7 @@ def test_embeddings_have_the_bits_of_metric_embed(metric, batch_size, workers):
 
 def test_each_content_is_embedded_once(metric, folder, seen):
     files = listed(folder)
-    found = embed_files([*files, *files], metric, batch_size=8)
+    found = embed_files([*files, *files], metric, options=Options(batch_size=8))
     assert sum(seen) == 19
     rows = found.rows()
     for name in ("19.png", "with spaces é 🙂.png"):
@@ -63,7 +63,7 @@ def test_what_cannot_be_read_is_listed_with_reasons(metric, folder):
 )
 def test_the_first_that_cannot_be_read_ends_it_when_asked(metric, folder, name, error, message):
     with pytest.raises(error, match=message):
-        embed_files([FILES[0], str(folder / name)], metric, on_error="raise")
+        embed_files([FILES[0], str(folder / name)], metric, options=Options(on_error="raise"))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -105,7 +105,7 @@ def test_the_cache_tells_models_precisions_and_decoders_apart(metric):
 
 def test_a_store_of_any_kind_can_be_read(metric):
     store = {f"memory://{i}": Path(file).read_bytes() for i, file in enumerate(FILES)}
-    found = embed_files([*store, "memory://none"], metric, read=lambda file: store[file])
+    found = embed_files([*store, "memory://none"], metric, options=Options(read=lambda file: store[file]))
     assert torch.equal(found.units, embed(FILES, model=metric))
     assert list(found.unreadable) == ["memory://none"]
 
@@ -117,7 +117,7 @@ def test_pairs_have_their_distances(metric, folder, seen):
     assert d.tolist() == pytest.approx([distance(x, y, model=metric) for x, y in zip(a, b, strict=True)], abs=1e-6)
     assert d[2] == 0
     assert unreadable == {}
-    d, unreadable = score_pairs([*a, "none.jpg"], [*b, FILES[0]], metric, on_error="skip")
+    d, unreadable = score_pairs([*a, "none.jpg"], [*b, FILES[0]], metric, options=Options(on_error="skip"))
     assert d.isnan().tolist() == [False] * 4 + [True]
     assert list(unreadable) == ["none.jpg"]
     with pytest.raises(FileNotFoundError, match=r"no such picture: none\.jpg"):
@@ -158,7 +158,7 @@ def test_rank_gives_each_query_its_nearest(metric):
         ({"resize_on": "gpu"}, "got resize_on='gpu'; expected 'host' or 'device'"),
     ],
 )
-def test_bad_options_say_what_is_wrong(metric, options, message):
+def test_bad_options_say_what_is_wrong(options, message):
     with pytest.raises(ValueError, match=message):
-        embed_files(FILES[:1], metric, **options)
+        Options(**options)
     assert worker_count(None) >= 1

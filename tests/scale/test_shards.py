@@ -19,6 +19,7 @@ import torch
 
 from dreamsim_metric import cli, embed, load
 from dreamsim_metric.scale.cache import Cache
+from dreamsim_metric.scale.embedding import Options
 from dreamsim_metric.scale.scoring import embed_files, embed_folder, embed_shard
 from dreamsim_metric.scale.shards import check_settings, is_shards, read_shards, shard_file
 from tests.mixed import BAD, listed
@@ -69,7 +70,7 @@ def test_a_second_run_skips_what_is_there_and_makes_again_what_is_damaged(metric
 
 @pytest.mark.parametrize("batches", [1, 5, 9])
 def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(metric, folder, tmp_path, batches):
-    files, options = listed(folder), {"batch_size": 2, "shard_size": 20}
+    files, options = listed(folder), {"options": Options(batch_size=2), "shard_size": 20}
     embed_folder(files, tmp_path / "whole", metric, **options)
     left = iter(range(batches))
 
@@ -126,7 +127,7 @@ def test_other_settings_are_refused_by_name(metric, folder, tmp_path):
     for call, names in {
         (lambda: embed_folder(files[:4], out, metric)): ["pictures (5 there, 4 now)", "files ("],
         (lambda: embed_folder(files, out, metric, shard_size=2)): ["shard_size (4096 there, 2 now)"],
-        (lambda: embed_folder(files, out, metric, decoder="torchvision")): ["decoder (Pillow"],
+        (lambda: embed_folder(files, out, metric, options=Options(decoder="torchvision"))): ["decoder (Pillow"],
         (lambda: embed_folder(files, out, other)): ["weights ("],
         (lambda: check_settings(out, other, "pillow")): ["weights ("],
         (lambda: check_settings(out, half, "pillow")): ["weights (", "precision (float32 there, float16 now)"],

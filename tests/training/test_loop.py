@@ -76,7 +76,7 @@ def test_what_is_saved_is_what_was_trained(config, tmp_path, settings, networks)
 
     # The last checkpoint's weights in the model that was trained, against the same merged and saved.
     last = load_file(folder / "last.safetensors")
-    _, trained, _ = loop.tuned_metric(config)
+    _, trained, _ = loop.make_tuned(config)
     trained.load_state_dict({name: last[name] for name in loop.trained(trained)}, strict=False)
     adapter = {name.replace(".default.", "."): tensor for name, tensor in last.items() if ".lora_" in name}
     adapter = {name: tensor for name, tensor in adapter.items() if not name.startswith("optimizer.")}
@@ -112,7 +112,7 @@ def test_training_teaches_what_people_saw(config):
 
 
 def test_only_what_is_tuned_moves(config):
-    _, before, _ = loop.tuned_metric(replace(config, head="linear"))
+    _, before, _ = loop.make_tuned(replace(config, head="linear"))
     before = {name: tensor.clone() for name, tensor in before.state_dict().items()}
     config = replace(config, head="linear", lr=1e-2)
     train(config)
@@ -124,7 +124,7 @@ def test_only_what_is_tuned_moves(config):
 
 def test_features_are_dropped_in_training_and_only_there(config):
     """Of the features that a step's distances see, about the share asked for is zero and the rest is scaled up."""
-    _, metric, _ = loop.tuned_metric(replace(config, rank=0, head="linear"))
+    _, metric, _ = loop.make_tuned(replace(config, rank=0, head="linear"))
     model = loop.TripletModel(metric, frozen=True, dropout=0.25)
     seen = []
     metric.head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))

@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.human.sources import Source
 from benchmarks.human.tables import Dissimilarities
-from dreamsim_metric.judgements.rows import Row, assemble
+from dreamsim_metric.judgements.rows import Judgement, assemble
 
 
 def read_matrix(root: Path) -> Dissimilarities:
@@ -45,14 +45,14 @@ def read_matrix(root: Path) -> Dissimilarities:
     return assemble(Dissimilarities, root, _rows(root, pictures, -matrices if name[0] == "s" else matrices))
 
 
-def _rows(root: Path, pictures: list[str], matrices: np.ndarray) -> Iterator[Row | str]:
+def _rows(root: Path, pictures: list[str], matrices: np.ndarray) -> Iterator[Judgement | str]:
     for i, j in combinations(range(len(pictures)), 2):
         ratings = matrices[:, i, j]
         if np.isnan(ratings).all():
             continue
         paths = str(root / pictures[i]), str(root / pictures[j])
         votes = int(np.count_nonzero(~np.isnan(ratings)))
-        yield Row(f"pictures {i + 1} and {j + 1}", paths, ratings, f"{i}-{j}", votes)
+        yield Judgement(f"pictures {i + 1} and {j + 1}", paths, ratings, f"{i}-{j}", votes)
 
 
 SOURCES = {

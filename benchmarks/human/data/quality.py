@@ -12,7 +12,7 @@ from benchmarks.human.sources import Source
 from benchmarks.human.tables import Ratings
 from dreamsim_metric.files.pictures import list_pictures
 from dreamsim_metric.files.table import Record, RowError, Sheet, as_number
-from dreamsim_metric.judgements.rows import Row, assemble
+from dreamsim_metric.judgements.rows import Judgement, assemble
 
 _LIVE = {"jp2k": 227, "jpeg": 233, "wn": 174, "gblur": 174, "fastfading": 174}  # in the order of its .mat files
 _CSIQ = {
@@ -40,8 +40,8 @@ def read_ratings(root: Path) -> Ratings:
     column = "different" if "different" in sheet.columns else "alike"
     sheet.require(("ref_path", "path", column), " (alike or different)")
 
-    def row(record: Record) -> Row:
-        return Row(
+    def row(record: Record) -> Judgement:
+        return Judgement(
             record.where,
             (record.path("ref_path"), record.path("path")),
             _signed(record.text(column), column),
@@ -60,7 +60,7 @@ def read_tid2013(root: Path) -> Ratings:
     return assemble(Ratings, root, _tid(root))
 
 
-def _tid(root: Path) -> Iterator[Row | str]:
+def _tid(root: Path) -> Iterator[Judgement | str]:
     references, pictures = _names(root / "reference_images"), _names(root / "distorted_images")
     for where, (mos, name) in _lines(root / "mos_with_names.txt", 2):
         stem = Path(name).stem.lower()
@@ -78,7 +78,7 @@ def read_kadid10k(root: Path) -> Ratings:
     sheet.require(("dist_img", "ref_img", "dmos"))
     pictures = _names(root / "images")
 
-    def row(record: Record) -> Row:
+    def row(record: Record) -> Judgement:
         name, reference = record.text("dist_img"), record.text("ref_img")
         values: dict[str, Any] = {"id": Path(name).stem, "subset": Path(name).stem.split("_")[1], "votes": 30}
         if "var" in sheet.columns:
@@ -100,7 +100,7 @@ def read_pipal(root: Path) -> Ratings:
     return assemble(Ratings, root, _pipal(root))
 
 
-def _pipal(root: Path) -> Iterator[Row | str]:
+def _pipal(root: Path) -> Iterator[Judgement | str]:
     folders = {folder.name.lower(): folder for folder in root.iterdir() if folder.is_dir()} if root.is_dir() else {}
     labels = folders.get("train_label", root / "Train_Label")
     references = _names(folders.get("train_ref", root / "Train_Ref"))
@@ -124,7 +124,7 @@ def read_csiq(root: Path) -> Ratings:
     return assemble(Ratings, root, _csiq(root))
 
 
-def _csiq(root: Path) -> Iterator[Row | str]:
+def _csiq(root: Path) -> Iterator[Judgement | str]:
     references = _names(root / "src_imgs")
     pictures: dict[str, str] = {}
     for folder in sorted((root / "dst_imgs").glob("*")):
@@ -180,7 +180,7 @@ def read_live(root: Path) -> Ratings:
     return assemble(Ratings, root, _live(root))
 
 
-def _live(root: Path) -> Iterator[Row | str]:
+def _live(root: Path) -> Iterator[Judgement | str]:
     from scipy.io import loadmat
 
     table = next((root / name for name in ("dmos_realigned.mat", "dmos.mat") if (root / name).is_file()), None)
@@ -205,11 +205,11 @@ def _live(root: Path) -> Iterator[Row | str]:
 
 def _rated(
     where: str, reference: str | None, picture: str | None, name: str, score: Any, column: str, values: dict[str, Any]
-) -> Row | str:
+) -> Judgement | str:
     if reference is None or picture is None:
         return f"{where}: no {'picture' if reference else 'reference'} for {name}"
     try:
-        return Row(where, (reference, picture), _signed(str(score), column), **values)
+        return Judgement(where, (reference, picture), _signed(str(score), column), **values)
     except RowError as error:
         return f"{where}: {error}"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.human.sources import Source
 from benchmarks.human.tables import OddOneOut
 from dreamsim_metric.files.pictures import list_pictures
-from dreamsim_metric.judgements.rows import Row, assemble
+from dreamsim_metric.judgements.rows import Judgement, assemble
 
 _TABLE = "things_valset.txt"
 
@@ -25,7 +25,7 @@ def read_things(root: Path) -> OddOneOut:
     return assemble(OddOneOut, root, _rows(root))
 
 
-def _rows(root: Path) -> Iterator[Row | str]:
+def _rows(root: Path) -> Iterator[Judgement | str]:
     file = root / _TABLE
     if not file.is_file():
         raise FileNotFoundError(f"no such table: {file}; expected {_TABLE} beside the pictures")
@@ -44,7 +44,7 @@ def _rows(root: Path) -> Iterator[Row | str]:
         if absent:
             yield f"{where}: no picture {', '.join(absent)}.png in {folder}"
             continue
-        yield Row(where, tuple(pictures[wanted[name]] for name in names), 2, str(number), split="val")
+        yield Judgement(where, tuple(pictures[wanted[name]] for name in names), 2, str(number), split="val")
 
 
 SOURCES = {

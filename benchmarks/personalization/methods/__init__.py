@@ -1,1 +1,1 @@
-"""The methods, one a file."""
+"""The methods, one a file. Inside: all may change but what CONTRIBUTING.md names."""
