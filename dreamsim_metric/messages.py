@@ -42,18 +42,24 @@ def suggest(name: str, known: Sequence[str]) -> str:
     return f"did you mean {' or '.join(near)}?" if near else ""
 
 
-def nearest(name: str, known: Collection[str]) -> str:
-    """Find the name that was probably meant: one that begins so, else a very similar one, else "".
+def suggest_one(name: str, known: Collection[str]) -> str:
+    """Ask whether the one known name was meant that begins so or is very similar, leading dashes aside.
 
-    Leading dashes of options are left out of account.
+    Args:
+        name: what was given and is not known.
+        known: the names that are.
+
+    Returns:
+        A question, or "" where no known name is near enough.
 
     Example:
-        >>> nearest("--modle", ["--model", "--device"])
-        '--model'
+        >>> suggest_one("--modle", ["--model", "--device"])
+        'did you mean --model?'
     """
     longer = [one for one in known if one.startswith(name)]
     near = longer or difflib.get_close_matches(name.lstrip("-"), [one.lstrip("-") for one in known], n=1, cutoff=0.7)
-    return next((one for one in known if near and one.lstrip("-") == near[0].lstrip("-")), "")
+    meant = next((one for one in known if near and one.lstrip("-") == near[0].lstrip("-")), "")
+    return f"did you mean {meant}?" if meant else ""
 
 
 def say_known(name: str, known: Sequence[str]) -> str:

@@ -17,7 +17,6 @@ from pathlib import Path
 
 from dreamsim_metric.files.pictures import list_pictures
 from dreamsim_metric.files.table import Record, Sheet
-from dreamsim_metric.images.ahead import find_unreadable
 
 DREAMBENCH = "prompts_and_classes.txt"
 SUBJECTS, PROMPTS = "subjects.csv", "prompts.csv"
@@ -165,6 +164,7 @@ def _ours(folder: Path) -> tuple[Path, dict[str, str], dict[str, tuple[Prompt, .
 
 def _whole(sheet: Sheet, *needed: str) -> list[dict[str, str]]:
     """Read the cells of all rows, which must be whole and have these columns filled."""
+    from dreamsim_metric.images.ahead import find_unreadable  # torch comes with it
 
     def cells(record: Record) -> dict[str, str]:
         return record.cells | {column: record.text(column) for column in needed}

@@ -47,7 +47,7 @@ def show_defaults(options: dict[str, argparse.Action], kind: type[Any], values: 
 def attribute_lines(kind: type[Any]) -> dict[str, str]:
     """Read what a class's docstring says of its attributes, without the full stop, by name."""
     _, _, section = (inspect.getdoc(kind) or "").partition("Attributes:\n")
-    lines = re.findall(r"^    (\w+): (.+(?:\n {8}.+)*)", section, re.M)
+    lines = re.findall(r"^    (\w+): (.+(?:\n {8}.+)*)", section.partition("\n\n")[0], re.M)
     return {name: " ".join(text.split()).removesuffix(".") for name, text in lines}
 
 

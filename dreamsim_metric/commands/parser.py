@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from dreamsim_metric.messages import nearest
+from dreamsim_metric.messages import suggest_one
 
 
 class Parser(argparse.ArgumentParser):
@@ -82,8 +82,8 @@ def described(text: str, default: Any) -> str:
 
 
 def _hint(name: str, known: Collection[str]) -> str:
-    near = nearest(name, known)
-    return f"; did you mean {near}?" if near else ""
+    question = suggest_one(name, known)
+    return f"; {question}" if question else ""
 
 
 def _typed(value: Any) -> str:
