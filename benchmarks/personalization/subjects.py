@@ -108,6 +108,8 @@ def read_subjects(folder: Path, names: list[str] | None = None) -> list[Subject]
 
 
 def _pictures(folder: Path) -> tuple[Path, ...]:
+    from dreamsim_metric.images.ahead import find_unreadable  # torch comes with it
+
     files = tuple(map(Path, list_pictures(folder)))
     if not files:
         raise FileNotFoundError(f"no photographs in {folder}; expected some (files with a picture's ending)")
@@ -164,8 +166,6 @@ def _ours(folder: Path) -> tuple[Path, dict[str, str], dict[str, tuple[Prompt, .
 
 def _whole(sheet: Sheet, *needed: str) -> list[dict[str, str]]:
     """Read the cells of all rows, which must be whole and have these columns filled."""
-    from dreamsim_metric.images.ahead import find_unreadable  # torch comes with it
-
     def cells(record: Record) -> dict[str, str]:
         return record.cells | {column: record.text(column) for column in needed}
 
