@@ -7,17 +7,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.metrics.base import Features, Maker, Metric, MetricCard, Options
+from benchmarks.metrics.base import Features, Maker, Metric, MetricCard, Options, Unmeasurable
 from benchmarks.metrics.trunks import read_trunk
 from dreamsim_metric.messages import say_error_with_kind
+from dreamsim_metric.networks.guards import agrees, noise
 
 _LAYERS = ("3", "8", "15", "22", "29")  # relu1_2, relu2_2, relu3_3, relu4_3, relu5_3
 _CHANNELS = (3, 64, 128, 256, 512, 512)
 _SIDE = 256
+_EXAMPLE = 32  # pixels a side
 
 
 class DISTS(Metric):
     """piq's module, its VGG16 run once a picture.
+
+    That takes the module apart. Where its parts do not give the number of the whole, that runs once a pair.
 
     Args:
         options: Device and weights, which are two files: VGG16's convolutions (`trunks.read_trunk`) and `weights.pt` of
@@ -25,6 +29,7 @@ class DISTS(Metric):
 
     Raises:
         OSError: weights cannot be downloaded.
+        Unmeasurable: piq builds its module otherwise by now.
         ValueError: a file does not hold them.
     """
 
@@ -41,6 +46,9 @@ class DISTS(Metric):
             citation="Ding et al. Image Quality Assessment: Unifying Structure and Texture Similarity. TPAMI 2020",
             parameters=sum(parameter.numel() for parameter in self.module.model.parameters()) + 2 * sum(_CHANNELS),
         )
+        a, b = noise(2, 1, 3, _EXAMPLE, _EXAMPLE, like=torch.zeros(1, device=options.device)).sigmoid()
+        parts = lambda a, b: self._compare_parts(self._parts(a), self._parts(b))  # noqa: E731
+        self._divisible = agrees("dists picture by picture", parts, self._whole, a, b)
 
     @property
     def device(self) -> torch.device:
@@ -58,9 +66,18 @@ class DISTS(Metric):
         return super().read(picture, (round(scale * height), round(scale * width))) if scale < 1 else pixels
 
     def features(self, pixels: Tensor) -> Features:
-        return tuple(self.module.get_features(pixels))
+        return self._parts(pixels) if self._divisible else (pixels,)
 
     def compare(self, a: Features, b: Features) -> Tensor:
+        return self._compare_parts(a, b) if self._divisible else self._whole(a[0], b[0])
+
+    def _whole(self, a: Tensor, b: Tensor) -> Tensor:
+        return self.module(b, a)
+
+    def _parts(self, pixels: Tensor) -> Features:
+        return tuple(self.module.get_features(pixels))
+
+    def _compare_parts(self, a: Features, b: Features) -> Tensor:
         similarities = self.module.compute_distance(b, a)
         weighted = [(s * w.to(s)).mean((2, 3)) for s, w in zip(similarities, self.module.weights, strict=True)]
         return 1 - torch.cat(weighted, dim=1).sum(1)
@@ -76,7 +93,6 @@ def _downloaded() -> Any:
 
 def _from_files(files: tuple[Path, ...]) -> Any:
     import piq
-    from piq.perceptual import ContentLoss
     from torchvision.models import vgg16
 
     if len(files) != 2:
@@ -94,15 +110,18 @@ def _from_files(files: tuple[Path, ...]) -> Any:
     except Exception as error:  # archives and pickles fail in many ways
         raise ValueError(f"{files[1]} does not hold alpha and beta ({say_error_with_kind(error)})") from error
     module = piq.DISTS.__new__(piq.DISTS)  # whose own constructor downloads
-    ContentLoss.__init__(
-        module,
-        network,
-        layers=_LAYERS,
-        weights=weights,
-        replace_pooling=True,
-        reduction="none",
-        allow_layers_weights_mismatch=True,
-    )
+    try:
+        piq.ContentLoss.__init__(
+            module,
+            network,
+            layers=_LAYERS,
+            weights=weights,
+            replace_pooling=True,
+            reduction="none",
+            allow_layers_weights_mismatch=True,
+        )
+    except TypeError as error:
+        raise Unmeasurable(f"piq {piq.__version__} takes no network from files ({error}); give no weights") from error
     return module.eval()
 
 

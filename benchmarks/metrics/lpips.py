@@ -10,12 +10,16 @@ from torch import Tensor, nn
 
 from benchmarks.metrics.base import Features, Maker, Metric, MetricCard, Options
 from benchmarks.metrics.trunks import read_trunk
+from dreamsim_metric.networks.guards import agrees, noise
 
+_EXAMPLE = 32  # pixels a side, the least that all three networks take
 _NAMES = {"lpips-alex": "alex", "lpips-vgg": "vgg", "lpips-squeeze": "squeeze"}
 
 
 class LPIPS(Metric):
     """The package's network and layers, the network run once a picture.
+
+    That takes the package's module apart. Where its parts do not give the number of the whole, that runs once a pair.
 
     Args:
         name: Name of the metric, see `METRICS`.
@@ -29,6 +33,7 @@ class LPIPS(Metric):
 
     def __init__(self, name: str, options: Options) -> None:
         self.module = _package_module(_NAMES[name], options).to(options.device)
+        self._device = options.device
         self.card = MetricCard(
             name=name,
             direction="distance",
@@ -39,12 +44,24 @@ class LPIPS(Metric):
             citation="Zhang et al. The Unreasonable Effectiveness of Deep Features as a Perceptual Metric. CVPR 2018",
             parameters=sum(parameter.numel() for parameter in self.module.parameters()),
         )
+        a, b = noise(2, 1, 3, _EXAMPLE, _EXAMPLE, like=torch.zeros(1, device=options.device)).sigmoid()
+        parts = lambda a, b: self._compare_parts(self._parts(a), self._parts(b))  # noqa: E731
+        self._divisible = agrees(f"{name} picture by picture", parts, self._whole, a, b)
 
     @property
     def device(self) -> torch.device:
-        return self.module.scaling_layer.shift.device
+        return self._device
 
     def features(self, pixels: Tensor) -> Features:
+        return self._parts(pixels) if self._divisible else (pixels,)
+
+    def compare(self, a: Features, b: Features) -> Tensor:
+        return self._compare_parts(a, b) if self._divisible else self._whole(a[0], b[0])
+
+    def _whole(self, a: Tensor, b: Tensor) -> Tensor:
+        return self.module(a, b, normalize=True).flatten()
+
+    def _parts(self, pixels: Tensor) -> Features:
         """Scale the features so that LPIPS is their squared Euclidean distance.
 
         The layers weigh channels, by numbers that are not negative, and average over places. Done once a picture, that
@@ -59,7 +76,8 @@ class LPIPS(Metric):
             for output, weight in zip(outputs, weights, strict=True)
         )
 
-    def compare(self, a: Features, b: Features) -> Tensor:
+    @staticmethod
+    def _compare_parts(a: Features, b: Features) -> Tensor:
         return torch.stack([(x - y).square_().sum((1, 2, 3)) for x, y in zip(a, b, strict=True)]).sum(0)
 
 

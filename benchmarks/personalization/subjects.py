@@ -166,6 +166,7 @@ def _ours(folder: Path) -> tuple[Path, dict[str, str], dict[str, tuple[Prompt, .
 
 def _whole(sheet: Sheet, *needed: str) -> list[dict[str, str]]:
     """Read the cells of all rows, which must be whole and have these columns filled."""
+
     def cells(record: Record) -> dict[str, str]:
         return record.cells | {column: record.text(column) for column in needed}
 

@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -134,7 +135,7 @@ def _hue(scene: Scene, degrees: float) -> Image:
     return PIL.Image.merge("HSV", (turned, saturation, value)).convert("RGB")
 
 
-def _enhance(kind: Callable[[Image], PIL.ImageEnhance._Enhance]) -> Callable[[Scene, float], Image]:
+def _enhance(kind: Callable[[Image], Any]) -> Callable[[Scene, float], Image]:
     return lambda scene, less: kind(scene.picture).enhance(1 - less)
 
 

@@ -182,9 +182,10 @@ def load_released(name: str, folder: Path, device: str | torch.device = "cpu") -
     import dreamsim
 
     hub: Any = torch.hub
-    found, place = hub._parse_repo_info, hub._hub_dir
+    found, place = getattr(hub, "_parse_repo_info", None), getattr(hub, "_hub_dir", None)
     # It asks GitHub for the default branch of DINOv2 even when the files are there, and moves torch.hub's folder.
-    hub._parse_repo_info = lambda github: (*github.split(":")[0].split("/"), "main")
+    if found is not None:
+        hub._parse_repo_info = lambda github: (*github.split(":")[0].split("/"), "main")
     try:
         with (
             warnings.catch_warnings(),
@@ -199,4 +200,6 @@ def load_released(name: str, folder: Path, device: str | torch.device = "cpu") -
                 use_patch_model=name.endswith("_patch"),
             )
     finally:
-        hub._parse_repo_info, hub._hub_dir = found, place
+        if found is not None:
+            hub._parse_repo_info = found
+        hub._hub_dir = place

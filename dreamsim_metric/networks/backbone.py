@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dreamsim_metric.card import Branch
 from dreamsim_metric.messages import suggest
-from dreamsim_metric.networks.inference import CPU_BATCH, for_inference
+from dreamsim_metric.networks.inference import CPU_BATCH, changes_are_counted, for_inference
 from dreamsim_metric.networks.mobilenet import MobileNetV2
 
 _VARIANCE_FLOOR = 1e-5  # keeps the gradient of the standard deviation finite on constant feature maps
@@ -92,7 +92,7 @@ class Backbone(nn.Module):
         if any(tensor.requires_grad for tensor in parameters):  # in training one network is judged, not its copies
             return None
         # nn.DataParallel's replicas have no parameters; those made in inference mode keep no count of their changes.
-        if not parameters or any(tensor.is_inference() for tensor in parameters):
+        if not parameters or any(tensor.is_inference() for tensor in parameters) or not changes_are_counted():
             return None
         versions = tuple(tensor._version for tensor in (*parameters, *self.network.buffers()))
         made_of = (*self.network.modules(), *versions)  # a part may be replaced, or its numbers be changed
@@ -200,16 +200,17 @@ def create_network(branch: Branch, image_size: int) -> nn.Module:
         return timm.create_model(name, pretrained=False, **options).eval()
     if library == "open_clip":
         import open_clip
-        from open_clip.model import _build_vision_tower
 
         if name not in open_clip.list_models():
             raise ValueError(
                 f"open_clip {open_clip.__version__} has no architecture {name!r}; see open_clip.list_models()"
             )
-        # create_model would make the text tower too, and for some architectures fetch its tokenizer.
+        # create_model would make the whole text tower, and for some architectures fetch its tokenizer.
         config = open_clip.get_model_config(name)
         vision = {**config["vision_cfg"], "image_size": image_size, "timm_model_pretrained": False}
-        return _build_vision_tower(config["embed_dim"], vision, config.get("quick_gelu", False)).eval()
+        text = {"context_length": 1, "vocab_size": 1, "width": 1, "heads": 1, "layers": 1}
+        model: Any = open_clip.CLIP(config["embed_dim"], vision, text, config.get("quick_gelu", False))
+        return model.visual.eval()
     raise ValueError(f"got network {branch.network!r}; expected timm:NAME or open_clip:ARCHITECTURE")
 
 

@@ -4,17 +4,21 @@ import math
 import threading
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from importlib import import_module
 from typing import Any
 
 import torch
-import torch._dynamo
 import torch.nn.functional as F
 from timm.layers import Mlp, PatchEmbed
 from torch import Tensor, nn
 
-from dreamsim_metric.networks.inference import share
+from dreamsim_metric.networks.guards import agrees, noise, runs_in_order
+from dreamsim_metric.networks.inference import full_precision, share
 
 _VERSIONS = 1024
+_LIMITS = ("recompile_limit", "accumulated_recompile_limit")
 _CALL = 4  # pictures that would take as long as a call does by itself, about, whatever is in it
 _WARM_UP = 3  # runs before a graph is recorded: the first ones compile, choose kernels and allocate
 
@@ -94,8 +98,7 @@ class Compiled:
         return given, graph, features
 
     def _features(self, pixels: Tensor) -> Tensor:
-        # Several networks, each for several batch sizes: more than the eight versions after which PyTorch gives up.
-        with torch._dynamo.config.patch(recompile_limit=_VERSIONS, accumulated_recompile_limit=_VERSIONS):
+        with _many_versions():
             if pixels.device.type == "cuda":
                 return torch.cat(self._side_by_side(pixels), dim=-1)
             return torch.cat([branch(pixels) for branch in self._branches], dim=-1)
@@ -114,21 +117,73 @@ class Compiled:
         return features
 
 
+def _many_versions() -> AbstractContextManager[Any]:
+    """Several networks, each for several batch sizes, are more than the eight versions after which PyTorch gives up.
+
+    It then runs what has not been compiled, which is slower and right; so it does where it has no such limits to raise.
+    """
+    config = _compiler_config()
+    return config.patch(dict.fromkeys(_LIMITS, _VERSIONS)) if config else nullcontext()
+
+
+@cache
+def _compiler_config() -> Any:
+    for name in ("torch.compiler.config", "torch._dynamo.config"):  # in older versions only the second has the limits
+        try:
+            config = import_module(name)
+        except ImportError:
+            continue
+        if all(hasattr(config, limit) for limit in _LIMITS):
+            return config
+    return None
+
+
 def _compiled(branch: Any) -> Callable[[Tensor], Tensor]:
-    _use_products(branch.network)
+    _use_products(branch.network, branch.image_size)
     return torch.compile(branch.plain, dynamic=False)
 
 
-def _use_products(network: nn.Module) -> None:
+@torch.no_grad()
+def _use_products(network: nn.Module, image_size: int) -> None:
     """Patches by a matrix product, which cuDNN's convolutions are far from; GELU at the end of the product before it.
 
-    cuBLAS has GELU's tanh form: within 5e-4 of the exact one, a fraction of what bfloat16 rounds.
+    Both are compared with timm's own layers before they take their place.
     """
+    equal: dict[str, bool] = {}
     for module in network.modules():
         if isinstance(module, PatchEmbed):
-            module.add_module("proj", _PatchProduct(module.proj))
-        if isinstance(module, Mlp) and type(module.act) is nn.GELU and _is_half_on_cuda(module.fc1.weight):
-            module.fc1.__class__, module.act = _GeluLinear, nn.Identity()
+            _multiply_patches(module, image_size)
+        elif isinstance(module, Mlp):
+            _fuse_gelu(module, equal)
+
+
+def _multiply_patches(embed: PatchEmbed, image_size: int) -> None:
+    convolution = getattr(embed, "proj", None)
+    if isinstance(convolution, nn.Conv2d):
+        product = _PatchProduct(convolution)
+        x = noise(1, convolution.in_channels, image_size, image_size, like=convolution.weight)
+        with full_precision(x.device):
+            if agrees("patches by a product", product, convolution, x):
+                embed.add_module("proj", product)
+
+
+def _fuse_gelu(mlp: Mlp, equal: dict[str, bool]) -> None:
+    """GELU in its tanh form, cuBLAS's: within 5e-4 of the exact one, a fraction of what bfloat16 rounds.
+
+    Args:
+        mlp: changed in place.
+        equal: Answers for the kinds that were asked about before.
+    """
+    layer, gelu, kind = getattr(mlp, "fc1", None), getattr(mlp, "act", None), str(mlp)
+    if type(layer) is not nn.Linear or type(gelu) is not nn.GELU or not _is_half_on_cuda(layer.weight):
+        return
+    fused = _GeluLinear(layer)
+    if kind not in equal:
+        x, plain = noise(2, layer.in_features, like=layer.weight), nn.Sequential(layer, gelu)
+        equal[kind] = runs_in_order(mlp, x) and agrees("GELU within a product", fused, plain, x)
+    if equal[kind]:
+        mlp.add_module("fc1", fused)
+        mlp.add_module("act", nn.Identity())
 
 
 def _is_half_on_cuda(weight: Tensor) -> bool:
@@ -151,7 +206,13 @@ class _PatchProduct(nn.Module):
         return y.permute(0, 3, 1, 2)
 
 
-class _GeluLinear(nn.Linear):
+class _GeluLinear(nn.Module):
+    """A linear layer and the GELU behind it."""
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__()
+        self.weight, self.bias = layer.weight, layer.bias
+
     def forward(self, x: Tensor) -> Tensor:
         return _linear_gelu(x, self.weight, self.bias)
 

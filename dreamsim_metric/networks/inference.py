@@ -7,10 +7,12 @@ Private operators of PyTorch are used where they are there and give the plain op
 import copy
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 
 import torch
 from torch import nn
 
+from dreamsim_metric.networks.guards import close
 from dreamsim_metric.networks.onednn import (
     attention_is_faster_in_steps,
     fuse_convolutions,
@@ -22,7 +24,6 @@ from dreamsim_metric.networks.onednn import (
 # Above 32 MB (glibc's largest threshold) an activation is mapped and unmapped by the kernel at every layer, which takes
 # longer than computing it. Six pictures stay below: the largest take 2.4 MB each in ViT-B, 4.8 MB in MobileNetV2.
 CPU_BATCH = 6
-_AGREE = 1e-4  # of the largest value: far above rounding, far below a layer that was misunderstood
 
 
 def for_inference(network: nn.Module, image_size: int, dtype: torch.dtype = torch.float32) -> nn.Module:
@@ -55,13 +56,22 @@ def for_inference(network: nn.Module, image_size: int, dtype: torch.dtype = torc
     try:
         fuse_convolutions(fast, example.to(dtype), CPU_BATCH)
         got = fast(example.to(dtype))
-    except (RuntimeError, AttributeError):  # an operator that is not there, or has changed
+    except (AttributeError, RuntimeError, TypeError):  # an operator that is not there, or has changed
         return network
     if dtype != torch.float32:  # where rounding would hide a layer that was misunderstood
         exact = copy.deepcopy(network).float()
         return network if for_inference(exact, image_size) is exact else fast
-    expected = network(example)
-    return fast if (got - expected).abs().max() <= _AGREE * expected.abs().max() else network
+    return fast if close(got, network(example)) else network
+
+
+@cache
+def changes_are_counted() -> bool:
+    """Whether `Tensor._version` is there, which is PyTorch's own, and grows when a number is changed in place."""
+    with torch.inference_mode(False), torch.no_grad():
+        tensor = torch.zeros(1, device="cpu")
+        before = getattr(tensor, "_version", None)
+        tensor.add_(1)
+        return before is not None and tensor._version > before
 
 
 def share(module: nn.Module) -> nn.Module:

@@ -1,7 +1,7 @@
 """Layers that are one oneDNN kernel with what follows them, and what oneDNN does faster than the usual kernels.
 
-The operators are those that PyTorch's compiler uses, and private: they may be missing or change. `products_by_onednn`
-and `dreamsim_metric.networks.inference` look before they leave the plain ones.
+The operators are those that PyTorch's compiler uses, and private: they may be missing or change. `products_by_onednn`,
+`fuse_linear` and `dreamsim_metric.networks.inference` look and compare before they leave the plain ones.
 """
 
 import time
@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from dreamsim_metric.networks.guards import agrees, close, noise, runs_in_order
 
 _WORTH_IT = 1.4  # far from what noise makes of equal kernels: two processes should choose alike, to the last bit
 _BEHIND_NORM: dict[type[nn.Module], tuple[str, list[float]]] = {
@@ -42,7 +44,7 @@ class FusedLinear(nn.Linear):
 
     def __init__(self, layer: nn.Linear, activation: nn.Module):
         super().__init__(layer.in_features, layer.out_features, device="meta")
-        self._parameters.update(layer._parameters)
+        self.weight, self.bias = layer.weight, layer.bias
         self.activation = activation
         self.quick = type(activation).__name__ == "QuickGELU"
         algorithm = getattr(activation, "approximate", "none")
@@ -65,19 +67,39 @@ def is_gelu(module: nn.Module) -> bool:
 
 
 def fuse_linear(network: nn.Module) -> None:
-    """Put `FusedLinear` in place of linear layers, and of the GELUs that follow them in transformers."""
-    from timm.layers import Mlp
+    """Put `FusedLinear` in place of linear layers, and of the GELUs that follow them in transformers.
 
+    Of each kind of layer, the first is compared with the plain one before any is replaced.
+    """
+    equal: dict[str, bool] = {}
     for parent in list(network.modules()):
         children = [*parent.named_children(), ("", nn.Identity())]
         for (name, layer), (behind, activation) in pairwise(children):
             if type(layer) is not nn.Linear:
                 continue
-            if type(parent) in (Mlp, nn.Sequential) and is_gelu(activation):
-                setattr(parent, behind, nn.Identity())
-            else:
+            if not (is_gelu(activation) and _is_next(parent, layer, equal)):
                 activation = nn.Identity()
-            setattr(parent, name, FusedLinear(layer, activation))
+            fused, kind = FusedLinear(layer, activation), f"oneDNN's {layer} and {activation}"
+            if kind not in equal:
+                x = noise(2, layer.in_features, like=layer.weight)
+                equal[kind] = agrees(kind, fused, nn.Sequential(layer, activation), x)
+            if equal[kind]:
+                setattr(parent, name, fused)
+                if is_gelu(activation):
+                    setattr(parent, behind, nn.Identity())
+
+
+def _is_next(parent: nn.Module, layer: nn.Linear, known: dict[str, bool]) -> bool:
+    """Whether what a parent lists behind a layer is what it computes behind it."""
+    from timm.layers import Mlp
+
+    if type(parent) is nn.Sequential:
+        return True
+    if type(parent) is not Mlp:
+        return False
+    if (kind := str(parent)) not in known:
+        known[kind] = runs_in_order(parent, noise(2, layer.in_features, like=layer.weight))
+    return known[kind]
 
 
 @cache
@@ -89,7 +111,7 @@ def products_by_onednn(dtype: torch.dtype) -> bool:
     allowed to) is not taken. In bfloat16 the usual product is oneDNN's, too, and the two must be equal: what is won are
     the steps around it and the activation behind it.
     """
-    if not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")):
+    if not torch.backends.mkldnn.is_available():
         return False
     if torch.backends.cpu.get_cpu_capability() != "AVX512":  # with AVX2 they are equal, and noise would choose
         return False
@@ -98,10 +120,13 @@ def products_by_onednn(dtype: torch.dtype) -> bool:
     with torch.inference_mode():
         random = torch.Generator().manual_seed(0)
         x, weight = (torch.randn(rows, 768, generator=random, device="cpu").to(dtype) for rows in (394, 768))
-        kernels: Any = (F.linear, lambda x, w: torch.ops.mkldnn._linear_pointwise(x, w, None, "none", [], ""))
+        kernels: Any = (F.linear, lambda x, w, b=None: torch.ops.mkldnn._linear_pointwise(x, w, b, "none", [], ""))
         try:
             usual, other = (kernel(x, weight) for kernel in kernels)  # the first call of each sets things up
-        except RuntimeError:
+            bias = 100 * weight[0]
+            if not close(kernels[1](x, weight, bias), other + bias):
+                return False
+        except (AttributeError, RuntimeError, TypeError):  # it is not there, or not for these numbers or arguments
             return False
         if dtype == torch.bfloat16:
             return torch.equal(usual, other)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from dreamsim_metric.commands.options import add_option
@@ -125,8 +126,7 @@ def run(
         optimizer.zero_grad()
         for name, average in averages.items():
             share = min(decay, (step + 1) / (step + 10))
-            with torch.no_grad():
-                torch._foreach_lerp_(list(average.parameters()), list(parts[name].parameters()), 1 - share)
+            get_ema_multi_avg_fn(share)(list(average.parameters()), list(parts[name].parameters()), None)
         recent.append(value.item())
         if not math.isfinite(recent[-1]):
             raise FloatingPointError(f"the loss of step {step} is {recent[-1]}; lower --lr")

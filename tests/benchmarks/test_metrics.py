@@ -135,6 +135,26 @@ def test_dists_is_piqs_with_the_weights_of_the_files(trunks, pictures, monkeypat
     assert measured(metric, a, b).item() == pytest.approx(expected, abs=1e-6)
 
 
+PACKAGES = {
+    "lpips-alex": (lpips.LPIPS, "lpips.normalize_tensor", ["alexnet.ckpt"]),
+    "dists": (piq.DISTS, "piq.DISTS.compute_distance", ["vgg16.ckpt", "dists.pt"]),
+}
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_a_package_that_changed_inside_is_run_whole(name, trunks, pictures, monkeypatch):
+    kind, part, files = PACKAGES[name]
+    before, plain = make(name, *(trunks / file for file in files)), kind.forward
+    assert len(before.features(pictures[0])) > 1
+    monkeypatch.setattr(kind, "forward", lambda module, *given, **told: 2 * plain(module, *given, **told))
+    found = make(name, *(trunks / file for file in files))
+    assert torch.allclose(measured(found, *pictures), 2 * measured(before, *pictures), rtol=1e-5, atol=0)
+    monkeypatch.setattr(kind, "forward", lambda module, a, b, **told: (a - b).abs().mean((1, 2, 3)))
+    monkeypatch.delattr(part)
+    found = make(name, *(trunks / file for file in files))
+    assert torch.equal(measured(found, *pictures), (pictures[0] - pictures[1]).abs().mean((1, 2, 3)))
+
+
 def test_large_pictures_are_shrunk_for_dists_and_small_ones_left(trunks):
     metric = make("dists", trunks / "vgg16.ckpt", trunks / "dists.pt")
     assert metric.read(CAT).shape == (3, 256, 341) or min(metric.read(CAT).shape[1:]) == 256

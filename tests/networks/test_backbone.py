@@ -10,7 +10,7 @@ from dreamsim_metric import load
 from dreamsim_metric.card import Branch
 from dreamsim_metric.models import IMAGENET
 from dreamsim_metric.networks.backbone import Backbone, resample_positions
-from dreamsim_metric.networks.vision_transformer import ClassTokenBlock
+from dreamsim_metric.networks.class_token import ClassTokenBlock
 from tests.pictures import PHOTOGRAPHS
 
 

@@ -13,7 +13,15 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from benchmarks.personalization.methods.base import PAPER, Method, Personalized, Sampling, check_family, copy_parts
+from benchmarks.personalization.methods.base import (
+    FAMILY,
+    PAPER,
+    Method,
+    Personalized,
+    Sampling,
+    check_family,
+    copy_parts,
+)
 from benchmarks.personalization.methods.prior import paint_class_pictures
 from benchmarks.personalization.methods.saved import read_config, write_config
 from benchmarks.personalization.methods.tokens import load_words, save_words, settle, with_words
@@ -58,12 +66,19 @@ class Customized(Personalized):
 
 
 def find_keys_values(pipeline: Any) -> dict[str, nn.Parameter]:
-    """Collect the weights of the UNet that make keys and values of the prompt."""
-    return {
+    """Collect the weights of the UNet that make keys and values of the prompt.
+
+    Raises:
+        ValueError: there are none of the names that diffusers gives them.
+    """
+    found = {
         name: value
         for name, value in pipeline.unet.named_parameters()
         if ".attn2.to_k." in name or ".attn2.to_v." in name
     }
+    if not found:
+        raise ValueError(f"the UNet of {type(pipeline).__name__} has no attn2.to_k and attn2.to_v; expected {FAMILY}")
+    return found
 
 
 def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = None) -> Customized:

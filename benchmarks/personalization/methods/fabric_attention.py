@@ -15,7 +15,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from dreamsim_metric.networks.guards import agrees, noise
+
 SELF = "attn1.processor"  # how the names of self-attentions end
+_FAINT = 1e-30  # the weight of tokens that are as good as not there
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,11 @@ def looking_at(
         references: Pictures to look at; none: nothing changes.
         weights: Weights of liked and disliked pictures, by step, number of steps and depth (see `Shared`). Where they
             are all 0, the step is the pipeline's own and costs no more than that.
+
+    Raises:
+        ValueError: the network's attention does not look at other tokens as it is told to.
     """
+    _check_attention(pipeline.unet)
     unet, shared, step = pipeline.unet, Shared(liked=references.liked), 0
     before = dict(unet.attn_processors)
 
@@ -149,6 +156,34 @@ def looking_at(
     finally:
         hook.remove()
         unet.set_attn_processor(before)
+
+
+@torch.no_grad()
+def _check_attention(unet: Any) -> None:
+    """Try each kind of self-attention on noise: there is no other way to look at pictures.
+
+    Tokens of weight 1 are as good as the picture's own, those of almost none as good as not there.
+    """
+    kinds = {type(plain): (name, plain) for name, plain in unet.attn_processors.items() if name.endswith(SELF)}
+    for kind, (name, plain) in kinds.items():
+        attn = unet.get_submodule(name.removesuffix(".processor"))
+        own, others = noise(2, 1, 4, attn.to_q.in_features, like=next(attn.parameters()))
+        if not all(
+            _weighs(attn, plain, own, others[0], weight, seen)
+            for weight, seen in ((1.0, torch.cat([own, others], dim=1)), (_FAINT, own))
+        ):
+            raise ValueError(
+                f"{kind.__name__} of this diffusers does not weigh the tokens of other pictures; expected an attention "
+                "that adds a bias: call pipeline.unet.set_default_attn_processor()"
+            )
+
+
+def _weighs(attn: Any, plain: Callable[..., Tensor], own: Tensor, others: Tensor, weight: float, seen: Tensor) -> bool:
+    """Whether to look at other tokens, `(K, C)`, is to attend to all that is then seen, `(1, T or T + K, C)`."""
+    shared = Shared("kept", {"": (others, others)}, weights=lambda depth: (weight, weight), guided=False)
+    looking = SelfAttention(plain, "", 0, shared)
+    name = f"FABRIC's {type(plain).__name__}"
+    return agrees(name, lambda x, _: looking(attn, x), lambda x, y: plain(attn, y)[:, : x.shape[1]], own, seen)
 
 
 def depth_of(name: str, blocks: int) -> float:

@@ -110,15 +110,10 @@ class Denoiser:
         rows = [self._told(prompt) for prompt in prompts]
         embeddings, *pooled = (torch.cat(part) for part in zip(*rows, strict=True))
         told: dict[str, Any] = {"encoder_hidden_states": embeddings}
-        if pooled:  # XL also wants to know sizes and crops
+        if pooled:  # XL also wants to know original size, corner of the crop and size (Podell et al. 2023, section 2.2)
             size = (self.size, self.size)
-            ids = self.pipeline._get_add_time_ids(
-                size, (0, 0), size, embeddings.dtype, self.pipeline.text_encoder_2.config.projection_dim
-            )
-            told["added_cond_kwargs"] = {
-                "text_embeds": pooled[0],
-                "time_ids": ids.to(self.device).expand(len(prompts), -1),
-            }
+            ids = torch.tensor([*size, *(0, 0), *size], dtype=embeddings.dtype, device=self.device)
+            told["added_cond_kwargs"] = {"text_embeds": pooled[0], "time_ids": ids.expand(len(prompts), -1)}
         return told
 
     def _told(self, prompt: str) -> tuple[Tensor, ...]:

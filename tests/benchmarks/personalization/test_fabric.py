@@ -20,7 +20,7 @@ from benchmarks.personalization.methods import fabric as module
 from benchmarks.personalization.methods.base import Sampling, copy_parts
 from benchmarks.personalization.methods.choosers import Choice
 from benchmarks.personalization.methods.fabric import METHOD, Config, Fabric, paint_rounds
-from benchmarks.personalization.methods.fabric_attention import References, SelfAttention, Shared, depth_of
+from benchmarks.personalization.methods.fabric_attention import SELF, References, SelfAttention, Shared, depth_of
 from benchmarks.personalization.subjects import Subject
 from data_tools.pipelines import load_model
 from dreamsim_metric import load
@@ -459,6 +459,33 @@ def test_a_metric_chooses_what_is_more_like_the_photographs(mini, tmp_path):
 
 
 # What cannot be
+
+
+class _Deaf:
+    """A processor of attention that does not hear all that it is told."""
+
+    def __init__(self, plain, to_others, to_bias):
+        self.plain, self.to_others, self.to_bias = plain, to_others, to_bias
+
+    def __call__(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, temb=None, **more):
+        others = None if self.to_others else encoder_hidden_states
+        bias = None if self.to_others or self.to_bias else attention_mask
+        return self.plain(attn, hidden_states, others, bias, temb, **more)
+
+
+@pytest.mark.parametrize(("deaf", "refused"), [((False, False), False), ((True, False), True), ((False, True), True)])
+def test_an_attention_that_does_not_weigh_other_tokens_is_refused(tiny, deaf, refused):
+    pipeline = copy_parts(tiny, "unet")
+    processors = pipeline.unet.attn_processors
+    processors |= {name: _Deaf(plain, *deaf) for name, plain in processors.items() if name.endswith(SELF)}
+    pipeline.unet.set_attn_processor(processors)
+    fabric = Fabric(pipeline, "cat", ALWAYS, photographs(1))
+    if refused:
+        with pytest.raises(ValueError, match="_Deaf of this diffusers does not weigh the tokens of other pictures"):
+            latents(fabric)
+    else:
+        assert torch.allclose(latents(fabric), latents(Fabric(tiny, "cat", ALWAYS, photographs(1))), atol=1e-4)
+
 
 BAD_CONFIGS = {
     "order": ({"start": 0.7, "end": 0.3}, "got start 0.7 and end 0.3"),

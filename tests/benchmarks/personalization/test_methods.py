@@ -250,6 +250,26 @@ def test_the_loss_is_the_squared_error_of_the_prediction_by_the_formula(predicti
             assert errors[i].item() == pytest.approx(((predicted - target) ** 2).mean().item(), rel=1e-4)
 
 
+def test_xl_is_told_sizes_and_crops_as_its_own_pipeline_tells_them(xl):
+    """What the pipeline's own call passes to the network, for a picture that is neither scaled nor cropped."""
+    told = []
+    hook = xl.unet.register_forward_pre_hook(lambda unet, args, given: told.append(given), with_kwargs=True)
+    side = tuning.Denoiser(xl).size
+    xl(prompt=["a red cat"], num_inference_steps=1, guidance_scale=1.0, height=side, width=side)
+    hook.remove()
+    found = tuning.Denoiser(xl).conditions(["a red cat"])
+    assert torch.equal(found["encoder_hidden_states"], told[0]["encoder_hidden_states"])
+    assert found["added_cond_kwargs"].keys() == told[0]["added_cond_kwargs"].keys()
+    for name, value in told[0]["added_cond_kwargs"].items():
+        assert torch.equal(found["added_cond_kwargs"][name], value)
+
+
+def test_a_network_without_keys_and_values_of_the_prompt_is_refused():
+    pipeline = types.SimpleNamespace(unet=torch.nn.Linear(2, 2))
+    with pytest.raises(ValueError, match=r"the UNet of SimpleNamespace has no attn2.to_k and attn2.to_v; expected"):
+        custom_diffusion.keys_values(pipeline)
+
+
 @pytest.mark.parametrize("weight", [0.0, 0.5, 2.0])
 @pytest.mark.parametrize(
     ("module", "mine", "theirs"),
