@@ -70,10 +70,10 @@ def build_page(study: Study, questions: dict[str, int], measured: dict[str, Any]
     """Write the page that shows progress, agreement and raters.
 
     Args:
-        study: The study that is shown.
-        questions: Counts of questions, by `Votes.questions`.
-        measured: Agreement and raters, by `stats.measure`.
-        key: Token of the owner, for the links.
+        study: the study that is shown.
+        questions: counts of questions, by `Votes.questions`.
+        measured: agreement and raters, by `stats.measure`.
+        key: token of the owner, for the links.
     """
     lines = [
         f"<tr><td>{html.escape(row['rater'][:8])}…<td>{row['votes']:.0f}<td>{_number(row['median_ms'], 0)}"

@@ -21,7 +21,7 @@ def alpha(counts: np.ndarray) -> float:
     """Compute Krippendorff's alpha for categories (Krippendorff 2004, Content Analysis, chapter 11).
 
     Args:
-        counts: How often each answer was given, `(questions, 2)`.
+        counts: how often each answer was given, `(questions, 2)`.
 
     Returns:
         1 where all agree, 0 where as much as by chance; NaN without two votes on a question, or two answers.
@@ -87,9 +87,9 @@ def measure_agreement(votes: pd.DataFrame, task: str, resamples: int = 1000) -> 
     """Compute how much the raters of a study agree, and how many they are.
 
     Args:
-        votes: Table of votes, see `filtering`.
-        task: Kind of question, `2afc` or `jnd`.
-        resamples: Number of bootstrap draws for the intervals.
+        votes: table of votes, see `filtering`.
+        task: kind of question, `2afc` or `jnd`.
+        resamples: number of bootstrap draws for the intervals.
 
     Returns:
         `raters`, `questions`, `votes`: how many; `alpha`, `pairwise`, `split_half`: (estimate, lower, upper);

@@ -33,9 +33,9 @@ class Asked:
     """A question as a rater gets it.
 
     Attributes:
-        screen: Number of the rater's screen, counted from 0; questions of one screen are shown together.
-        item: The question itself.
-        swapped: Whether the question's two sides, or the order of its two pictures, are exchanged.
+        screen: number of the rater's screen, counted from 0; questions of one screen are shown together.
+        item: the question itself.
+        swapped: whether the question's two sides, or the order of its two pictures, are exchanged.
     """
 
     screen: int
@@ -50,9 +50,9 @@ class Assignment:
         """Prepare the questions; nothing is read yet (`begin` does that).
 
         Args:
-            db: Connection to the database of the votes.
-            study: Study whose questions are asked.
-            clock: Function that tells the time in seconds.
+            db: connection to the database of the votes.
+            study: study whose questions are asked.
+            clock: function that tells the time in seconds.
         """
         self.study, self._db, self._clock = study, db, clock
         items = study.items()

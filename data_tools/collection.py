@@ -35,9 +35,9 @@ def assign_splits(categories: Sequence[str], shares: Mapping[str, float], seed: 
     """Give each category a split, so that no prompt is in two.
 
     Args:
-        categories: Category of each question, `(N,)`, repeated as often as it is asked about.
-        shares: Share of the questions wanted in each split; whole categories come as near to it as they can.
-        seed: Seed of the order in which categories are given out.
+        categories: category of each question, `(N,)`, repeated as often as it is asked about.
+        shares: share of the questions wanted in each split; whole categories come as near to it as they can.
+        seed: seed of the order in which categories are given out.
 
     Raises:
         ValueError: shares that do not sum to 1.
@@ -69,11 +69,11 @@ def write_data_set(
     was made from, and how.
 
     Args:
-        study: Study that was answered.
-        counts: Votes for each answer to each question (`filtering.tally`), filtered.
-        out: Folder that is not there yet, or empty.
-        about: More facts for `export.json`.
-        shares: Share of the questions in each split; categories stay whole.
+        study: study that was answered.
+        counts: votes for each answer to each question (`filtering.tally`), filtered.
+        out: folder that is not there yet, or empty.
+        about: more facts for `export.json`.
+        shares: share of the questions in each split; categories stay whole.
 
     Returns:
         The number of rows by split.
@@ -115,12 +115,12 @@ def collect(
     """Filter a study's votes and write what is left.
 
     Args:
-        folder: Folder of the study.
-        out: Folder for the data set.
-        quick_ms: Milliseconds below which an answer is left out.
-        max_quick: Largest share of such answers that a rater may have; the others are left out.
-        min_votes: Votes that a question needs. Default: those of all rounds for triplets, one for pairs.
-        disputed: Whether triplets that people disagree on are kept. Pairs are kept whatever people say of them.
+        folder: folder of the study.
+        out: folder for the data set.
+        quick_ms: milliseconds below which an answer is left out.
+        max_quick: largest share of such answers that a rater may have; the others are left out.
+        min_votes: votes that a question needs. Default: those of all rounds for triplets, one for pairs.
+        disputed: whether triplets that people disagree on are kept. Pairs are kept whatever people say of them.
 
     Returns:
         What was there, what was left out and why, what was written.

@@ -50,10 +50,10 @@ def drop_raters(
     """Leave out all rows of raters who did not look.
 
     Args:
-        votes: Table of votes, a row a response.
-        min_sentinels: Least share of sentinels to be right on; who met none stays.
-        quick_ms: Milliseconds below which an answer was too quick to have been thought about.
-        max_quick: Largest share of too quick answers that a rater may have.
+        votes: table of votes, a row a response.
+        min_sentinels: least share of sentinels to be right on; who met none stays.
+        quick_ms: milliseconds below which an answer was too quick to have been thought about.
+        max_quick: largest share of too quick answers that a rater may have.
     """
     right = score_sentinels(votes)
     quick = (votes.response_ms < quick_ms).groupby(votes.rater).mean()

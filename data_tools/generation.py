@@ -39,19 +39,19 @@ class Config:
     """Settings that the pictures depend on.
 
     Attributes:
-        model: Name or folder of the pipeline, for `load_model`; `revision`, `variant`, `dtype` and `scheduler` too.
-        categories: Names that go into the prompt, in turn.
-        template: Prompt with `{category}` in it.
-        triplets: Number of triplets to make; 0 if pairs are made.
-        pairs: Number of pictures to vary; 0 if triplets are made.
-        strengths: Strengths of the variations, each above 0 and at most 1; every picture gets all of them.
-        vary: Kind of variation: `image` (image-to-image) or `noise` (of the noise at the beginning; latent diffusion
+        model: name or folder of the pipeline, for `load_model`; `revision`, `variant`, `dtype` and `scheduler` too.
+        categories: names that go into the prompt, in turn.
+        template: prompt with `{category}` in it.
+        triplets: number of triplets to make; 0 if pairs are made.
+        pairs: number of pictures to vary; 0 if triplets are made.
+        strengths: strengths of the variations, each above 0 and at most 1; every picture gets all of them.
+        vary: kind of variation: `image` (image-to-image) or `noise` (of the noise at the beginning; latent diffusion
             with a UNet only).
-        steps: Steps of the scheduler for a picture.
-        guidance: Scale of the classifier-free guidance; the pipeline's own if None.
-        size: Width and height in pixels; the model's if None.
-        seed: Seed of everything that is random.
-        batch_size: Pictures made at once. Their bytes may depend on it.
+        steps: steps of the scheduler for a picture.
+        guidance: scale of the classifier-free guidance; the pipeline's own if None.
+        size: width and height in pixels; the model's if None.
+        seed: seed of everything that is random.
+        batch_size: pictures made at once. Their bytes may depend on it.
     """
 
     model: str
@@ -116,10 +116,10 @@ class Summary:
     """Counts of what a generation made.
 
     Attributes:
-        groups: Complete triplets, or pairs.
-        incomplete: Triplets or pairs that lack a picture after `ATTEMPTS` seeds.
-        pictures: Pictures that were kept.
-        dropped: Pictures that were dropped, by reason.
+        groups: complete triplets, or pairs.
+        incomplete: triplets or pairs that lack a picture after `ATTEMPTS` seeds.
+        pictures: pictures that were kept.
+        dropped: pictures that were dropped, by reason.
     """
 
     groups: int
@@ -135,10 +135,10 @@ def generate(config: Config, out: Path, device: str | None = None) -> Summary:
     stopped in; the pictures are the same, byte by byte, as without the stop, on the same kind of machine.
 
     Args:
-        config: Settings of the pictures.
-        out: Folder that gets `pictures/`, `manifest.jsonl` (a line each picture: how to make it again) and
+        config: settings of the pictures.
+        out: folder that gets `pictures/`, `manifest.jsonl` (a line each picture: how to make it again) and
             `triplets.csv` or `pairs.csv`.
-        device: Device to run on. Default: CUDA where there is one.
+        device: device to run on. Default: CUDA where there is one.
 
     Raises:
         ValueError: a configuration that cannot be, or another than the folder was begun with.

@@ -63,9 +63,9 @@ def append_rows(folder: Path, rows: Iterable[dict[str, Any]], name: str = MANIFE
     """Add lines, whole, whatever other processes add meanwhile.
 
     Args:
-        folder: Folder of the run.
-        rows: Rows to add, a line each.
-        name: Name of the file in the folder.
+        folder: folder of the run.
+        rows: rows to add, a line each.
+        name: name of the file in the folder.
 
     Raises:
         OSError: the disk is full; the lines before are intact.

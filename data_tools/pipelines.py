@@ -24,10 +24,10 @@ class Model:
     """A pipeline, ready, and what identifies it.
 
     Attributes:
-        pipeline: Pipeline of diffusers on its device.
-        name: Name that it was asked for by.
-        revision: Commit of the hub's repository; sha256 of all files of a folder.
-        scheduler: Class name of the scheduler.
+        pipeline: pipeline of diffusers on its device.
+        name: name that it was asked for by.
+        revision: commit of the hub's repository; sha256 of all files of a folder.
+        scheduler: class name of the scheduler.
     """
 
     pipeline: Any
@@ -49,11 +49,11 @@ def load_model(
 
     Args:
         name: `mini-diffusion`, a folder in diffusers' layout, or a repository of the hub, OWNER/NAME.
-        revision: Branch, tag or commit of the repository.
-        variant: Variant of the weights' files, such as `fp16`.
-        dtype: Type of the weights: `float32`, `float16` or `bfloat16`.
-        device: Device that it runs on.
-        scheduler: Name of one of diffusers' scheduler classes, in place of the pipeline's.
+        revision: branch, tag or commit of the repository.
+        variant: variant of the weights' files, such as `fp16`.
+        dtype: type of the weights: `float32`, `float16` or `bfloat16`.
+        device: device that it runs on.
+        scheduler: name of one of diffusers' scheduler classes, in place of the pipeline's.
 
     Raises:
         FileNotFoundError: parts of the folder are missing: all of them.

@@ -90,7 +90,7 @@ def create_app(folder: Path) -> FastAPI:
     """Build the server of a study's folder.
 
     Args:
-        folder: Folder with `study.json`; it gets `votes.sqlite` and `admin-token`.
+        folder: folder with `study.json`; it gets `votes.sqlite` and `admin-token`.
 
     Raises:
         FileNotFoundError: no study there, no pictures, or the page was not built.

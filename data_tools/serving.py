@@ -19,9 +19,9 @@ def start(folder: Path, port: int, **options: Any) -> subprocess.Popen[str]:
     """Serve a study.
 
     Args:
-        folder: Folder of the study.
-        port: Port to listen at.
-        options: Keyword arguments of `subprocess.Popen`.
+        folder: folder of the study.
+        port: port to listen at.
+        options: keyword arguments of `subprocess.Popen`.
 
     Returns:
         The process, ready to answer.

@@ -19,11 +19,11 @@ def sheet(folder: Path, path: Path, side: int = 128, columns: int = 2, most: int
     """Write a contact sheet as a PNG: a line each triplet (reference, left, right) or picture with its variations.
 
     Args:
-        folder: Folder that `generate` made.
-        path: File to write; replaced if it is there.
-        side: Side of a picture in pixels; smaller pictures are enlarged without smoothing.
-        columns: Number of lines side by side.
-        most: Number of lines shown at most, spread over all of them.
+        folder: folder that `generate` made.
+        path: file to write; replaced if it is there.
+        side: side of a picture in pixels; smaller pictures are enlarged without smoothing.
+        columns: number of lines side by side.
+        most: number of lines shown at most, spread over all of them.
 
     Returns:
         Number of lines shown.

@@ -47,12 +47,12 @@ class Item:
     """A question: a triplet (reference, left, right) or a pair.
 
     Attributes:
-        id: Id in the table of pictures; `practice-N` and `sentinel-N` for questions with a known answer.
-        kind: Kind of question: practice comes first, with feedback; sentinels are hidden among the others.
-        pictures: Paths relative to the pictures' folder.
-        category: Category in the prompt.
-        prompt: Prompt that the pictures were made from.
-        answer: Known answer to practice and sentinels; None for the others.
+        id: id in the table of pictures; `practice-N` and `sentinel-N` for questions with a known answer.
+        kind: kind of question: practice comes first, with feedback; sentinels are hidden among the others.
+        pictures: paths relative to the pictures' folder.
+        category: category in the prompt.
+        prompt: prompt that the pictures were made from.
+        answer: known answer to practice and sentinels; None for the others.
     """
 
     id: str
@@ -68,19 +68,19 @@ class Study:
     """The questions that are asked, and of whom how many.
 
     Attributes:
-        task: Kind of question: `2afc` (which looks more like the reference?) or `jnd` (two pairs, shown briefly: the
+        task: kind of question: `2afc` (which looks more like the reference?) or `jnd` (two pairs, shown briefly: the
             same?).
-        pictures: Folder that `generate` made.
-        table: Digest (sha256) of its table; a study's pictures do not change.
-        rounds: Votes that each round adds. After the first, a question gets more only while all agree.
-        trials: Questions that a rater is asked, beside practice and sentinels.
-        practice: Screens with feedback that come first.
-        sentinel_every: Questions among which one obvious one is hidden; 0 for none.
-        min_sentinels: Share of the sentinels to be right on; the votes of raters below do not count, and are asked of
+        pictures: folder that `generate` made.
+        table: digest (sha256) of its table; a study's pictures do not change.
+        rounds: votes that each round adds. After the first, a question gets more only while all agree.
+        trials: questions that a rater is asked, beside practice and sentinels.
+        practice: screens with feedback that come first.
+        sentinel_every: questions among which one obvious one is hidden; 0 for none.
+        min_sentinels: share of the sentinels to be right on; the votes of raters below do not count, and are asked of
             others.
-        lease_minutes: Minutes after which a question that somebody has open is given to another.
-        seed: Seed of all that is random.
-        texts: The texts `title`, `consent`, `instructions`, `thanks`: yours to write.
+        lease_minutes: minutes after which a question that somebody has open is given to another.
+        seed: seed of all that is random.
+        texts: the texts `title`, `consent`, `instructions`, `thanks`: yours to write.
     """
 
     task: Task
@@ -133,8 +133,8 @@ class Study:
         """Compute how many votes a question is to have, given those that it has.
 
         Args:
-            votes: Votes that the question has and that count.
-            first: Votes among them for the first answer.
+            votes: votes that the question has and that count.
+            first: votes among them for the first answer.
 
         Example:
             >>> study = Study("2afc", "pictures", "digest", rounds=(3, 2))

@@ -61,9 +61,9 @@ class Votes:
         """Open the file, or begin it.
 
         Args:
-            folder: Folder of the study.
-            study: Study that the votes are for.
-            clock: Function that tells the time in seconds, for leases.
+            folder: folder of the study.
+            study: study that the votes are for.
+            clock: function that tells the time in seconds, for leases.
 
         Raises:
             ValueError: the file has another study's votes, or is no such file.
@@ -141,7 +141,7 @@ class Votes:
         """Register a new rater, who agreed to take part.
 
         Args:
-            build: Build of the page that they look at.
+            build: build of the page that they look at.
 
         Returns:
             Their token, random.
@@ -213,12 +213,12 @@ class Votes:
         An answer whose lease ran out meanwhile is taken too: a person gave it.
 
         Args:
-            rater: Token of the rater.
-            screen: Number of the screen.
-            answers: Answer to each question, `left` or `right` (`same` or `different`) in the table's order of the
+            rater: token of the rater.
+            screen: number of the screen.
+            answers: answer to each question, `left` or `right` (`same` or `different`) in the table's order of the
                 sides, and its response time in milliseconds.
-            presented: Milliseconds from the screen's beginning to the moment when each picture came.
-            build: Build of the page that was answered on.
+            presented: milliseconds from the screen's beginning to the moment when each picture came.
+            build: build of the page that was answered on.
 
         Returns:
             Whether the answer was right, by practice question.

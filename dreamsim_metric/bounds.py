@@ -5,9 +5,9 @@ def check_least(name: str, value: float, least: float = 1) -> None:
     """Be sure that a number that a user gave is large enough.
 
     Args:
-        name: What the user calls it: an option or an argument.
-        value: The number.
-        least: The smallest that can be used.
+        name: what the user calls it: an option or an argument.
+        value: the number.
+        least: the smallest that can be used.
 
     Raises:
         ValueError: it is smaller, or not a number.

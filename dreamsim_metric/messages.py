@@ -8,9 +8,9 @@ def list_briefly(items: Sequence[str], most: int = 3, between: str = ", ") -> st
     r"""Join texts, and only count those that are too many to say.
 
     Args:
-        items: What to say, in order.
-        most: How many are said.
-        between: What stands between two of them: ", ", "; " or a new line.
+        items: what to say, in order.
+        most: how many are said.
+        between: what stands between two of them: ", ", "; " or a new line.
 
     Example:
         >>> list_briefly(["cat.png", "dog.png", "fox.png", "owl.png"])
@@ -26,8 +26,8 @@ def suggest(name: str, known: Sequence[str]) -> str:
     """Ask whether one of the most similar known names was meant: up to three, the most similar first.
 
     Args:
-        name: What was given and is not known.
-        known: The names that are.
+        name: what was given and is not known.
+        known: the names that are.
 
     Returns:
         A question, or "" where no known name is similar.

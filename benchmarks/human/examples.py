@@ -27,9 +27,9 @@ def choose_examples(
     """Choose a few judgements of each part, so that reports need neither the pictures nor a network.
 
     Args:
-        parts: Parts of data sets.
-        distances: Distances on the rows of each part, by metric.
-        mapper: Metric that draws where pictures differ from the reference; None leaves that out.
+        parts: parts of data sets.
+        distances: distances on the rows of each part, by metric.
+        mapper: metric that draws where pictures differ from the reference; None leaves that out.
 
     Returns:
         A row a picture, of `COLUMNS`: which judgement and why, the `number` of the picture in it, and as JPEG a

@@ -15,11 +15,11 @@ def measure(
     """Measure the distances between the pictures that each row of a table is about.
 
     Args:
-        metric: Metric of any kind.
-        table: Judgements of people.
-        cache: Cache of what was computed before.
-        batch_size: Pictures of one size that go through a network at once.
-        workers: Threads that decode pictures; None for one a core, at most 16.
+        metric: metric of any kind.
+        table: judgements of people.
+        cache: cache of what was computed before.
+        batch_size: pictures of one size that go through a network at once.
+        workers: threads that decode pictures; None for one a core, at most 16.
 
     Returns:
         `(N, K)` float64, for the K pairs of columns in `tables.COMPARED`, larger the more different: similarities have

@@ -50,17 +50,17 @@ def run(
     A metric whose weights are not at hand, or which cannot take the pictures, has its row say so; the others go on.
 
     Args:
-        makers: Metrics by name (`registry.find_metrics`).
-        parts: Parts of data sets (`sources.read_parts`).
-        out: Folder for `metrics`, `scores`, `comparisons`, `questions`, `answers` and `examples`, each `.parquet`, and
+        makers: metrics by name (`registry.find_metrics`).
+        parts: parts of data sets (`sources.read_parts`).
+        out: folder for `metrics`, `scores`, `comparisons`, `questions`, `answers` and `examples`, each `.parquet`, and
             `settings.json`.
-        cache: Cache of what was computed before; a run that was killed goes on from there.
-        options: Weights and device of a metric, by name.
-        draws: Number of bootstrap draws.
-        seed: Seed of the bootstrap draws.
-        batch_size: Pictures of one size that go through a network at once.
-        workers: Threads that decode pictures.
-        command: Command line that asked for the run, for the settings.
+        cache: cache of what was computed before; a run that was killed goes on from there.
+        options: weights and device of a metric, by name.
+        draws: number of bootstrap draws.
+        seed: seed of the bootstrap draws.
+        batch_size: pictures of one size that go through a network at once.
+        workers: threads that decode pictures.
+        command: command line that asked for the run, for the settings.
 
     Returns:
         The table `scores`.

@@ -28,13 +28,13 @@ class Figure:
     """One figure of one metric on one data set.
 
     Attributes:
-        name: Name of the protocol.
-        value: Figure in the unit that the name says; larger is better.
-        n: Judgements that the figure is made of.
-        by_row: Figure on resampled judgements, `(B,)`.
-        by_reference: Figure on resampled reference pictures with all their judgements, `(B,)`; empty where there are
+        name: name of the protocol.
+        value: figure in the unit that the name says; larger is better.
+        n: judgements that the figure is made of.
+        by_row: figure on resampled judgements, `(B,)`.
+        by_reference: figure on resampled reference pictures with all their judgements, `(B,)`; empty where there are
             none.
-        groups: Independent groups that `paired` was drawn from: reference pictures, else judgements.
+        groups: independent groups that `paired` was drawn from: reference pictures, else judgements.
     """
 
     name: str
@@ -54,10 +54,10 @@ def score(table: Judgements, distances: np.ndarray, draws: int = 1000, seed: int
     """Compute all figures of a metric on a table.
 
     Args:
-        table: Judgements of people.
-        distances: Distances between the columns that `tables.COMPARED` names, `(N, K)`, larger the more different.
-        draws: Number of bootstrap draws.
-        seed: Seed of the bootstrap draws.
+        table: judgements of people.
+        distances: distances between the columns that `tables.COMPARED` names, `(N, K)`, larger the more different.
+        draws: number of bootstrap draws.
+        seed: seed of the bootstrap draws.
 
     Raises:
         ValueError: distances that are NaN, or judgements that say nothing (all ties, nobody said "same").
@@ -90,8 +90,8 @@ def measure_errors(table: Judgements, distances: np.ndarray) -> np.ndarray:
     its rank and theirs are, among all pairs, from the least to the most different.
 
     Args:
-        table: Judgements of people.
-        distances: Distances between the columns that `tables.COMPARED` names, `(N, K)`, larger the more different.
+        table: judgements of people.
+        distances: distances between the columns that `tables.COMPARED` names, `(N, K)`, larger the more different.
     """
     if isinstance(table, Triplets):
         return 1 - vote_agreement(distances[:, 0], distances[:, 1], table.right)
@@ -152,8 +152,8 @@ def fit_logistic(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     Where a straight line is nearer, that one, whose correlation is the plain one.
 
     Args:
-        x: Scores of the pictures, `(N,)`.
-        y: Opinions of people, `(N,)`.
+        x: scores of the pictures, `(N,)`.
+        y: opinions of people, `(N,)`.
 
     Returns:
         `(N,)` predicted opinions.
@@ -250,8 +250,8 @@ def one_against_others(share: np.ndarray, votes: np.ndarray) -> tuple[np.ndarray
     """Compute how often one of the people is with the others, where votes are whole numbers and at least 2.
 
     Args:
-        share: Share of votes for the right, `(N,)`.
-        votes: Numbers of people, `(N,)`.
+        share: share of votes for the right, `(N,)`.
+        votes: numbers of people, `(N,)`.
 
     Returns:
         Twice `(N,)` in [0, 1]: with the majority of the others (a tie of theirs counts half; NaN where all people

@@ -19,17 +19,17 @@ class Source:
     """A data set: how to read it, what to report of it, and where to get it.
 
     Attributes:
-        title: Title for reports.
-        kind: Kind of judgements, in words.
-        read: Function from the folder to tables, all splits in each.
-        fits: Function that tells whether a folder looks like this data set.
-        splits: Splits that are reported; `val_*` stands for every subset of `val`. Those that are not there are left
+        title: title for reports.
+        kind: kind of judgements, in words.
+        read: function from the folder to tables, all splits in each.
+        fits: function that tells whether a folder looks like this data set.
+        splits: splits that are reported; `val_*` stands for every subset of `val`. Those that are not there are left
             out.
-        get: Place where it can be had, and the layout to unpack it into.
-        licence: Licence of pictures and judgements.
-        citation: Citation of the paper.
-        rows: Published numbers of judgements, by split, to check what is on disk.
-        people: Published agreement of people, by protocol, where the data itself does not tell.
+        get: place where it can be had, and the layout to unpack it into.
+        licence: licence of pictures and judgements.
+        citation: citation of the paper.
+        rows: published numbers of judgements, by split, to check what is on disk.
+        people: published agreement of people, by protocol, where the data itself does not tell.
     """
 
     title: str
@@ -56,10 +56,10 @@ class Part:
     """A split of a table, as it is reported.
 
     Attributes:
-        data: Name of the data set.
-        split: Name of the split.
-        table: Rows of the table in that split.
-        source: Description of the data set.
+        data: name of the data set.
+        split: name of the split.
+        table: rows of the table in that split.
+        source: description of the data set.
     """
 
     data: str
@@ -94,7 +94,7 @@ def read_parts(given: str, splits: Sequence[str] = ()) -> list[Part]:
 
     Args:
         given: `NAME=FOLDER`, or a folder or table alone, which is then recognised by its files.
-        splits: Splits to report in place of those that the data set is usually reported on.
+        splits: splits to report in place of those that the data set is usually reported on.
 
     Raises:
         FileNotFoundError: no such folder.

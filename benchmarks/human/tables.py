@@ -15,12 +15,12 @@ class Ratings(Table[tuple[str, str, float]]):
     An item is `(reference, picture, alike)`.
 
     Attributes:
-        name, ids, pictures, splits, rows, problems, subsets: Same as in `Triplets`; a subset is a kind of distortion.
-        index: Reference and picture as positions in `pictures`, `(N, 2)` int64.
-        alike: Mean opinion, `(N,)` float64, larger the more alike people find them; published differences (DMOS) have
+        name, ids, pictures, splits, rows, problems, subsets: same as in `Triplets`; a subset is a kind of distortion.
+        index: reference and picture as positions in `pictures`, `(N, 2)` int64.
+        alike: mean opinion, `(N,)` float64, larger the more alike people find them; published differences (DMOS) have
             their sign changed.
-        votes: Number of people who rated, `(N,)`; 1 where the data does not say.
-        spread: Standard deviation of the opinions, `(N,)`, where the data says.
+        votes: number of people who rated, `(N,)`; 1 where the data does not say.
+        spread: standard deviation of the opinions, `(N,)`, where the data says.
 
     Example:
         >>> table = Ratings(
@@ -50,9 +50,9 @@ class OddOneOut(Table[tuple[str, str, str, int]]):
     An item is `(first, second, third, odd)`.
 
     Attributes:
-        name, ids, pictures, index, votes, splits, rows, problems, subsets: Same as in `Triplets`; no picture is a
+        name, ids, pictures, index, votes, splits, rows, problems, subsets: same as in `Triplets`; no picture is a
             reference.
-        odd: Position of the odd one in its row, `(N,)` int64: 0, 1 or 2.
+        odd: position of the odd one in its row, `(N,)` int64: 0, 1 or 2.
     """
 
     odd: np.ndarray
@@ -72,11 +72,11 @@ class Dissimilarities(Table[tuple[str, str, float]]):
     An item is `(a, b, mean dissimilarity)`.
 
     Attributes:
-        name, ids, pictures, splits, rows, problems, subsets: Same as in `Triplets`.
-        index: Positions in `pictures`, `(N, 2)` int64.
-        ratings: Dissimilarities, `(N, R)` float64, a column a rater, larger the more different; NaN where one did not
+        name, ids, pictures, splits, rows, problems, subsets: same as in `Triplets`.
+        index: positions in `pictures`, `(N, 2)` int64.
+        ratings: dissimilarities, `(N, R)` float64, a column a rater, larger the more different; NaN where one did not
             rate.
-        votes: Number of raters of each pair, `(N,)`.
+        votes: number of raters of each pair, `(N,)`.
     """
 
     ratings: np.ndarray

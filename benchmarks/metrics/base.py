@@ -23,14 +23,14 @@ class MetricCard:
     """Facts about a metric, printed with every score: what its numbers mean and what they depend on.
 
     Attributes:
-        name: Name on the command line.
+        name: name on the command line.
         direction: `distance` where a larger number means more different, `similarity` where it means more alike.
-        range: Lowest and highest number that it gives.
-        input: Height and width in pixels that it sees, or `native`.
-        preprocessing: Way from the file to those pixels, in words.
-        weights: Origin of the weights; empty for formulas.
-        citation: Citation of the method.
-        parameters: Number of learnt parameters.
+        range: lowest and highest number that it gives.
+        input: height and width in pixels that it sees, or `native`.
+        preprocessing: way from the file to those pixels, in words.
+        weights: origin of the weights; empty for formulas.
+        citation: citation of the method.
+        parameters: number of learnt parameters.
 
     Example:
         >>> MetricCard("grey", "distance", (0, 1), input="native", preprocessing="as it is").direction
@@ -52,8 +52,8 @@ class Options:
     """Options of a metric, from the command line.
 
     Attributes:
-        weights: Files to read in place of downloading.
-        device: Device that the metric runs on.
+        weights: files to read in place of downloading.
+        device: device that the metric runs on.
 
     Example:
         >>> Options(weights=(Path("vgg16.safetensors"),)).device
@@ -68,10 +68,10 @@ class Metric(ABC):
     """A metric: from files to numbers in three steps, so that what is expensive is done once a picture.
 
     Attributes:
-        card: Facts about it, see `MetricCard`.
-        embeds: Whether `features` is one short vector a picture, worth keeping from run to run.
-        maps: Whether it has a `difference_map`.
-        text: Function from prompts to what stands for the features of a reference, `(N, D)`; None unless it compares a
+        card: facts about it, see `MetricCard`.
+        embeds: whether `features` is one short vector a picture, worth keeping from run to run.
+        maps: whether it has a `difference_map`.
+        text: function from prompts to what stands for the features of a reference, `(N, D)`; None unless it compares a
             picture with its prompt.
 
     Example:
@@ -107,8 +107,8 @@ class Metric(ABC):
         """Read a picture as the metric sees it: `(3, H, W)` float32 in [0, 1].
 
         Args:
-            picture: File, or decoded picture.
-            size: Height and width in place of its own, for metrics that see pictures as they are and compare equal
+            picture: file, or decoded picture.
+            size: height and width in place of its own, for metrics that see pictures as they are and compare equal
                 sizes only.
 
         Raises:
@@ -133,7 +133,7 @@ class Metric(ABC):
         """Show where two pictures differ to the metric.
 
         Args:
-            a, b: Pixels on the CPU as `read` gives them, `(3, H, W)`.
+            a, b: pixels on the CPU as `read` gives them, `(3, H, W)`.
 
         Returns:
             `(H, W)` on the CPU, 0 where they do not.

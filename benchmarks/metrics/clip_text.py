@@ -16,9 +16,9 @@ class CLIPText(Metric):
     """The cosine of CLIP's embeddings of a picture and of a text.
 
     Args:
-        name: Name of the metric, see `METRICS`.
-        architecture: Name of the network in open_clip.
-        options: Device and weights: a file among them is open_clip's checkpoint; else OpenAI's are downloaded.
+        name: name of the metric, see `METRICS`.
+        architecture: name of the network in open_clip.
+        options: device and weights: a file among them is open_clip's checkpoint; else OpenAI's are downloaded.
 
     Raises:
         OSError: the weights cannot be downloaded.

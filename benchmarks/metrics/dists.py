@@ -24,7 +24,7 @@ class DISTS(Metric):
     That takes the module apart. Where its parts do not give the number of the whole, that runs once a pair.
 
     Args:
-        options: Device and weights, which are two files: VGG16's convolutions (`trunks.read_trunk`) and `weights.pt` of
+        options: device and weights, which are two files: VGG16's convolutions (`trunks.read_trunk`) and `weights.pt` of
             the authors' package `DISTS-pytorch`; without them, piq and torchvision download theirs.
 
     Raises:

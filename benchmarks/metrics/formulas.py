@@ -44,9 +44,9 @@ class Formula(Metric):
     """A function of two pictures as they are.
 
     Args:
-        name: Name of the metric, see `METRICS`.
-        formula: Function of piq and what its numbers mean.
-        options: Device; no weights are needed.
+        name: name of the metric, see `METRICS`.
+        formula: function of piq and what its numbers mean.
+        options: device; no weights are needed.
     """
 
     def __init__(self, name: str, formula: _Formula, options: Options) -> None:

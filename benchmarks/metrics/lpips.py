@@ -22,8 +22,8 @@ class LPIPS(Metric):
     That takes the package's module apart. Where its parts do not give the number of the whole, that runs once a pair.
 
     Args:
-        name: Name of the metric, see `METRICS`.
-        options: Device and weights: a file among them holds the trunk (`trunks.read_trunk`); else torchvision downloads
+        name: name of the metric, see `METRICS`.
+        options: device and weights: a file among them holds the trunk (`trunks.read_trunk`); else torchvision downloads
             it.
 
     Raises:

@@ -19,8 +19,8 @@ class Embedding(Metric):
     """The distance `1 − cos` of a model's unit embeddings.
 
     Args:
-        name: Name or folder of the model, for `load`.
-        options: Device and weights: a file among them is `load`'s source.
+        name: name or folder of the model, for `load`.
+        options: device and weights: a file among them is `load`'s source.
     """
 
     embeds = True

@@ -19,7 +19,7 @@ def find_metrics(names: Sequence[str]) -> dict[str, Maker]:
     """Find the makers of the metrics named, in that order; modules of others are not imported.
 
     Args:
-        names: Names of this folder's metrics; of models, for `dreamsim_metric.load`; or `.py` files with a dictionary
+        names: names of this folder's metrics; of models, for `dreamsim_metric.load`; or `.py` files with a dictionary
             `METRICS`.
 
     Raises:

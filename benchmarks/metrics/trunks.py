@@ -26,7 +26,7 @@ def read_trunk(file: Path, kind: str) -> dict[str, Tensor]:
     """Read weights by torchvision's names, `features.0.weight` and so on.
 
     Args:
-        file: File in one of the formats that the module names.
+        file: file in one of the formats that the module names.
         kind: `alex`, `vgg` or `squeeze`; the last from torchvision's format only.
 
     Raises:

@@ -22,11 +22,11 @@ class Result:
     """All that a metric said of the pictures.
 
     Attributes:
-        metric: Name of the metric.
-        direction: Direction of its numbers.
-        text: Whether it compares pictures with prompts.
-        measured: Numbers of each cell of the pairing.
-        threshold: Origin of `copy_below` in words, for the definition.
+        metric: name of the metric.
+        direction: direction of its numbers.
+        text: whether it compares pictures with prompts.
+        measured: numbers of each cell of the pairing.
+        threshold: origin of `copy_below` in words, for the definition.
     """
 
     metric: str
@@ -41,13 +41,13 @@ class Figure:
     """One score of one method by one metric.
 
     Attributes:
-        score: Score of the protocol.
-        metric: Name of the metric.
-        higher: Whether more is better.
-        method: Name of the method, or of the photographs.
-        values: Values of each subject that can have it, `(K,)`; no NaN.
-        pictures: Number of pictures that it looks at.
-        threshold: Origin of the threshold for copies, for the definition.
+        score: score of the protocol.
+        metric: name of the metric.
+        higher: whether more is better.
+        method: name of the method, or of the photographs.
+        values: values of each subject that can have it, `(K,)`; no NaN.
+        pictures: number of pictures that it looks at.
+        threshold: origin of the threshold for copies, for the definition.
     """
 
     score: Score
@@ -88,8 +88,8 @@ def compute_figures(cells: Sequence[Cell], results: Sequence[Result]) -> list[Fi
     """Compute all scores that are defined for these metrics, of all methods that have what they need.
 
     Args:
-        cells: Cells of the pairing.
-        results: Results of all metrics, `measured` in the order of the cells.
+        cells: cells of the pairing.
+        results: results of all metrics, `measured` in the order of the cells.
     """
     methods = list(dict.fromkeys(cell.method for cell in cells))
     found = []

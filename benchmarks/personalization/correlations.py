@@ -32,8 +32,8 @@ def tabulate_correlations(cells: Sequence[Cell], results: Sequence[Result]) -> p
     """Make the table `correlations`: of every two metrics of pictures, rank correlations of subject fidelity.
 
     Args:
-        cells: Cells of the pairing.
-        results: Results of all metrics, `measured` in the order of the cells.
+        cells: cells of the pairing.
+        results: results of all metrics, `measured` in the order of the cells.
 
     Returns:
         A table of `CORRELATION_COLUMNS`. Level `pictures`: over the pictures of all methods of one subject, mean over

@@ -17,9 +17,9 @@ def cut_out(picture: Path, mask: Path, folder: Path) -> Path:
     """Write a picture as it is where its mask is white, and mid-grey everywhere else; nothing is cropped or moved.
 
     Args:
-        picture: Picture of any kind.
-        mask: Mask of the picture's size.
-        folder: Folder to write to.
+        picture: picture of any kind.
+        mask: mask of the picture's size.
+        folder: folder to write to.
 
     Returns:
         The file, named after the picture's and the mask's path.

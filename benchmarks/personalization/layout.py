@@ -34,9 +34,9 @@ class Painting:
     """A picture that a method painted.
 
     Attributes:
-        prompt: Prompt that was asked for; None for the class alone.
-        seed: Seed of its noise.
-        path: Path of its file.
+        prompt: prompt that was asked for; None for the class alone.
+        seed: seed of its noise.
+        path: path of its file.
     """
 
     prompt: Prompt | None
@@ -55,10 +55,10 @@ class Gallery:
     """All that a method painted of a subject.
 
     Attributes:
-        method: Name of the method's folder.
-        subject: Subject that the method was taught.
-        pictures: Paintings in the order of the subject's prompts, then of seeds.
-        of_class: Paintings of the class alone, by seed.
+        method: name of the method's folder.
+        subject: subject that the method was taught.
+        pictures: paintings in the order of the subject's prompts, then of seeds.
+        of_class: paintings of the class alone, by seed.
     """
 
     method: str
@@ -76,8 +76,8 @@ def read_pictures(folder: Path, subjects: Sequence[Subject]) -> list[Gallery]:
     """Read the pictures of a folder, by method and subject.
 
     Args:
-        folder: Folder of the layout in the module's docstring (`picture_folder` of a run's).
-        subjects: Subjects that there may be pictures of; not all of them need have any.
+        folder: folder of the layout in the module's docstring (`picture_folder` of a run's).
+        subjects: subjects that there may be pictures of; not all of them need have any.
 
     Raises:
         FileNotFoundError: no such folder, or no pictures in this layout.

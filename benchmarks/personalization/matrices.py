@@ -16,15 +16,15 @@ class Measured:
     """Numbers of a metric for one method's pictures of one subject.
 
     Attributes:
-        direction: Direction of the metric.
-        prompts: Number of the prompt of each of G pictures, `(G,)`, in order; within one, pictures go by seed.
-        references: Numbers to each of R photographs of the subject, `(G, R)`; NaN where a photograph would be its own.
-        among: Numbers between pictures, `(G, G)`; NaN but between two different pictures of one prompt.
-        real: Numbers between photographs, `(R, R)`; NaN on the diagonal.
-        of_class: Numbers from pictures of the class alone to the photographs, `(C, R)`.
-        text: Numbers to the prompt with the noun of the class in it, `(G,)`; empty for metrics of pictures.
-        masked: Numbers of subjects cut out, `(G, R)`; empty without masks of all pictures and photographs.
-        copy_below: Number from which on a nearer picture counts as copied; NaN where nobody knows.
+        direction: direction of the metric.
+        prompts: number of the prompt of each of G pictures, `(G,)`, in order; within one, pictures go by seed.
+        references: numbers to each of R photographs of the subject, `(G, R)`; NaN where a photograph would be its own.
+        among: numbers between pictures, `(G, G)`; NaN but between two different pictures of one prompt.
+        real: numbers between photographs, `(R, R)`; NaN on the diagonal.
+        of_class: numbers from pictures of the class alone to the photographs, `(C, R)`.
+        text: numbers to the prompt with the noun of the class in it, `(G,)`; empty for metrics of pictures.
+        masked: numbers of subjects cut out, `(G, R)`; empty without masks of all pictures and photographs.
+        copy_below: number from which on a nearer picture counts as copied; NaN where nobody knows.
     """
 
     direction: Literal["distance", "similarity"]

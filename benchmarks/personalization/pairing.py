@@ -20,15 +20,15 @@ class Cell:
     """One method's pictures of one subject, or the subject's own photographs, as a method.
 
     Attributes:
-        method: Name of the method, or `layout.PHOTOGRAPHS`.
-        subject: Subject that the pictures are of.
-        pictures: Painted pictures, by prompt and seed; none for photographs.
-        of_class: Pictures painted of the class alone.
-        prompts: Number of each picture's prompt in `asked`, `(G,)`.
-        asked: Prompts that there are pictures of, in order; none for photographs.
-        references, among, real, of_class_to, masked: Positions of the numbers of `Measured`'s matrices in the list of
+        method: name of the method, or `layout.PHOTOGRAPHS`.
+        subject: subject that the pictures are of.
+        pictures: painted pictures, by prompt and seed; none for photographs.
+        of_class: pictures painted of the class alone.
+        prompts: number of each picture's prompt in `asked`, `(G,)`.
+        asked: prompts that there are pictures of, in order; none for photographs.
+        references, among, real, of_class_to, masked: positions of the numbers of `Measured`'s matrices in the list of
             all numbers; the last of them, a NaN, where there is none.
-        text: Positions in the list of numbers of pictures and prompts, in the same way.
+        text: positions in the list of numbers of pictures and prompts, in the same way.
     """
 
     method: str
@@ -49,11 +49,11 @@ class Pairing:
     """All comparisons, each once.
 
     Args:
-        galleries: Galleries of all methods.
-        scratch: Folder for subjects cut out.
+        galleries: galleries of all methods.
+        scratch: folder for subjects cut out.
 
     Attributes:
-        cells: Cells of the methods and, where a subject has two photographs or more, of those.
+        cells: cells of the methods and, where a subject has two photographs or more, of those.
 
     Raises:
         ValueError: a mask that does not fit its picture.

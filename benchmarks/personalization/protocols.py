@@ -26,18 +26,18 @@ class Score:
     """A line of the table of protocols.
 
     Attributes:
-        protocol: Name of the protocol that it belongs to.
-        name: Name of the score.
-        definition: Definition in words, printed with every figure.
-        values: Function that gives what is averaged in a subject, `(K,)`; NaN or none where the subject cannot have it.
+        protocol: name of the protocol that it belongs to.
+        name: name of the score.
+        definition: definition in words, printed with every figure.
+        values: function that gives what is averaged in a subject, `(K,)`; NaN or none where the subject cannot have it.
         better: `nearer` and `farther` by the metric's own numbers, whatever their direction; or plainly `higher`,
             `lower`.
-        metrics: Names of the only metrics it is defined for; none for all.
-        kind: Kind of the metrics: of two `pictures`, only `distance`s of two pictures, or of a picture and a `text`.
-        pooled: Whether all K of all subjects have equal weight, not all subjects.
-        photographs: Whether real photographs can have it, each compared with the others.
-        by_prompt: Whether the K are one for each prompt, in order.
-        counts: Function that counts the pictures it looks at.
+        metrics: names of the only metrics it is defined for; none for all.
+        kind: kind of the metrics: of two `pictures`, only `distance`s of two pictures, or of a picture and a `text`.
+        pooled: whether all K of all subjects have equal weight, not all subjects.
+        photographs: whether real photographs can have it, each compared with the others.
+        by_prompt: whether the K are one for each prompt, in order.
+        counts: function that counts the pictures it looks at.
     """
 
     protocol: str

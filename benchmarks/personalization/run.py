@@ -47,11 +47,11 @@ class Plan:
     """Settings that all pictures of a run have in common.
 
     Attributes:
-        model: Name or folder of the pipeline, for `data_tools.pipelines.load_model`; `revision`, `variant` and `dtype`
+        model: name or folder of the pipeline, for `data_tools.pipelines.load_model`; `revision`, `variant` and `dtype`
             too.
-        sampling: Steps and guidance to draw with.
-        seeds: Number of pictures of each prompt, of the seeds 0 … seeds − 1, drawn together.
-        class_pictures: Number of pictures of the class alone, for prior preservation.
+        sampling: steps and guidance to draw with.
+        seeds: number of pictures of each prompt, of the seeds 0 … seeds − 1, drawn together.
+        class_pictures: number of pictures of the class alone, for prior preservation.
     """
 
     model: str = "mini-diffusion"
@@ -98,11 +98,11 @@ def run(
     A job that fails is written down, and the others go on.
 
     Args:
-        plan: Settings that the pictures have in common.
-        methods: Method and configuration by name.
-        subjects: Subjects with their prompts.
-        out: Folder of the run.
-        device: Device to run on; default: CUDA where there is one.
+        plan: settings that the pictures have in common.
+        methods: method and configuration by name.
+        subjects: subjects with their prompts.
+        out: folder of the run.
+        device: device to run on; default: CUDA where there is one.
 
     Returns:
         The failures, of all processes: method, subject, stage, error.

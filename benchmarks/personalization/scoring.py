@@ -56,20 +56,20 @@ def score(
     A metric whose weights are not at hand, or which cannot take the pictures, has its row say so; the others go on.
 
     Args:
-        pictures: Folder in the layout of `layout`, or that of a run that painted them.
-        subjects: Subjects that there are pictures of, with their photographs and prompts (`subjects.read_subjects`).
-        makers: Metrics by name (`registry.find_metrics`).
-        out: Folder for the tables of `columns.TABLES`, each `.parquet`, and `settings.json`.
-        cache: Cache of what was computed before; a run that was killed goes on from there.
-        options: Weights and device of a metric, by name.
-        copy_below: Number of a metric from which on a picture counts as copied, in the metric's own direction: below it
+        pictures: folder in the layout of `layout`, or that of a run that painted them.
+        subjects: subjects that there are pictures of, with their photographs and prompts (`subjects.read_subjects`).
+        makers: metrics by name (`registry.find_metrics`).
+        out: folder for the tables of `columns.TABLES`, each `.parquet`, and `settings.json`.
+        cache: cache of what was computed before; a run that was killed goes on from there.
+        options: weights and device of a metric, by name.
+        copy_below: number of a metric from which on a picture counts as copied, in the metric's own direction: below it
             for distances, above it for similarities. Default: where the model was calibrated, the distance at which
             half of people judge two pictures the same; else copying is not scored.
-        draws: Number of bootstrap draws.
-        seed: Seed of the bootstrap draws.
-        batch_size: Pictures of one size that go through a network at once.
-        workers: Threads that decode pictures; None for one a core, at most 16.
-        command: Command line that asked for the run, for the settings.
+        draws: number of bootstrap draws.
+        seed: seed of the bootstrap draws.
+        batch_size: pictures of one size that go through a network at once.
+        workers: threads that decode pictures; None for one a core, at most 16.
+        command: command line that asked for the run, for the settings.
 
     Returns:
         The table `scores`.

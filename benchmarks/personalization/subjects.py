@@ -29,8 +29,8 @@ class Prompt:
     """A prompt, in words.
 
     Attributes:
-        text: Words with `{}` where the subject goes: "a {} in the snow".
-        kind: Kind for breakdowns: `recontextualization`, `accessory`, `property` in DreamBench.
+        text: words with `{}` where the subject goes: "a {} in the snow".
+        kind: kind for breakdowns: `recontextualization`, `accessory`, `property` in DreamBench.
 
     Example:
         >>> Prompt("a {} in the snow", "recontextualization").slug
@@ -54,10 +54,10 @@ class Subject:
     """A subject to be painted.
 
     Attributes:
-        name: Name of its folder.
-        noun: Noun of its class: "dog", "stuffed animal".
-        pictures: Photographs of the subject.
-        prompts: Prompts to ask for.
+        name: name of its folder.
+        noun: noun of its class: "dog", "stuffed animal".
+        pictures: photographs of the subject.
+        prompts: prompts to ask for.
     """
 
     name: str
@@ -91,8 +91,8 @@ def read_subjects(folder: Path, names: list[str] | None = None) -> list[Subject]
     """Read the subjects of a folder, by name.
 
     Args:
-        folder: Folder of one of the kinds in the module's docstring.
-        names: Names of the subjects wanted; None for all.
+        folder: folder of one of the kinds in the module's docstring.
+        names: names of the subjects wanted; None for all.
 
     Raises:
         FileNotFoundError: no such folder, no table in it, or a subject without photographs.

@@ -17,10 +17,10 @@ class Column:
     """A figure of all metrics.
 
     Attributes:
-        data: Name of the data set, and split.
-        score: Name of the protocol.
-        cells: Cell of each metric.
-        people: Figure of people, by kind of ceiling; empty texts where that is not known.
+        data: name of the data set, and split.
+        score: name of the protocol.
+        cells: cell of each metric.
+        people: figure of people, by kind of ceiling; empty texts where that is not known.
     """
 
     data: str

@@ -49,8 +49,8 @@ class Line:
     """The look of a metric in every chart.
 
     Attributes:
-        name: Name of the metric.
-        position: Position among the metrics.
+        name: name of the metric.
+        position: position among the metrics.
     """
 
     name: str
@@ -93,9 +93,9 @@ def draw_bars(rows: pd.DataFrame, lines: Sequence[Line], score: str) -> str:
     """Draw figures as bars from chance on, with intervals, and what people get as upright lines.
 
     Args:
-        rows: Rows of `scores` for one score, the best first. `from` and `to` are the intervals.
-        lines: Look of the metrics.
-        score: Name of the score.
+        rows: rows of `scores` for one score, the best first. `from` and `to` are the intervals.
+        lines: look of the metrics.
+        score: name of the score.
     """
     place = {line.name: line for line in lines}
     floor = find_chance(score)
@@ -136,10 +136,10 @@ def draw_scatter(x: np.ndarray, y: np.ndarray, line: Line, xlabel: str, ylabel: 
     """Draw a metric against what people say: a sample of the judgements, and the means of equal parts of all.
 
     Args:
-        x: Numbers of the metric, `(N,)`.
-        y: Answers of people, `(N,)`.
-        line: Look of the metric.
-        xlabel, ylabel: Titles of the axes.
+        x: numbers of the metric, `(N,)`.
+        y: answers of people, `(N,)`.
+        line: look of the metric.
+        xlabel, ylabel: titles of the axes.
     """
     shown = np.random.default_rng(0).permutation(len(x))[:_SHOWN_POINTS]
     parts = [part for part in np.array_split(np.argsort(x, kind="stable"), _BINS) if len(part)]
@@ -177,8 +177,8 @@ def draw_margins(rows: pd.DataFrame, lines: Sequence[Line]) -> str:
     """Draw agreement with the majority by how clear it is.
 
     Args:
-        rows: Rows of `dreamsim_metric.judgements.agreement.by_margin`, each with its `metric`.
-        lines: Look of the metrics.
+        rows: rows of `dreamsim_metric.judgements.agreement.by_margin`, each with its `metric`.
+        lines: look of the metrics.
     """
     first = rows[rows["metric"] == rows["metric"].iloc[0]]
     names, people, counts = first["margin"].tolist(), first["people"].tolist(), first["triplets"].tolist()
@@ -201,9 +201,9 @@ def draw_speeds(rows: pd.DataFrame, lines: Sequence[Line], score: str) -> str:
     """Draw agreement against the time of a pair; the larger a dot, the more learnt numbers.
 
     Args:
-        rows: Table of `metric`, `value`, `seconds`, `parameters`.
-        lines: Look of the metrics.
-        score: Name of the values.
+        rows: table of `metric`, `value`, `seconds`, `parameters`.
+        lines: look of the metrics.
+        score: name of the values.
 
     Returns:
         SVG; empty where no time is known.
@@ -241,10 +241,10 @@ def write_names_beside(
     """Write names on the right, each with a line to its point.
 
     Args:
-        axes: Axes to draw in.
-        names: Names of the points.
-        x, y: Places of the points.
-        heights: Places as shares of the axes' height, ascending.
+        axes: axes to draw in.
+        names: names of the points.
+        x, y: places of the points.
+        heights: places as shares of the axes' height, ascending.
     """
     places = _apart(heights, 1 / max(9, len(heights) - 0.5))
     for name, across, up, height in zip(names, x, y, places, strict=True):
@@ -284,9 +284,9 @@ def draw_curves(rows: pd.DataFrame, lines: Sequence[Line], unit: str) -> str:
     """Draw how different a changed picture is to each metric, by level.
 
     Args:
-        rows: Rows of one change: `metric`, `level`, `relative`.
-        lines: Look of the metrics.
-        unit: Unit of the levels.
+        rows: rows of one change: `metric`, `level`, `relative`.
+        lines: look of the metrics.
+        unit: unit of the levels.
     """
     levels = sorted(rows["level"].unique())
     means = rows.pivot_table(index="level", columns="metric", values="relative")

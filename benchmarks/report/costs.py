@@ -19,11 +19,11 @@ class Cost:
     """Costs of a method.
 
     Attributes:
-        method: Name of the method.
-        fits: Number of fits that were counted.
-        fit: Mean seconds of a fit; NaN where none was counted.
-        picture: Mean seconds to paint a picture.
-        peak: Highest memory of fits and sampling, in GiB.
+        method: name of the method.
+        fits: number of fits that were counted.
+        fit: mean seconds of a fit; NaN where none was counted.
+        picture: mean seconds to paint a picture.
+        peak: highest memory of fits and sampling, in GiB.
     """
 
     method: str
@@ -48,8 +48,8 @@ def read_costs(home: Path | None, methods: Sequence[str]) -> list[Cost]:
     """Read the costs of the methods that have any.
 
     Args:
-        home: Folder of the run; None: there is none.
-        methods: Names in the order of the page.
+        home: folder of the run; None: there is none.
+        methods: names in the order of the page.
 
     Raises:
         ValueError: the file is damaged.

@@ -51,10 +51,10 @@ def read_examples(
     """Read the examples of one part, by why they were chosen.
 
     Args:
-        chosen: Rows of the table `examples`.
-        asked: Rows of the table `questions`.
-        distances: Rows of the table `answers`, by metric, with the ids for index.
-        directions: Direction of each metric: a similarity is shown with its own sign.
+        chosen: rows of the table `examples`.
+        asked: rows of the table `questions`.
+        distances: rows of the table `answers`, by metric, with the ids for index.
+        directions: direction of each metric: a similarity is shown with its own sign.
     """
     questions = asked.set_index("id")
     people = _differences(asked)

@@ -21,9 +21,9 @@ class Column:
     """A figure of all methods.
 
     Attributes:
-        head: Lines that say what it is.
+        head: lines that say what it is.
         better: `higher` or `lower`, whichever is better.
-        cells: Cell of each method; photographs have rank 0.
+        cells: cell of each method; photographs have rank 0.
     """
 
     head: tuple[str, ...]
@@ -45,11 +45,11 @@ class Compared:
     """All pairs of methods by one score.
 
     Attributes:
-        title: Names of protocol, score and metric.
-        sure: Methods, and those that each is surely better than.
-        pairs: Number of pairs.
-        subjects: Fewest subjects of a pair.
-        versus: Differences of all pairs.
+        title: names of protocol, score and metric.
+        sure: methods, and those that each is surely better than.
+        pairs: number of pairs.
+        subjects: fewest subjects of a pair.
+        versus: differences of all pairs.
     """
 
     title: str
@@ -77,9 +77,9 @@ def make_column(head: Sequence[str], better: str, figures: Figures) -> Column:
     """Make cells with ranks among the methods.
 
     Args:
-        head: Lines that say what it is.
+        head: lines that say what it is.
         better: `higher` or `lower`, whichever is better.
-        figures: Figures of the methods and of photographs.
+        figures: figures of the methods and of photographs.
     """
     rows = list(figures)
     sign = 1 if better == "higher" else -1
@@ -126,8 +126,8 @@ def arrange_comparisons(table: pd.DataFrame, scores: pd.DataFrame) -> list[Compa
     """Compare every two methods by every score.
 
     Args:
-        table: Table `comparisons` of a run.
-        scores: Table `scores` of a run, which gives the order: the best method first.
+        table: table `comparisons` of a run.
+        scores: table `scores` of a run, which gives the order: the best method first.
     """
     found = []
     for key, rows in table.groupby(_NAMED, sort=False):
@@ -159,8 +159,8 @@ def break_down(
     """Average subject fidelity by class and by subject, and with prompt fidelity by kind of prompt.
 
     Args:
-        by_subject, by_prompt, scores: Tables of a run.
-        metric: Name of the metric of subject fidelity.
+        by_subject, by_prompt, scores: tables of a run.
+        metric: name of the metric of subject fidelity.
     """
     better = scores.drop_duplicates(["score", "metric"]).set_index(["score", "metric"])["better"]
     mine = by_subject[

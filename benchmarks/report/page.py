@@ -43,9 +43,9 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
     """Make a page that needs nothing else: no script, no other file, no network.
 
     Args:
-        folder: Folder that `dreamsim-bench human --out`, `sensitivity --out` or `speed --out` wrote to, or several of
+        folder: folder that `dreamsim-bench human --out`, `sensitivity --out` or `speed --out` wrote to, or several of
             them.
-        out: File to write; default `report.html` in the folder.
+        out: file to write; default `report.html` in the folder.
 
     Returns:
         The file that was written.

@@ -24,8 +24,8 @@ class Album:
     """Thumbnails, read when they are asked for and once each; empty where a file is gone or will not open.
 
     Args:
-        folder: Folder that painted pictures' paths are relative to; None: there are none.
-        photographs: Photographs of each subject.
+        folder: folder that painted pictures' paths are relative to; None: there are none.
+        photographs: photographs of each subject.
     """
 
     def __init__(self, folder: Path | None, photographs: Mapping[str, Sequence[Path]]) -> None:
@@ -64,10 +64,10 @@ class Grid:
     """A subject: its photographs, and each method's pictures of the same prompts and seeds.
 
     Attributes:
-        subject, noun: Names of the subject and its class.
-        photographs: Photographs as parts of the page.
-        heads: Prompt and seed of each column.
-        rows: Pictures of each method; None where it has no such picture.
+        subject, noun: names of the subject and its class.
+        photographs: photographs as parts of the page.
+        heads: prompt and seed of each column.
+        rows: pictures of each method; None where it has no such picture.
     """
 
     subject: str
@@ -90,9 +90,9 @@ def make_grids(rows: pd.DataFrame, methods: Sequence[str], album: Album) -> list
     """Make a grid of each subject that a picture is there of.
 
     Args:
-        rows: Rows of the table `pictures` for one metric.
-        methods: Names in the order of the page.
-        album: Album of the pictures.
+        rows: rows of the table `pictures` for one metric.
+        methods: names in the order of the page.
+        album: album of the pictures.
     """
     asked = rows[rows["kind"] != CLASS]
     found = []
@@ -128,10 +128,10 @@ def choose_cases(rows: pd.DataFrame, methods: Sequence[str], distance: bool, alb
     """Choose the extremes of each method by its nearest photograph, no subject twice while there are others.
 
     Args:
-        rows: Rows of the table `pictures` for one metric.
-        methods: Names in the order of the page.
-        distance: Whether less is nearer.
-        album: Album of the pictures.
+        rows: rows of the table `pictures` for one metric.
+        methods: names in the order of the page.
+        distance: whether less is nearer.
+        album: album of the pictures.
     """
     asked = rows[(rows["kind"] != CLASS) & rows["nearest"].notna()]
     found = []
@@ -165,8 +165,8 @@ def list_trees(home: Path | None, album: Album) -> list[tuple[str, str]]:
     """List trees of concepts that fits drew: whose they are, and the picture.
 
     Args:
-        home: Folder of the run; None: there is none.
-        album: Album that reads the trees.
+        home: folder of the run; None: there is none.
+        album: album that reads the trees.
     """
     files = sorted(home.glob(f"{FITS}/*/*/tree.png")) if home else []
     return [(f"{file.parts[-2]}, {file.parts[-3]}", uri) for file in files if (uri := album.uri(file, _TREE))]
@@ -178,8 +178,8 @@ def list_rounds(home: Path | None, album: Album) -> list[tuple[str, dict[str, li
     Fits that only look at the subject's photographs have liked pictures alone, which are in the grids already.
 
     Args:
-        home: Folder of the run; None: there is none.
-        album: Album that reads the pictures in `liked`, `disliked` and all folders called `round…`.
+        home: folder of the run; None: there is none.
+        album: album that reads the pictures in `liked`, `disliked` and all folders called `round…`.
     """
     found = []
     for fit in sorted(path for path in home.glob(f"{FITS}/*/*") if path.is_dir()) if home else []:

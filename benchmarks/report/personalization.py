@@ -47,9 +47,9 @@ def write_personalization_report(run: Path, subjects: Sequence[Subject] | None =
     """Make a page that needs nothing else: no script, no other file, no network.
 
     Args:
-        run: Folder of a run, with its tables in `scores`, or a folder of the tables alone.
-        subjects: Subjects whose photographs are shown. Default: those that the tables name, where they were.
-        out: File to write; default `report.html` in the folder.
+        run: folder of a run, with its tables in `scores`, or a folder of the tables alone.
+        subjects: subjects whose photographs are shown. Default: those that the tables name, where they were.
+        out: file to write; default `report.html` in the folder.
 
     Returns:
         The file that was written.

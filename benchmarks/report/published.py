@@ -14,12 +14,12 @@ class Published:
     """A table of a paper.
 
     Attributes:
-        title: Title that says what it is about.
-        source: Citation of the paper, and which of its tables.
-        note: Remarks on the models and data, and how the figures came here.
-        protocol: Protocol of ours that defines the same scores; empty where none does.
-        columns: Scores, as that protocol calls them.
-        rows: Values by model, in the order of the columns; empty texts where there are none.
+        title: title that says what it is about.
+        source: citation of the paper, and which of its tables.
+        note: remarks on the models and data, and how the figures came here.
+        protocol: protocol of ours that defines the same scores; empty where none does.
+        columns: scores, as that protocol calls them.
+        rows: values by model, in the order of the columns; empty texts where there are none.
     """
 
     title: str

@@ -14,9 +14,9 @@ def write_page(template: str, shown: Mapping[str, Any], out: Path) -> Path:
     """Write a page from a template.
 
     Args:
-        template: Name of a file beside this one.
-        shown: Values of all that it names.
-        out: File to write.
+        template: name of a file beside this one.
+        shown: values of all that it names.
+        out: file to write.
 
     Returns:
         The file that was written.

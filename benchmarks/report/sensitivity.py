@@ -18,11 +18,11 @@ class Change:
     """A known change.
 
     Attributes:
-        name: Name of the change.
-        invariance: Whether people would call the result the same picture.
-        means: Text and percentage of each metric, over pictures and levels.
-        curves: Chart of the curves as SVG.
-        thumbnails: Picture and level, from weak to strong.
+        name: name of the change.
+        invariance: whether people would call the result the same picture.
+        means: text and percentage of each metric, over pictures and levels.
+        curves: chart of the curves as SVG.
+        thumbnails: picture and level, from weak to strong.
     """
 
     name: str
@@ -37,12 +37,12 @@ class Sensitivity:
     """All changes, what the metrics together mind most first.
 
     Attributes:
-        scenes: Number of pictures that were changed.
-        scene: Name of the one that is shown.
-        metrics: Names in the order of the means.
-        lines: Look of the metrics.
-        changes: Changes, what is minded most first.
-        left_out: Metrics that were left out, and why.
+        scenes: number of pictures that were changed.
+        scene: name of the one that is shown.
+        metrics: names in the order of the means.
+        lines: look of the metrics.
+        changes: changes, what is minded most first.
+        left_out: metrics that were left out, and why.
     """
 
     scenes: int
@@ -57,8 +57,8 @@ def read_sensitivity(folder: Path, lines: Sequence[Line]) -> Sensitivity | None:
     """Read the tables that `dreamsim-bench sensitivity` wrote, if they are there and hold a metric.
 
     Args:
-        folder: Folder of the tables.
-        lines: Metrics that have their colours already.
+        folder: folder of the tables.
+        lines: metrics that have their colours already.
     """
     if not (folder / SETTINGS).is_file():
         return None

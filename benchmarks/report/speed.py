@@ -35,12 +35,12 @@ class Chart:
     """A contest.
 
     Attributes:
-        title: Text that its subjects have in common.
-        svg: Chart as SVG; empty where nothing could be timed.
-        first: Title of the table's first column.
-        unit: Unit of work that times are given for.
-        reference: Subject whose time the ratios are to; empty for a growth curve.
-        timings: Rows of its table.
+        title: text that its subjects have in common.
+        svg: chart as SVG; empty where nothing could be timed.
+        first: title of the table's first column.
+        unit: unit of work that times are given for.
+        reference: subject whose time the ratios are to; empty for a growth curve.
+        timings: rows of its table.
     """
 
     title: str
@@ -56,12 +56,12 @@ class Speed:
     """All that was timed.
 
     Attributes:
-        targets: Targets, on each machine that has a figure.
-        lines: Look of the packages.
-        groups: Charts by title.
-        machines: Facts about each machine, by name.
-        versions: Packages with their versions.
-        commands: Command lines that asked for it.
+        targets: targets, on each machine that has a figure.
+        lines: look of the packages.
+        groups: charts by title.
+        machines: facts about each machine, by name.
+        versions: packages with their versions.
+        commands: command lines that asked for it.
     """
 
     targets: list[Reached]
@@ -76,7 +76,7 @@ def read_speed(folder: Path) -> Speed | None:
     """Read the table that `dreamsim-bench speed` wrote, if it is there.
 
     Args:
-        folder: Folder of the table.
+        folder: folder of the table.
 
     Raises:
         FileNotFoundError: the settings are there and the table is not.

@@ -12,8 +12,8 @@ def read_table(folder: Path, name: str) -> pd.DataFrame:
     """Read a table of a folder.
 
     Args:
-        folder: Folder that the benchmark wrote to.
-        name: Name of the Parquet file.
+        folder: folder that the benchmark wrote to.
+        name: name of the Parquet file.
 
     Raises:
         FileNotFoundError: it is not there.

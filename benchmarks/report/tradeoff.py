@@ -15,10 +15,10 @@ class Axis:
     """A figure that is drawn.
 
     Attributes:
-        label: Text that says what it is.
-        higher: Whether more is better; the axis runs so that better is to the right, or above.
-        real: Figure of real photographs; NaN where they have none.
-        seconds: Whether these are times, which are drawn on a scale that is logarithmic from 1 on.
+        label: text that says what it is.
+        higher: whether more is better; the axis runs so that better is to the right, or above.
+        real: figure of real photographs; NaN where they have none.
+        seconds: whether these are times, which are drawn on a scale that is logarithmic from 1 on.
     """
 
     label: str
@@ -31,7 +31,7 @@ def pareto(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Find the points that have no other that is as good in both and better in one.
 
     Args:
-        x, y: Figures `(N,)`, more is better; no NaN.
+        x, y: figures `(N,)`, more is better; no NaN.
 
     Returns:
         `(N,)` of booleans.
@@ -49,10 +49,10 @@ def draw_tradeoff(points: pd.DataFrame, lines: Sequence[Line], x: Axis, y: Axis)
     """Draw dots with their intervals, and a line through those that no other beats in both.
 
     Args:
-        points: Table of `method`, `x`, `y`, and if there are intervals `x_low`, `x_high`, `y_low`, `y_high`; rows
+        points: table of `method`, `x`, `y`, and if there are intervals `x_low`, `x_high`, `y_low`, `y_high`; rows
             without both figures are left out.
-        lines: Look of the methods.
-        x, y: Axes of the figures.
+        lines: look of the methods.
+        x, y: axes of the figures.
 
     Returns:
         SVG; empty of fewer than two methods.

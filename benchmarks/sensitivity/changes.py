@@ -28,10 +28,10 @@ class Scene:
     """A picture to change.
 
     Attributes:
-        name: Name of its file.
-        picture: Picture in RGB.
-        mask: Mask of the same size, 255 where the object is; None where that is not known.
-        other: Scene with a mask whose background or object is swapped in.
+        name: name of its file.
+        picture: picture in RGB.
+        mask: mask of the same size, 255 where the object is; None where that is not known.
+        other: scene with a mask whose background or object is swapped in.
     """
 
     name: str
@@ -45,12 +45,12 @@ class Change:
     """A way to change a picture.
 
     Attributes:
-        name: Name of the change.
-        unit: Unit of its levels.
-        levels: Levels from weak to strong.
-        apply: Function of scene and level that gives the changed picture, of the same size but for `size`.
-        invariance: Whether people would call the result the same picture.
-        needs_mask: Whether the scene must have a mask and another scene.
+        name: name of the change.
+        unit: unit of its levels.
+        levels: levels from weak to strong.
+        apply: function of scene and level that gives the changed picture, of the same size but for `size`.
+        invariance: whether people would call the result the same picture.
+        needs_mask: whether the scene must have a mask and another scene.
     """
 
     name: str

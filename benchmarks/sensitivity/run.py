@@ -33,12 +33,12 @@ def run(
     """Measure every change of every scene, by every metric whose weights are at hand.
 
     Args:
-        makers: Metrics by name.
-        scenes: Pictures to change, two at least.
-        out: Folder for `sensitivity.parquet`, `sensitivity-pictures.parquet` (thumbnails of one scene's changes) and
+        makers: metrics by name.
+        scenes: pictures to change, two at least.
+        out: folder for `sensitivity.parquet`, `sensitivity-pictures.parquet` (thumbnails of one scene's changes) and
             `sensitivity.json`.
-        options: Weights and device of a metric, by name.
-        command: Command line that asked for it, for the settings.
+        options: weights and device of a metric, by name.
+        command: command line that asked for it, for the settings.
 
     Returns:
         A table with a row a change: metric, scene, change, unit, level, invariance, `distance` (larger the more

@@ -31,8 +31,8 @@ class Variant:
     """A way to run a model of ours.
 
     Attributes:
-        precision: Precision of its networks.
-        compiled: Whether it is compiled for a GPU (`metric.compile_networks()`).
+        precision: precision of its networks.
+        compiled: whether it is compiled for a GPU (`metric.compile_networks()`).
     """
 
     precision: Precision = "float32"
@@ -74,8 +74,8 @@ def flops(card: ModelCard, whole: bool = False) -> int:
     """Count floating-point operations of a picture's matrix products and convolutions, from the shapes.
 
     Args:
-        card: Card of a model.
-        whole: Whether the last block is run for all tokens too, as the released package and timm do.
+        card: card of a model.
+        whole: whether the last block is run for all tokens too, as the released package and timm do.
     """
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         for branch in card.branches:
@@ -90,7 +90,7 @@ class Contenders:
 
     Args:
         device: `cpu` or `cuda`, where all run.
-        home: Folder that keeps releases with random weights.
+        home: folder that keeps releases with random weights.
     """
 
     def __init__(self, device: str, home: Path) -> None:

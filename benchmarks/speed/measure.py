@@ -30,9 +30,9 @@ class Sample:
     """One timing.
 
     Attributes:
-        wall: Seconds of the clock.
-        cpu: Seconds of all threads.
-        peak_bytes: Memory it took at most beside what was held before; NaN where that is not known.
+        wall: seconds of the clock.
+        cpu: seconds of all threads.
+        peak_bytes: memory it took at most beside what was held before; NaN where that is not known.
     """
 
     wall: float
@@ -45,12 +45,12 @@ class Subject:
     """A call that is timed.
 
     Attributes:
-        name: Name in its contest.
-        make: Function that loads what it needs and returns the call. A call that returns a `Sample` has timed itself.
-        count: Units of work in a call.
-        package: Name of the package that does the work.
-        model, precision: Name and precision of the network, where there is one.
-        same: Whether its results must be those of the reference; the largest difference is noted.
+        name: name in its contest.
+        make: function that loads what it needs and returns the call. A call that returns a `Sample` has timed itself.
+        count: units of work in a call.
+        package: name of the package that does the work.
+        model, precision: name and precision of the network, where there is one.
+        same: whether its results must be those of the reference; the largest difference is noted.
     """
 
     name: str
@@ -67,15 +67,15 @@ class Contest:
     """Subjects that are compared with one another.
 
     Attributes:
-        group: Name of the group of contests.
-        subjects: Subjects, of which the first is the reference.
-        unit: Unit of work that times are given for.
-        device: Device that does the work.
-        threads: Number of threads that PyTorch may use.
-        batch: Pairs or pictures at once.
-        axis: Name of what grows, in a growth curve.
-        size: Size of what grows.
-        references: Number of the first subjects that are references, of which `reference` says which counts.
+        group: name of the group of contests.
+        subjects: subjects, of which the first is the reference.
+        unit: unit of work that times are given for.
+        device: device that does the work.
+        threads: number of threads that PyTorch may use.
+        batch: pairs or pictures at once.
+        axis: name of what grows, in a growth curve.
+        size: size of what grows.
+        references: number of the first subjects that are references, of which `reference` says which counts.
     """
 
     group: str
@@ -112,9 +112,9 @@ def measure(contest: Contest, rounds: int, seconds: float = math.inf) -> list[Ro
     A subject that cannot be made or fails has its row say so; the others go on.
 
     Args:
-        contest: Contest to time.
-        rounds: Number of rounds at most.
-        seconds: Seconds after which no further round begins; there is always one.
+        contest: contest to time.
+        rounds: number of rounds at most.
+        seconds: seconds after which no further round begins; there is always one.
 
     Returns:
         A row a subject: medians of the seconds a unit, and the median and the extremes of the ratios, round by

@@ -21,13 +21,13 @@ class Plan:
 
     Attributes:
         device: `cpu` or `cuda`, where all run.
-        model: Name of a released type, ours against theirs on the same weights.
-        home: Folder that keeps releases with random weights.
-        threads: Numbers of threads, each of which is timed.
-        batches: Numbers of pairs at once, each of which is timed.
-        variants: Ways to run our models.
-        max_pictures: Number of pictures where the growth curve ends.
-        quick: Whether contests are few and small.
+        model: name of a released type, ours against theirs on the same weights.
+        home: folder that keeps releases with random weights.
+        threads: numbers of threads, each of which is timed.
+        batches: numbers of pairs at once, each of which is timed.
+        variants: ways to run our models.
+        max_pictures: number of pictures where the growth curve ends.
+        quick: whether contests are few and small.
     """
 
     device: str

@@ -77,9 +77,9 @@ def write_release(folder: Path, name: str, seed: int = 0) -> Path:
     """Write what the released package finds in its `cache_dir` after downloading a type.
 
     Args:
-        folder: New folder to write in.
-        name: Name of a released type.
-        seed: Seed of the weights.
+        folder: new folder to write in.
+        name: name of a released type.
+        seed: seed of the weights.
 
     Returns:
         The folder.
@@ -175,9 +175,9 @@ def load_released(name: str, folder: Path, device: str | torch.device = "cpu") -
     """Load the released package's model and preprocessing, the way of its README.
 
     Args:
-        name: Name of a released type.
-        folder: Folder of `write_release`; the package's `cache_dir`.
-        device: Device to put the model on.
+        name: name of a released type.
+        folder: folder of `write_release`; the package's `cache_dir`.
+        device: device to put the model on.
     """
     import dreamsim
 

@@ -33,14 +33,14 @@ def run(
     """Time what was asked for; the tables are written after each group.
 
     Args:
-        groups: Names of groups, see `GROUPS`.
-        out: Folder for `speed.parquet` and `speed.json`. What other runs wrote there stays, but for the same groups on
+        groups: names of groups, see `GROUPS`.
+        out: folder for `speed.parquet` and `speed.json`. What other runs wrote there stays, but for the same groups on
             the same machine and device with as many threads and as large batches.
-        plan: Settings of the machine, see `make_plan`.
-        rounds: Number of rounds of each contest, at most.
-        minutes: Minutes for all of it: a contest that has used half of what its group has left ends after the round it
+        plan: settings of the machine, see `make_plan`.
+        rounds: number of rounds of each contest, at most.
+        minutes: minutes for all of it: a contest that has used half of what its group has left ends after the round it
             is in.
-        command: Command line that asked for it, for the settings.
+        command: command line that asked for it, for the settings.
 
     Returns:
         The rows of this run (`measure.measure`), each with its `machine` and the `version` of its package.

@@ -33,10 +33,10 @@ def startup(model: str, release: Path, home: Path, *, quick: bool = False) -> It
     """Make the contests of imports and of first distances.
 
     Args:
-        model: Name of a released type.
-        release: Folder of its release.
-        home: Folder under which the model is installed as ours.
-        quick: Whether imports of ours are all that is timed.
+        model: name of a released type.
+        release: folder of its release.
+        home: folder under which the model is installed as ours.
+        quick: whether imports of ours are all that is timed.
     """
     packages = ("dreamsim_metric",) if quick else ("dreamsim", "dreamsim_metric", "lpips", "torch")
     imports = [_subject(f"import {name}", name, f"import {name}") for name in packages]
@@ -58,11 +58,11 @@ def alone(model: str, release: Path, home: Path, precisions: Sequence[str], batc
     In one process what a package does to it serves the others, too: how it lets freed memory be kept, say.
 
     Args:
-        model: Name of a released type.
-        release: Folder of its release.
-        home: Folder under which the model is installed as ours.
-        precisions: Precisions of our models.
-        batch: Pairs of pictures at once.
+        model: name of a released type.
+        release: folder of its release.
+        home: folder under which the model is installed as ours.
+        precisions: precisions of our models.
+        batch: pairs of pictures at once.
     """
 
     def subject(name: str, package: str, made: str, precision: str = "float32") -> Subject:
@@ -103,8 +103,8 @@ def watch(code: str, before: str = "") -> Sample:
     """Run code in a new process, on one thread.
 
     Args:
-        code: Code that is timed.
-        before: Code that is run before, and not timed.
+        code: code that is timed.
+        before: code that is run before, and not timed.
 
     Raises:
         RuntimeError: it failed; the message is its last line.

@@ -13,13 +13,13 @@ class Target:
     """A figure to reach.
 
     Attributes:
-        text: Text that says what it is.
-        aim: Figure to reach.
-        find: Function that marks the rows of a table that it is for.
-        column: Column that the figure is in.
-        least: Whether it is to be reached from below; else not to be exceeded.
-        best: Whether the best of the rows counts; else the worst.
-        given: Machine that the aim was set for; empty: any machine.
+        text: text that says what it is.
+        aim: figure to reach.
+        find: function that marks the rows of a table that it is for.
+        column: column that the figure is in.
+        least: whether it is to be reached from below; else not to be exceeded.
+        best: whether the best of the rows counts; else the worst.
+        given: machine that the aim was set for; empty: any machine.
     """
 
     text: str
@@ -36,11 +36,11 @@ class Reached:
     """A target and what was found.
 
     Attributes:
-        target: Target that the figure is for.
-        value: Figure with its extremes, as text.
-        verdict: Whether it is reached, missed, or why it is not known.
-        share: Share of the aim, 1 where it is reached; NaN where it is not known.
-        machine: Machine that it was measured on.
+        target: target that the figure is for.
+        value: figure with its extremes, as text.
+        verdict: whether it is reached, missed, or why it is not known.
+        share: share of the aim, 1 where it is reached; NaN where it is not known.
+        machine: machine that it was measured on.
     """
 
     target: Target
@@ -104,8 +104,8 @@ def read_targets(table: pd.DataFrame, targets: Sequence[Target] = TARGETS) -> li
     """Read from a table how far each target is reached.
 
     Args:
-        table: Table of `run.run`.
-        targets: Targets to look for; default all.
+        table: table of `run.run`.
+        targets: targets to look for; default all.
     """
     return [_reached(target, table) for target in targets]
 

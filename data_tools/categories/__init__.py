@@ -25,7 +25,7 @@ def read_categories(source: str) -> list[str]:
     """Read the names of a list.
 
     Args:
-        source: Name of a list (see `list_categories`), or a text file with a name a line.
+        source: name of a list (see `list_categories`), or a text file with a name a line.
 
     Raises:
         ValueError: an unknown list, with the nearest ones, or a file with empty or repeated lines: all of them.

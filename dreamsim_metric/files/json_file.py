@@ -30,9 +30,9 @@ def parse_json(content: bytes, name: object, hint: str) -> dict[str, Any]:
     """Read the content of a file that holds a JSON object.
 
     Args:
-        content: The bytes of the file.
-        name: What the error calls the file.
-        hint: What to do about a file that is damaged, for the error.
+        content: the bytes of the file.
+        name: what the error calls the file.
+        hint: what to do about a file that is damaged, for the error.
 
     Raises:
         ValueError: not JSON, or not an object.
@@ -57,8 +57,8 @@ def read_json(file: Path, hint: str) -> dict[str, Any]:
     """Read a file that holds a JSON object.
 
     Args:
-        file: On this machine, or a `location` in a store.
-        hint: What to do about a file that is damaged, for the error.
+        file: on this machine, or a `location` in a store.
+        hint: what to do about a file that is damaged, for the error.
 
     Raises:
         FileNotFoundError: no such file.

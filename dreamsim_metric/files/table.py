@@ -153,8 +153,8 @@ def format_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -
     r"""Write rows as CSV: a header, then a line a row, each ended by a line feed.
 
     Args:
-        rows: Cells by column; those that are None or missing stay empty.
-        columns: Their order; by default that of the first row. Without rows and columns the text is empty.
+        rows: cells by column; those that are None or missing stay empty.
+        columns: their order; by default that of the first row. Without rows and columns the text is empty.
 
     Raises:
         ValueError: a row has other columns.

@@ -83,7 +83,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
     Until then it lies, hidden, where `folder` is to be. All users may read it.
 
     Args:
-        folder: Not there yet, or empty; folders above it are made.
+        folder: not there yet, or empty; folders above it are made.
 
     Raises:
         OSError: the disk is full or not writable, or `folder` holds something.

@@ -10,9 +10,9 @@ def encode(picture: PIL.Image.Image, kind: str = "PNG", **options: Any) -> bytes
     """Encode a picture.
 
     Args:
-        picture: Any that the kind of file can hold.
-        kind: One of Pillow's formats that can be written, such as PNG or JPEG.
-        options: What Pillow's writer of that format takes, such as `quality`.
+        picture: any that the kind of file can hold.
+        kind: one of Pillow's formats that can be written, such as PNG or JPEG.
+        options: what Pillow's writer of that format takes, such as `quality`.
 
     Example:
         >>> encode(PIL.Image.new("RGB", (2, 2)))[1:4]

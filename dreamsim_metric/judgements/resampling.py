@@ -15,8 +15,8 @@ class Resamples:
 
     Args:
         groups: `(N,)` labels; rows with one label are drawn together. `np.arange(N)` draws rows.
-        draws: Number of data sets.
-        seed: Seed of the draws.
+        draws: number of data sets.
+        seed: seed of the draws.
 
     Raises:
         ValueError: no rows.
@@ -73,7 +73,7 @@ def interval(draws: np.ndarray, level: float = 0.95) -> tuple[float, float]:
 
     Args:
         draws: `(B,)` figures on resampled data; NaNs are left out.
-        level: Share of intervals that are to hold the true figure.
+        level: share of intervals that are to hold the true figure.
 
     Returns:
         The lower and the upper end.

@@ -172,7 +172,7 @@ def _fuse_gelu(mlp: Mlp, equal: dict[str, bool]) -> None:
 
     Args:
         mlp: changed in place.
-        equal: Answers for the kinds that were asked about before.
+        equal: answers for the kinds that were asked about before.
     """
     layer, gelu, kind = getattr(mlp, "fc1", None), getattr(mlp, "act", None), str(mlp)
     if type(layer) is not nn.Linear or type(gelu) is not nn.GELU or not _is_half_on_cuda(layer.weight):

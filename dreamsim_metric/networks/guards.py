@@ -19,10 +19,10 @@ def agrees(name: str, quick: Callable[..., Tensor], plain: Callable[..., Tensor]
     """Compare a quicker way with the plain one on an example.
 
     Args:
-        name: What is compared, for the log.
-        quick: The way that would take the other's place.
-        plain: The way that is right.
-        given: Tensors that both take.
+        name: what is compared, for the log.
+        quick: the way that would take the other's place.
+        plain: the way that is right.
+        given: tensors that both take.
 
     Returns:
         Whether both give the same up to rounding. What raises an error does not, whichever of the two it is: the plain

@@ -87,11 +87,11 @@ def run(
     """Train to the end from the last checkpoint; yields each step at which one was written.
 
     Args:
-        args: Options of `options`.
-        parts: Networks that are trained.
-        loss: Loss of a step, by its number alone, so that a run that was stopped goes on as if it had not been.
-        ema: Averages of `parts`, by the same names.
-        decay: Decay of those averages.
+        args: options of `options`.
+        parts: networks that are trained.
+        loss: loss of a step, by its number alone, so that a run that was stopped goes on as if it had not been.
+        ema: averages of `parts`, by the same names.
+        decay: decay of those averages.
 
     Raises:
         FloatingPointError: the loss is not finite.

@@ -15,7 +15,7 @@ def read_matrix(root: Path) -> Dissimilarities:
     """Read dissimilarities of all pairs of some pictures.
 
     Args:
-        root: Folder with `pictures.txt`, a path a line relative to the folder, and `rdm.npy`, float `(N, N)` or `(R, N,
+        root: folder with `pictures.txt`, a path a line relative to the folder, and `rdm.npy`, float `(N, N)` or `(R, N,
             N)` for R raters in the order of the lines: symmetric, larger the more different, NaN where a pair was not
             rated. For similarities, `similarity.npy` in place of `rdm.npy`.
 

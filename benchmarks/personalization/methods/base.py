@@ -21,8 +21,8 @@ class Sampling:
     """Settings that pictures are drawn with.
 
     Attributes:
-        steps: Steps of the pipeline's scheduler.
-        guidance: Scale of the classifier-free guidance.
+        steps: steps of the pipeline's scheduler.
+        guidance: scale of the classifier-free guidance.
     """
 
     steps: int = 50
@@ -33,9 +33,9 @@ class Personalized(ABC):
     """A pipeline that knows a subject.
 
     Attributes:
-        pipeline: Pipeline of diffusers; what the method changed is its own, the rest is shared with the one that was
+        pipeline: pipeline of diffusers; what the method changed is its own, the rest is shared with the one that was
             given.
-        words: Words that stand for the subject in prompts.
+        words: words that stand for the subject in prompts.
     """
 
     def __init__(self, pipeline: Any, words: str) -> None:
@@ -48,10 +48,10 @@ class Personalized(ABC):
         """Paint the subject.
 
         Args:
-            prompt: Prompt with `{}` where the subject goes.
-            n: Number of pictures, of the seeds `seed` … `seed + n − 1`.
-            seed: Seed of the first picture.
-            sampling: Steps and guidance to draw with.
+            prompt: prompt with `{}` where the subject goes.
+            n: number of pictures, of the seeds `seed` … `seed + n − 1`.
+            seed: seed of the first picture.
+            sampling: steps and guidance to draw with.
 
         Raises:
             ValueError: the prompt has no `{}`.
@@ -99,11 +99,11 @@ class Method:
     """A line of the registry: a method with its configurations.
 
     Attributes:
-        presets: Configurations by name, frozen dataclasses: `paper`, and others that differ from it, such as `mini`.
-        fit: Function of a subject, a pipeline, a configuration and a folder to keep the state of a training in (None:
+        presets: configurations by name, frozen dataclasses: `paper`, and others that differ from it, such as `mini`.
+        fit: function of a subject, a pipeline, a configuration and a folder to keep the state of a training in (None:
             nowhere) that gives what paints the subject. The pipeline is left as it was.
-        load: Function of a folder that `Personalized.save` wrote, and the pipeline, that gives the same again.
-        citation: Citation of the paper.
+        load: function of a folder that `Personalized.save` wrote, and the pipeline, that gives the same again.
+        citation: citation of the paper.
     """
 
     presets: Mapping[str, Any]

@@ -39,8 +39,8 @@ class Choice:
     """The answer to a round.
 
     Attributes:
-        liked, disliked: Numbers of the pictures that are liked and disliked, counted from 0.
-        scores: Score of each picture, where there are any: a metric's mean over the references, in its own direction;
+        liked, disliked: numbers of the pictures that are liked and disliked, counted from 0.
+        scores: score of each picture, where there are any: a metric's mean over the references, in its own direction;
             how often a person preferred it.
     """
 
@@ -59,10 +59,10 @@ def make_chooser(
 
     Args:
         name: `person`; `file:PATH`, see `by_file`; or a metric's name, see `find_metrics`.
-        references: Pictures that the others are to be like.
-        folder: Folder for what people are asked.
-        prompt: Prompt that the pictures are made for.
-        options: Options of the metric.
+        references: pictures that the others are to be like.
+        folder: folder for what people are asked.
+        prompt: prompt that the pictures are made for.
+        options: options of the metric.
 
     Raises:
         FileNotFoundError: no such file.
@@ -83,9 +83,9 @@ def by_metric(name: str, references: Pictures, options: Options = _OPTIONS) -> C
     Of equals, the first is liked and the last disliked.
 
     Args:
-        name: Name of the metric, see `find_metrics`.
-        references: One picture or more to be like.
-        options: Options of the metric.
+        name: name of the metric, see `find_metrics`.
+        references: one picture or more to be like.
+        options: options of the metric.
 
     Raises:
         ValueError: an unknown metric, one that does not compare pictures, or no references.
@@ -118,9 +118,9 @@ def by_file(file: Path, prompt: str = "") -> Chooser:
     """Make a chooser of answers that were given before: each call is the next round.
 
     Args:
-        file: Table, `.csv`, or a JSON object a line: `round`, `liked` and `disliked`, all counted from 0. With `prompt`
+        file: table, `.csv`, or a JSON object a line: `round`, `liked` and `disliked`, all counted from 0. With `prompt`
             in it, an answer is for that prompt; otherwise for any.
-        prompt: Prompt that the pictures are made for.
+        prompt: prompt that the pictures are made for.
 
     Raises:
         FileNotFoundError: no such file.
@@ -198,11 +198,11 @@ def by_person(
     were asked about before goes on where it was, or is over.
 
     Args:
-        references: One picture or more to be like; with only one, rounds need three pictures.
-        folder: Folder that gets a folder a round, named by its pictures: they, `study.json` and the votes.
-        votes: Votes that each question gets.
-        tell: Function that is told the page's address; default: it is written to stderr.
-        every: Seconds after which votes are looked for.
+        references: one picture or more to be like; with only one, rounds need three pictures.
+        folder: folder that gets a folder a round, named by its pictures: they, `study.json` and the votes.
+        votes: votes that each question gets.
+        tell: function that is told the page's address; default: it is written to stderr.
+        every: seconds after which votes are looked for.
 
     Raises:
         ValueError: no references.

@@ -39,10 +39,10 @@ class Config(Tuning):
     """Settings of Custom Diffusion, beside those of `Tuning`.
 
     Attributes:
-        initial: Rare word that the new one begins as.
-        prior_weight: Weight of the pictures of the class; 0: none are made.
-        class_pictures: Number of pictures of the class.
-        class_sampling: Steps and guidance of the pictures of the class.
+        initial: rare word that the new one begins as.
+        prior_weight: weight of the pictures of the class; 0: none are made.
+        class_pictures: number of pictures of the class.
+        class_sampling: steps and guidance of the pictures of the class.
     """
 
     steps: int = 250

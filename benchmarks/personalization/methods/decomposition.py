@@ -41,15 +41,15 @@ class Config(Tuning):
     """Settings of the decomposition, beside those of `Tuning`; `seed` is not used.
 
     Attributes:
-        seeds: Seeds that are tried for each node.
-        trial: Steps after which one seed is picked.
-        depth: Levels below the root.
-        metrics: Metrics that say how alike pictures are; the first picks, the scores of all are kept.
-        samples: Pictures of a word that are compared.
-        kept: Pictures of these that become a child's.
-        sampling: Steps and guidance of these pictures.
-        initial: Word that the new words begin as.
-        templates: Prompts of which one is drawn for each photograph of a step.
+        seeds: seeds that are tried for each node.
+        trial: steps after which one seed is picked.
+        depth: levels below the root.
+        metrics: metrics that say how alike pictures are; the first picks, the scores of all are kept.
+        samples: pictures of a word that are compared.
+        kept: pictures of these that become a child's.
+        sampling: steps and guidance of these pictures.
+        initial: word that the new words begin as.
+        templates: prompts of which one is drawn for each photograph of a step.
     """
 
     steps: int = 1000
@@ -71,8 +71,8 @@ class Decomposed(Personalized):
     """A pipeline with the words of a tree. The subject is the root's two words together.
 
     Attributes:
-        nodes: Nodes of the tree, parents first.
-        tokens: All words of the tree.
+        nodes: nodes of the tree, parents first.
+        tokens: all words of the tree.
     """
 
     def __init__(self, pipeline: Any, words: str, nodes: Sequence[Node], tokens: Sequence[str]) -> None:
@@ -97,8 +97,8 @@ def consistency(left: np.ndarray, right: np.ndarray, across: np.ndarray) -> floa
     (Vinker et al. 2023, section 4.3 and `seed_selection.py`).
 
     Args:
-        left, right: Similarities among the pictures of a word, `(N, N)`.
-        across: Similarities of one word's pictures to the other's, `(N, M)`.
+        left, right: similarities among the pictures of a word, `(N, N)`.
+        across: similarities of one word's pictures to the other's, `(N, M)`.
 
     Example:
         >>> left, right = np.array([[1, 0.9], [0.9, 1]]), np.array([[1, 0.8], [0.8, 1]])

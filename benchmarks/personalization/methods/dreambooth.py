@@ -42,13 +42,13 @@ class Config(Tuning):
     """Settings of DreamBooth, beside those of `Tuning`.
 
     Attributes:
-        identifier: Rare word before the noun.
-        prompt: Prompt of the photographs, with `{}` for identifier and noun.
-        prior_weight: Weight of the pictures of the class, λ in the paper; 0: none are made.
-        class_pictures: Number of pictures of the class.
-        class_sampling: Steps and guidance of the pictures of the class.
-        train_text: Whether the text encoders learn too.
-        rank: Rank of a LoRA; 0: all weights learn.
+        identifier: rare word before the noun.
+        prompt: prompt of the photographs, with `{}` for identifier and noun.
+        prior_weight: weight of the pictures of the class, λ in the paper; 0: none are made.
+        class_pictures: number of pictures of the class.
+        class_sampling: steps and guidance of the pictures of the class.
+        train_text: whether the text encoders learn too.
+        rank: rank of a LoRA; 0: all weights learn.
     """
 
     steps: int = 1000
@@ -66,8 +66,8 @@ class DreamBooth(Personalized):
     """A pipeline that knows the subject by a rare word.
 
     Attributes:
-        trained: Names of the parts that were trained.
-        lora: Whether a LoRA was trained.
+        trained: names of the parts that were trained.
+        lora: whether a LoRA was trained.
     """
 
     def __init__(self, pipeline: Any, words: str, trained: Sequence[str], lora: bool) -> None:

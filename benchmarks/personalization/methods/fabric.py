@@ -41,17 +41,17 @@ class Config:
     """Settings: how much the pictures count, and when. Defaults are the authors' for single rounds, and diffusers'.
 
     Attributes:
-        start, end: Shares of the steps between which references have the larger weight.
-        min_weight, max_weight: Weights of a reference's tokens beside a picture's own, which have 1; 0: it is not
+        start, end: shares of the steps between which references have the larger weight.
+        min_weight, max_weight: weights of a reference's tokens beside a picture's own, which have 1; 0: it is not
             looked at.
-        neg_scale: Weight of disliked pictures, as a share of that of liked ones.
-        pos_bottleneck, neg_bottleneck: Weight in the middle of the network, as a share of that in its outermost blocks;
+        neg_scale: weight of disliked pictures, as a share of that of liked ones.
+        pos_bottleneck, neg_bottleneck: weight in the middle of the network, as a share of that in its outermost blocks;
             in between it changes evenly.
-        rounds: Rounds of feedback before a prompt's pictures are painted; 0: the photographs are the liked pictures.
-        per_round: Pictures of each round.
-        dropout: Share of the prompt's words that each picture of a round goes without.
-        chooser: Name of who says which are liked and disliked, see `make_chooser`.
-        seed: Seed of the noise on references, and of the rounds.
+        rounds: rounds of feedback before a prompt's pictures are painted; 0: the photographs are the liked pictures.
+        per_round: pictures of each round.
+        dropout: share of the prompt's words that each picture of a round goes without.
+        chooser: name of who says which are liked and disliked, see `make_chooser`.
+        seed: seed of the noise on references, and of the rounds.
     """
 
     start: float = 0.33
@@ -81,9 +81,9 @@ class Config:
         """Compute the weights of liked and disliked pictures.
 
         Args:
-            step: Number of the step, counted from 0.
-            steps: Number of steps in all.
-            depth: Depth in the network: 0 in the outermost blocks, 1 in the middle.
+            step: number of the step, counted from 0.
+            steps: number of steps in all.
+            depth: depth in the network: 0 in the outermost blocks, 1 in the middle.
 
         Example:
             >>> Config().weights(10, 20, depth=0), Config().weights(0, 20, depth=0)  # the middle third, before
@@ -100,10 +100,10 @@ class Round:
     """A round of feedback.
 
     Attributes:
-        texts: Prompt that each picture was told.
-        pictures: Pictures that were painted.
-        liked, disliked: Numbers of the pictures that are liked and disliked, counted from 0.
-        scores: Score of each picture, from the chooser.
+        texts: prompt that each picture was told.
+        pictures: pictures that were painted.
+        liked, disliked: numbers of the pictures that are liked and disliked, counted from 0.
+        scores: score of each picture, from the chooser.
     """
 
     texts: list[str]
@@ -117,11 +117,11 @@ class Fabric(Personalized):
     """A pipeline that looks at pictures.
 
     Attributes:
-        config: Settings of the method.
-        liked: Pictures to be like.
-        disliked: Pictures to be unlike.
-        references: Pictures that those of rounds are compared with.
-        work: Folder for the pictures of rounds and what people are asked; None: there is none.
+        config: settings of the method.
+        liked: pictures to be like.
+        disliked: pictures to be unlike.
+        references: pictures that those of rounds are compared with.
+        work: folder for the pictures of rounds and what people are asked; None: there is none.
     """
 
     def __init__(
@@ -216,12 +216,12 @@ def paint_rounds(
     round adds a liked and a disliked picture, and none is ever taken away.
 
     Args:
-        fabric: Pipeline to begin with; it stays as it is.
-        prompt: Prompt with `{}` where the subject goes.
-        chooser: Chooser that is asked after each round.
-        config: Number of rounds, pictures of each, and the dropout.
-        seed: Seed of the first picture; each has the next one.
-        sampling: Steps and guidance to draw with.
+        fabric: pipeline to begin with; it stays as it is.
+        prompt: prompt with `{}` where the subject goes.
+        chooser: chooser that is asked after each round.
+        config: number of rounds, pictures of each, and the dropout.
+        seed: seed of the first picture; each has the next one.
+        sampling: steps and guidance to draw with.
 
     Raises:
         ValueError: the prompt has no `{}`, or the choice is not of the pictures.

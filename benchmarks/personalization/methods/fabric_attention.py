@@ -26,10 +26,10 @@ class References:
     """Pictures to look at.
 
     Attributes:
-        latents: Latents `(P + N, C, h, w)`, scaled as the network takes them: P liked, then N disliked.
-        liked: Number P of liked pictures.
-        told: Keyword arguments of the network for as many pictures and no prompt.
-        seed: Seed of the noise on them.
+        latents: latents `(P + N, C, h, w)`, scaled as the network takes them: P liked, then N disliked.
+        liked: number P of liked pictures.
+        told: keyword arguments of the network for as many pictures and no prompt.
+        seed: seed of the noise on them.
     """
 
     latents: Tensor
@@ -49,10 +49,10 @@ class Shared:
 
     Attributes:
         mode: `keep` what comes in, look at what was `kept`, or do nothing but the `plain` attention.
-        tokens: Tokens of the liked `(P·T, C)` and of the disliked `(N·T, C)`, by name of the attention.
-        liked: Number of references that are liked.
-        weights: Function from depth, 0 (the outermost blocks) to 1 (the middle), to the weights of liked and disliked.
-        guided: Whether the batch has two halves, the first of which is told nothing (diffusers' order).
+        tokens: tokens of the liked `(P·T, C)` and of the disliked `(N·T, C)`, by name of the attention.
+        liked: number of references that are liked.
+        weights: function from depth, 0 (the outermost blocks) to 1 (the middle), to the weights of liked and disliked.
+        guided: whether the batch has two halves, the first of which is told nothing (diffusers' order).
     """
 
     mode: Literal["plain", "keep", "kept"] = "plain"
@@ -66,10 +66,10 @@ class SelfAttention:
     """A processor of diffusers' attention, around the one that was there, which so stays in use (and LoRA with it).
 
     Args:
-        plain: Processor that was there.
-        name: Name of the attention.
-        depth: Depth of its block: 0 for the outermost, 1 for the middle.
-        shared: State of all self-attentions, see `Shared`.
+        plain: processor that was there.
+        name: name of the attention.
+        depth: depth of its block: 0 for the outermost, 1 for the middle.
+        shared: state of all self-attentions, see `Shared`.
     """
 
     def __init__(self, plain: Callable[..., Tensor], name: str, depth: float, shared: Shared) -> None:
@@ -113,9 +113,9 @@ def looking_at(
     """Let pictures that a pipeline paints look at references while it lasts; afterwards the network is as it was.
 
     Args:
-        pipeline: Pipeline of Stable Diffusion's family. One call of it is meant: steps are counted.
-        references: Pictures to look at; none: nothing changes.
-        weights: Weights of liked and disliked pictures, by step, number of steps and depth (see `Shared`). Where they
+        pipeline: pipeline of Stable Diffusion's family. One call of it is meant: steps are counted.
+        references: pictures to look at; none: nothing changes.
+        weights: weights of liked and disliked pictures, by step, number of steps and depth (see `Shared`). Where they
             are all 0, the step is the pipeline's own and costs no more than that.
 
     Raises:
@@ -190,8 +190,8 @@ def depth_of(name: str, blocks: int) -> float:
     """Find how deep in the network an attention is: 0 in the outermost blocks, 1 in the middle.
 
     Args:
-        name: Name of its processor: "up_blocks.1.attentions.0…".
-        blocks: Number of blocks that lead down.
+        name: name of its processor: "up_blocks.1.attentions.0…".
+        blocks: number of blocks that lead down.
 
     Example:
         >>> [depth_of(name, 4) for name in ("down_blocks.0.a", "down_blocks.2.a", "mid_block.a", "up_blocks.3.a")]

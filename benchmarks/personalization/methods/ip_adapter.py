@@ -22,10 +22,10 @@ class Config:
     """Settings: which weights, and how much they count.
 
     Attributes:
-        weights: Repository of the hub, or a folder.
-        subfolder: Folder in it with the file and `image_encoder/`.
-        file: Name of the file of weights.
-        scale: Weight of the pictures' part beside the prompt's.
+        weights: repository of the hub, or a folder.
+        subfolder: folder in it with the file and `image_encoder/`.
+        file: name of the file of weights.
+        scale: weight of the pictures' part beside the prompt's.
     """
 
     weights: str = "h94/IP-Adapter"
@@ -38,8 +38,8 @@ class Adapted(Personalized):
     """A pipeline that looks at photographs of the subject.
 
     Attributes:
-        photographs: All photographs of the subject.
-        config: Settings with the weights.
+        photographs: all photographs of the subject.
+        config: settings with the weights.
     """
 
     def __init__(self, pipeline: Any, words: str, photographs: Sequence[PIL.Image.Image], config: Config) -> None:

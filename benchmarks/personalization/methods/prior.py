@@ -19,12 +19,12 @@ def paint_class_pictures(
     """Paint "a {noun}" with the seeds 0 … count − 1; those that were painted before are not painted again.
 
     Args:
-        pipeline: Pipeline that was not tuned.
-        noun: Noun of the class.
-        count: Number of pictures.
-        sampling: Steps and guidance to draw with.
-        batch_size: Pictures painted at once.
-        work: Folder of a training: they are kept beside it, for all subjects of the class; None: nowhere.
+        pipeline: pipeline that was not tuned.
+        noun: noun of the class.
+        count: number of pictures.
+        sampling: steps and guidance to draw with.
+        batch_size: pictures painted at once.
+        work: folder of a training: they are kept beside it, for all subjects of the class; None: nowhere.
 
     Raises:
         OSError: the disk is full or not writable.

@@ -28,9 +28,9 @@ class Config(Tuning):
     """Settings of Textual Inversion, beside those of `Tuning`.
 
     Attributes:
-        vectors: Tokens that the word is made of.
-        initial: Word that it begins as; empty: the noun of the class.
-        templates: Prompts of which one is drawn for each photograph of a step.
+        vectors: tokens that the word is made of.
+        initial: word that it begins as; empty: the noun of the class.
+        templates: prompts of which one is drawn for each photograph of a step.
     """
 
     steps: int = 5000
@@ -46,7 +46,7 @@ class Inverted(Personalized):
     """A pipeline with a word for the subject.
 
     Attributes:
-        vectors: Tokens that the word is made of.
+        vectors: tokens that the word is made of.
     """
 
     def __init__(self, pipeline: Any, words: str, vectors: int) -> None:

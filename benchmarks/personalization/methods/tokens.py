@@ -43,10 +43,10 @@ def with_words(pipeline: Any, words: Sequence[str], initial: str, vectors: int =
     """Copy a pipeline so that it knows new words, and return it with what of it can learn.
 
     Args:
-        pipeline: Pipeline of Stable Diffusion's family; it stays as it is.
-        words: Words that its tokenizers do not know.
-        initial: Text that the words begin as: the mean of its tokens' embeddings.
-        vectors: Tokens of each word.
+        pipeline: pipeline of Stable Diffusion's family; it stays as it is.
+        words: words that its tokenizers do not know.
+        initial: text that the words begin as: the mean of its tokens' embeddings.
+        vectors: tokens of each word.
 
     Returns:
         The pipeline with tokenizers and text encoders of its own, and parameters by name, `(len(words) * vectors, D)`

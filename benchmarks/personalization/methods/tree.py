@@ -17,9 +17,9 @@ class Node:
     """A concept.
 
     Attributes:
-        word: Word that stands for it; the noun, at the root.
-        pictures: Photographs at the root, painted pictures below.
-        scores: Scores of the seeds that its children were tried with; empty for leaves.
+        word: word that stands for it; the noun, at the root.
+        pictures: photographs at the root, painted pictures below.
+        scores: scores of the seeds that its children were tried with; empty for leaves.
     """
 
     word: str
@@ -31,7 +31,7 @@ def draw_tree(nodes: Sequence[Node]) -> PIL.Image.Image:
     """Draw the root above, its children below, and so on, with some pictures of each.
 
     Args:
-        nodes: Nodes of whole levels; node n has the children 2 n + 1 and 2 n + 2.
+        nodes: nodes of whole levels; node n has the children 2 n + 1 and 2 n + 2.
     """
     depth = (len(nodes) + 1).bit_length() - 1  # levels
     wide, high = 2 * _SIDE, 2 * _SIDE + _TEXT

@@ -34,13 +34,13 @@ class Tuning:
     """Settings of every training.
 
     Attributes:
-        steps: Steps of the optimiser.
-        learning_rate: Learning rate, constant.
-        batch_size: Photographs a step.
-        weight_decay: Weight decay of AdamW.
-        flip: Share of the photographs that are mirrored.
-        seed: Seed of all that is random.
-        save_every: Steps after which the state is written.
+        steps: steps of the optimiser.
+        learning_rate: learning rate, constant.
+        batch_size: photographs a step.
+        weight_decay: weight decay of AdamW.
+        flip: share of the photographs that are mirrored.
+        seed: seed of all that is random.
+        save_every: steps after which the state is written.
     """
 
     steps: int = 400
@@ -65,9 +65,9 @@ class Denoiser:
     """The network of a pipeline and all that stands between it and pictures and prompts.
 
     Args:
-        pipeline: Pipeline of Stable Diffusion's family whose parts are trained. None of them gets gradients any more,
+        pipeline: pipeline of Stable Diffusion's family whose parts are trained. None of them gets gradients any more,
             until `tune` says so.
-        told: Whether the text encoders are trained too; otherwise each prompt is encoded once.
+        told: whether the text encoders are trained too; otherwise each prompt is encoded once.
 
     Raises:
         ValueError: a pipeline of another family.
@@ -131,10 +131,10 @@ class Denoiser:
         """Compute the squared error of each picture, `(N,)`, mean over its latents.
 
         Args:
-            latents: Latents `(N, C, h, w)`, scaled as the network takes them.
-            prompts: Prompt of each picture.
-            times: Steps of the noise schedule, `(N,)`.
-            noise: Noise of the latents' shape.
+            latents: latents `(N, C, h, w)`, scaled as the network takes them.
+            prompts: prompt of each picture.
+            times: steps of the noise schedule, `(N,)`.
+            noise: noise of the latents' shape.
         """
         noisy = self.schedule.add_noise(latents, noise, times)
         target = noise
@@ -169,12 +169,12 @@ def tune(
     """Train to the last step, from the state in `work` if there is one.
 
     Args:
-        denoiser: Denoiser whose network sees the batches.
-        parameters: Parameters that learn, float32, by names of the caller's; all others are frozen.
-        batch: Function that gives the examples of a step, from what is random in it.
-        config: Settings: steps, learning rate and so on.
-        work: Folder of the state; None keeps none.
-        times: Function that draws steps of the noise schedule: count, how many there are, what is random → `(count,)`.
+        denoiser: denoiser whose network sees the batches.
+        parameters: parameters that learn, float32, by names of the caller's; all others are frozen.
+        batch: function that gives the examples of a step, from what is random in it.
+        config: settings: steps, learning rate and so on.
+        work: folder of the state; None keeps none.
+        times: function that draws steps of the noise schedule: count, how many there are, what is random → `(count,)`.
 
     Returns:
         The loss of each step.
