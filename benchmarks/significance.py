@@ -5,16 +5,16 @@ from scipy.stats import t as student
 
 
 def paired_p(difference: float, draws: np.ndarray, groups: int) -> float:
-    """Two-sided p of "neither is better", from the difference of two metrics and of theirs on the same draws.
+    """Compute the two-sided p of "neither is better" from a difference of two metrics and those on the same draws.
 
     Student's t of the difference over its bootstrap standard error, with one degree of freedom less than there are
     groups (Cameron & Miller 2015, section VI). Percentiles of B draws would have no p below 2 / B, and no pair of many
     metrics could pass a correction for all pairs. Never below what a sign-flip test of so many groups can give.
 
     Args:
-        difference: of the two figures.
+        difference: difference of the two figures.
         draws: `(B,)` differences on resampled data; NaNs are left out.
-        groups: independent groups that were drawn from.
+        groups: number of independent groups that were drawn from.
     """
     kept = draws[~np.isnan(draws)]
     if difference == 0 or groups < 2 or len(kept) < 2:
@@ -25,10 +25,14 @@ def paired_p(difference: float, draws: np.ndarray, groups: int) -> float:
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """p-values corrected for how many they are (Holm 1979): step down, each at least the one before.
+    """Correct p-values for how many they are (Holm 1979): step down, each at least the one before.
 
     Args:
-        p: `(K,)` in [0, 1].
+        p: values of p, `(K,)` in [0, 1].
+
+    Example:
+        >>> holm(np.array([0.01, 0.04, 0.03])).round(2).tolist()
+        [0.03, 0.06, 0.06]
     """
     order = np.argsort(p, kind="stable")
     stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))

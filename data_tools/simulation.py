@@ -29,11 +29,11 @@ class Observer:
     """How a simulated rater answers.
 
     Attributes:
-        noise: of the decision, in units of distance.
+        noise: noise of the decision, in units of distance.
         lapse: share of answers given without looking.
         threshold: the distance that is called "same" half of the time.
         careless: share of raters who never look.
-        seed: of all choices.
+        seed: seed of all choices.
     """
 
     noise: float = 0.05
@@ -44,12 +44,12 @@ class Observer:
 
 
 def evidence(study: Study, observer: Observer, model: str = "mini") -> dict[str, float]:
-    """For each question, how much speaks for the first of its answers, `left` or `same`, in units of distance.
+    """Compute for each question how much speaks for the first of its answers, `left` or `same`, in units of distance.
 
     Args:
         study: whose pictures are compared.
         observer: its threshold.
-        model: as `dreamsim_metric.load` takes it.
+        model: name of a model, as `dreamsim_metric.load` takes it.
     """
     from dreamsim_metric import load
     from dreamsim_metric.scale.embedding import Options
@@ -86,8 +86,8 @@ def simulate(
     """Let simulated raters take part until each has its code.
 
     Args:
-        url: of the server.
-        study: that it serves.
+        url: address of the server.
+        study: study that it serves.
         raters: how many.
         observer: what they are like.
         at_once: raters that answer at the same time.

@@ -12,8 +12,8 @@ def validate(folder: Path, *, shared_pictures: bool = False) -> list[str]:
     """Read the tables, decode all pictures, look for leaks between the splits.
 
     Args:
-        folder: in a layout that `judgements.readers` knows: NIGHTS, a table of one's own (`data.csv`, `jnd.csv`), ….
-        shared_pictures: allow pictures in several splits, for data that is split by triplet.
+        folder: data set in a layout that `judgements.readers` knows, such as NIGHTS or a table of one's own.
+        shared_pictures: whether pictures may be in several splits, for data that is split by triplet.
 
     Returns:
         What is in it, a line a table.

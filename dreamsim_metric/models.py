@@ -114,7 +114,7 @@ def list_models() -> list[str]:
 
 
 def default_model() -> str:
-    """`$DREAMSIM_METRIC_MODEL`, else `mini`."""
+    """Name the model of those who name none: `$DREAMSIM_METRIC_MODEL`, else `mini`."""
     return os.environ.get("DREAMSIM_METRIC_MODEL") or "mini"
 
 

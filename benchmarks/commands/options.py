@@ -97,7 +97,7 @@ def open_cache(arguments: Namespace) -> "Cache":
 
 @contextmanager
 def quick_without_network() -> Iterator[None]:
-    """The hub's client would try each file for half a minute, with many warnings; what fails is said in our words."""
+    """Keep the hub's client from trying each file for half a minute without network, and from its warnings."""
     host = os.environ.get("HF_ENDPOINT", "https://huggingface.co").partition("://")[2].partition("/")[0]
     before = os.environ.get("HF_HUB_OFFLINE")
     try:

@@ -91,7 +91,7 @@ def personalize(arguments: Namespace) -> Output | None:
     check_pipeline(arguments.model)
     _check_scoring(arguments)
     subjects = [
-        dataclasses.replace(subject, prompts=spread(subject.prompts, arguments.prompts))
+        dataclasses.replace(subject, prompts=spread_prompts(subject.prompts, arguments.prompts))
         for subject in read_subjects(arguments.subjects, arguments.only)
     ]
 
@@ -103,7 +103,7 @@ def personalize(arguments: Namespace) -> Output | None:
         from benchmarks.personalization.run import Plan, run
 
         preset = arguments.preset or ("mini" if arguments.model == MINI else "sd15")
-        methods = configured(arguments.methods, preset, arguments.set)
+        methods = configure_methods(arguments.methods, preset, arguments.set)
         plan = Plan(
             arguments.model,
             arguments.revision,
@@ -195,12 +195,12 @@ def read_thresholds(given: Sequence[str]) -> dict[str, float]:
     return found
 
 
-def configured(names: Sequence[str], preset: str, changes: Sequence[str]) -> dict[str, Any]:
-    """Methods with their configurations, by name.
+def configure_methods(names: Sequence[str], preset: str, changes: Sequence[str]) -> dict[str, Any]:
+    """Choose methods and their configurations, by name.
 
     Args:
-        names: of methods.
-        preset: of their configurations; the paper's where a method has no such.
+        names: names of methods.
+        preset: preset of their configurations; the paper's where a method has no such.
         changes: `METHOD.FIELD=VALUE`, the value as Python writes it.
 
     Raises:
@@ -234,8 +234,8 @@ def configured(names: Sequence[str], preset: str, changes: Sequence[str]) -> dic
     return {name: (method, configs[name]) for name, method in methods.items()}
 
 
-def spread(prompts: Sequence[Any], count: int | None) -> tuple[Any, ...]:
-    """So many of the prompts, at even distances, the first among them; all if None."""
+def spread_prompts(prompts: Sequence[Any], count: int | None) -> tuple[Any, ...]:
+    """Choose so many of the prompts, at even distances, the first among them; all if None."""
     if count is None or count >= len(prompts):
         return tuple(prompts)
     return tuple(prompts[i * len(prompts) // count] for i in range(count))
@@ -245,7 +245,7 @@ def score_lines(scores: Any) -> Iterator[str]:
     """Write a table a score and metric, best method first: value, 95 % interval over subjects; its definition above it.
 
     Args:
-        scores: as `scoring.score` returns it.
+        scores: table of scores that `scoring.score` returned.
     """
     for (protocol, name, metric), rows in scores.groupby(["protocol", "score", "metric"], sort=False):
         first = rows.iloc[0]

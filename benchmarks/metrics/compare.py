@@ -28,13 +28,13 @@ def compare_pairs(
     batch_size: int = 32,
     workers: int | None = None,
 ) -> np.ndarray:
-    """A metric's numbers for pairs of pictures, each picture through its network once.
+    """Compute a metric's numbers for pairs of pictures, each picture through its network once.
 
     Args:
-        metric: any that compares pictures.
-        pictures: files.
+        metric: metric that compares pictures.
+        pictures: picture files.
         pairs: `(N, 2)` positions among them, the reference first.
-        cache: of what was computed before.
+        cache: store of what was computed before.
         batch_size: pictures that go through a network at once, neighbours of one size together.
         workers: threads that decode; None for one a core, at most 16.
 
@@ -61,14 +61,16 @@ def compare_prompts(
     batch_size: int = 32,
     workers: int | None = None,
 ) -> np.ndarray:
-    """A metric's numbers for prompts and pictures.
+    """Compute a metric's numbers for prompts and pictures.
 
     Args:
-        metric: of those that have `text`.
-        prompts: as they are given to it.
-        pictures: files.
+        metric: metric that has `text`.
+        prompts: texts that the metric is given.
+        pictures: picture files.
         pairs: `(N, 2)` positions: of a prompt among the prompts, of a picture among the pictures.
-        cache, batch_size, workers: as for `compare_pairs`.
+        cache: store of what was computed before.
+        batch_size: pictures that go through a network at once, neighbours of one size together.
+        workers: threads that decode; None for one a core, at most 16.
 
     Returns:
         `(N,)` float64, in the metric's own direction.

@@ -19,7 +19,7 @@ _EXAMPLE = 32  # pixels a side
 
 
 class DISTS(Metric):
-    """piq's module, its VGG16 run once a picture.
+    """DISTS by piq's module, its VGG16 run once a picture.
 
     That takes the module apart. Where its parts do not give the number of the whole, that runs once a pair.
 

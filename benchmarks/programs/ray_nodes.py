@@ -24,6 +24,7 @@ from dreamsim_metric.scale.shards import begin
 
 
 def main() -> None:
+    """Run the program."""
     parser = Parser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("pictures", metavar="DIR", help="folder of pictures")
     add_option(parser, "--model")

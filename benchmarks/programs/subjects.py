@@ -21,7 +21,12 @@ from dreamsim_metric.scale.scoring import embed_files
 
 
 def tell_apart(units: np.ndarray, subjects: np.ndarray) -> tuple[float, float]:
-    """Unit embeddings `(N, D)` and `(N,)` subjects → nearest neighbours of the same subject in percent, AUC."""
+    """Compute in percent how many nearest neighbours are of the same subject, and the AUC of distances.
+
+    Args:
+        units: unit embeddings `(N, D)`.
+        subjects: names of the subjects, `(N,)`.
+    """
     similarity = units @ units.T
     same = subjects[:, None] == subjects
     others = ~np.eye(len(units), dtype=bool)
@@ -31,6 +36,7 @@ def tell_apart(units: np.ndarray, subjects: np.ndarray) -> tuple[float, float]:
 
 
 def main() -> None:
+    """Run the program."""
     parser = Parser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder with a subfolder of pictures a subject")
     add_option(parser, "--model", nargs="+", default=["mini"], help="models, as `load` takes them")

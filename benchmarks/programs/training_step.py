@@ -38,6 +38,7 @@ def with_lora(name: str, device: str) -> PerceptualMetric:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    """Run the program."""
     parser = Parser(description=__doc__)
     add_option(parser, "--model", default="ensemble", choices=list(MODELS), help="released model that takes the step")
     parser.add_argument("--triplets", type=int, default=16, metavar="N", help="triplets in a step")

@@ -58,10 +58,12 @@ class Line:
 
     @property
     def colour(self) -> str:
+        """Colour of the line, which few others have."""
         return _SERIES[self.position % len(_SERIES)]
 
     @property
     def dash(self) -> str:
+        """Dashes of the line, which those of its colour do not have."""
         return _DASHES[self.position // len(_SERIES) % len(_DASHES)]
 
 

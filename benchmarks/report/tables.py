@@ -29,7 +29,7 @@ def read_table(folder: Path, name: str) -> pd.DataFrame:
 
 
 def read_settings(file: Path) -> dict[str, Any]:
-    """What a run wrote down of itself, as JSON.
+    """Read what a run wrote down of itself, as JSON.
 
     Raises:
         ValueError: the file is damaged.

@@ -41,7 +41,7 @@ class Plan:
 
     @functools.cached_property
     def contenders(self) -> Contenders:
-        """The models that are compared, loaded once each."""
+        """Load the models that are compared, once each."""
         return Contenders(self.device, self.home)
 
     def pairs(self, count: int) -> tuple[Tensor, Tensor]:
@@ -60,7 +60,7 @@ class Plan:
 
     @property
     def fastest(self) -> Variant:
-        """bfloat16 where it is among the variants, without the wait of compiling."""
+        """The precision bfloat16 where it is among the variants, without the wait of compiling."""
         return next((variant for variant in self.variants if variant == Variant("bfloat16")), self.variants[0])
 
 

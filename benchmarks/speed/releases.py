@@ -35,6 +35,7 @@ def {name}(pretrained=True):
 
 
 def dino_vitb16() -> torch.nn.Module:
+    """Make DINO's ViT-B/16 from the released package's ViT."""
     from dreamsim.feature_extraction.vision_transformer import vit_base
 
     return vit_base(patch_size=16)

@@ -15,7 +15,7 @@ def run_command(
     Args:
         program: the command's name.
         work: what it does; results go to stdout.
-        extra: of the package, with what a missing module belongs to.
+        extra: extra of the package that a missing module belongs to.
         debug: let errors through.
         interrupted: what an interruption leaves.
 

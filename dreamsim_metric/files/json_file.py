@@ -57,7 +57,7 @@ def read_json(file: Path, hint: str) -> dict[str, Any]:
     """Read a file that holds a JSON object.
 
     Args:
-        file: on this machine, or a `location` in a store.
+        file: path on this machine, or a `location` in a store.
         hint: what to do about a file that is damaged, for the error.
 
     Raises:

@@ -39,13 +39,13 @@ def find_pictures(given: Sequence[str], recursive: bool = False) -> list[str]:
 
 
 def list_pictures(folder: str | Path, recursive: bool = False) -> list[str]:
-    """The pictures in a folder, in the order of their names; none where there is no such folder.
+    """List the pictures in a folder, in the order of their names; none where there is no such folder.
 
     Pictures are the files whose endings Pillow knows. Hidden files are passed over. Links to files count as files, also
     where they lead nowhere: what reads them says so.
 
     Args:
-        folder: on this machine or a URL (see `store`).
+        folder: path on this machine, or a URL of a store that fsspec knows.
         recursive: folders in folders too; links to folders are not followed, since they can go in circles.
 
     Returns:

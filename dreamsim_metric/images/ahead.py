@@ -45,13 +45,13 @@ def worker_count(workers: int | None) -> int:
 
 
 def core_count() -> int:
-    """The processor cores that this process may use."""
+    """Count the processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
 def threads(workers: int | None) -> Iterator[Executor]:
-    """As many as `worker_count` says, for `in_order`; what nobody wants any more, as after an error, is not begun."""
+    """Keep as many threads as `worker_count` says; what nobody wants any more, as after an error, is not begun."""
     pool = ThreadPoolExecutor(worker_count(workers))
     try:
         yield pool
@@ -65,9 +65,9 @@ def decoded(
     """Decode files in threads, with the pixels of `images.to_pixels`.
 
     Args:
-        files: names.
+        files: names of picture files.
         size: height and width of the results; None for the pictures' own.
-        workers: threads; None for one a core, at most 16.
+        workers: threads that decode; None for one a core, at most 16.
         at_once: pictures that are wanted at once; so many, and one a thread, are decoded ahead.
 
     Yields:

@@ -114,7 +114,7 @@ pass uint8; otherwise .clamp(0, 1)
 
 
 def to_image(picture: Picture) -> PIL.Image.Image:
-    """One picture as `to_pixels` reads it, at its own size, as an RGB image.
+    """Read one picture as `to_pixels` does, at its own size, as an RGB image.
 
     Raises:
         ValueError, FileNotFoundError: as `to_pixels`.

@@ -57,7 +57,7 @@ def _is_plain_jpeg(data: bytes) -> bool:
 
 
 def decode_by_torchvision(encoded: Any, device: str) -> Any:
-    """One picture or a list of them; None where it fails."""
+    """Decode one JPEG or a list of them; None where it fails."""
     from torchvision.io import ImageReadMode, decode_jpeg
 
     try:

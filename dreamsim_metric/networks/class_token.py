@@ -1,4 +1,4 @@
-"""timm's transformer block, computing the class token only, where that gives the whole block's numbers.
+"""A transformer block of timm's, computing the class token only, where that gives the whole block's numbers.
 
 It takes over the inside of `Block` and `Attention`, which timm may change: a block that has other steps than those
 below stays whole.
@@ -21,7 +21,7 @@ class ClassTokenBlock(Block):
     """A last transformer block that computes the class token only, which is all that a class-token feature reads."""
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """`(N, T, D)` → `(N, 1, D)`, the same numbers as the whole block's first token.
+        """Compute the numbers of the whole block's first token: `(N, T, D)` → `(N, 1, D)`.
 
         What the block is told beside its tokens, a mask say, is for the whole block.
         """
@@ -46,7 +46,7 @@ class ClassTokenBlock(Block):
         return x + self.ls2(self.mlp(self.norm2(x)))
 
     def whole(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """`(N, T, D)` → `(N, T, D)` as timm computes it."""
+        """Compute all tokens, `(N, T, D)` → `(N, T, D)`, as timm does."""
         return super().forward(x, *args, **kwargs)
 
 

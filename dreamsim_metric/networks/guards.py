@@ -44,7 +44,7 @@ def agrees(name: str, quick: Callable[..., Tensor], plain: Callable[..., Tensor]
 
 
 def close(found: Tensor, expected: Tensor) -> bool:
-    """Whether two tensors are equal up to the rounding of their dtype, as a share of the largest number.
+    """Tell whether two tensors are equal up to the rounding of their dtype, as a share of the largest number.
 
     Example:
         >>> close(torch.tensor([1.0, 1e-6]), torch.tensor([1.0, 0.0])), close(torch.ones(2), torch.ones(1))
@@ -56,7 +56,7 @@ def close(found: Tensor, expected: Tensor) -> bool:
 
 
 def runs_in_order(module: nn.Module, x: Tensor) -> bool:
-    """Whether a module does to an example what its parts do one after the other, and nothing else.
+    """Tell whether a module does to an example what its parts do one after the other, and nothing else.
 
     Example:
         >>> runs_in_order(torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.GELU()), torch.ones(1, 3))

@@ -66,7 +66,7 @@ def for_inference(network: nn.Module, image_size: int, dtype: torch.dtype = torc
 
 @cache
 def changes_are_counted() -> bool:
-    """Whether `Tensor._version` is there, which is PyTorch's own, and grows when a number is changed in place."""
+    """Tell whether `Tensor._version` is there, which is PyTorch's own, and grows when a number is changed in place."""
     with torch.inference_mode(False), torch.no_grad():
         tensor = torch.zeros(1, device="cpu")
         before = getattr(tensor, "_version", None)

@@ -129,7 +129,7 @@ class FileEmbedder(ABC):
 
     @cached_property
     def kept_key(self) -> str:
-        """`key`, of weights that are read once."""
+        """Result of `key`, for which all weights are read: asked once."""
         return self.key()
 
     @abstractmethod
@@ -138,11 +138,11 @@ class FileEmbedder(ABC):
 
     @abstractmethod
     def decode(self, content: Content) -> Tensor:
-        """A file → pixels of any shape, in a thread; what is raised is why it cannot be read."""
+        """Turn a file into pixels of any shape, in a thread; what is raised is why it cannot be read."""
 
     @abstractmethod
     def compute(self, pictures: list[Tensor]) -> Tensor:
-        """A batch of what `decode` gave → float32 `(N, width)`, on any device; without gradients."""
+        """Turn a batch of what `decode` gave into float32 `(N, width)`, on any device, without gradients."""
 
     def __call__(self, files: Sequence[str], bar: tqdm | None = None) -> Embeddings:
         """Embed files, each once, however often it is named.
@@ -166,9 +166,10 @@ class Embedder(FileEmbedder):
     """Files → embeddings of a metric.
 
     Args:
-        metric: as `load` gives it.
-        cache, options: as for `FileEmbedder`.
-        raw: features in front of the head, in place of unit embeddings.
+        metric: the metric that embeds.
+        cache: the store of what was embedded before.
+        options: batch size, decoder, what happens at files that cannot be read and more; default `Options()`.
+        raw: whether the results are features in front of the head, in place of unit embeddings.
     """
 
     def __init__(

@@ -136,7 +136,7 @@ class Config:
         return None if self.head == "none" else Head(self.head, self.hidden)
 
     def rate(self, step: int, steps: int) -> float:
-        """The learning rate of a step (from 0) of a run of so many."""
+        """Compute the learning rate of a step (from 0) of a run of so many."""
         if step < self.warmup:
             return self.lr * (step + 1) / self.warmup
         done = (step - self.warmup) / max(1, steps - self.warmup)
@@ -145,14 +145,14 @@ class Config:
         return self.lr * (1 - done) if self.schedule == "linear" else self.lr
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Write all fields as values that JSON knows."""
         return {
             name: str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
             for name, value in asdict(self).items()
         }
 
     def recipe(self) -> dict[str, Any]:
-        """What of it shaped the weights, for the model's card."""
+        """Pick what shaped the weights, for the model's card."""
         unused = {"data", "model", "image_size", "format", "shared_pictures", "head" if self.head == "none" else ""}
         unused |= set() if self.rank else {"rank", "alpha", "dropout", "targets"}
         unused |= set() if self.head == "mlp" else {"hidden"}
@@ -160,7 +160,7 @@ class Config:
         return {name: value for name, value in self.to_dict().items() if name not in _HARMLESS | unused and value}
 
     def difference(self, saved: dict[str, Any]) -> list[str]:
-        """What would make other numbers than the configuration that was saved, a line each."""
+        """List what would make other numbers than the configuration that was saved, a line each."""
         mine = self.to_dict()
         return [
             f"{item.name}: {saved.get(item.name)!r} then, {mine[item.name]!r} now"

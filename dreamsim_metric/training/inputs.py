@@ -22,10 +22,10 @@ def write_features(
     """Write the features of all pictures, `np.load`'s float32 `(N, D)`, unless some picture cannot be read.
 
     Args:
-        metric: whose features in front of the head are written.
-        files: each once.
+        metric: metric whose features in front of the head are written.
+        files: picture files, each once.
         target: the file to write.
-        workers: see `dreamsim_metric.scale.embedding.Options`.
+        workers: threads that decode; None for one a core, at most 16.
 
     Returns:
         The files that cannot be read, with the reason.
@@ -47,9 +47,10 @@ def write_pixels(files: Sequence[Path], size: int, target: Path, workers: int | 
     On disk and not in memory, where a data set of some ten thousand pictures would not fit.
 
     Args:
-        files: each once.
-        size: height and width.
-        target, workers: as for `write_features`.
+        files: picture files, each once.
+        size: height and width of what is written.
+        target: the file to write.
+        workers: threads that decode; None for one a core, at most 16.
 
     Returns:
         The files that cannot be read, with the reason.

@@ -15,7 +15,7 @@ import torch
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from benchmarks import cli
-from benchmarks.commands.personalize import configured, spread
+from benchmarks.commands.personalize import configure_methods, spread_prompts
 from benchmarks.personalization import layout
 from benchmarks.personalization import run as runs
 from benchmarks.personalization.columns import COST_COLUMNS, FAILURE_COLUMNS, MANIFEST_COLUMNS, TABLES
@@ -210,10 +210,12 @@ def test_an_image_adapter_looks_at_the_photographs_and_leaves_the_pipeline(model
 
 
 def test_settings_of_methods_come_from_preset_and_command_line():
-    found = configured(["dreambooth", "plain"], "mini", ["dreambooth.steps=7", "dreambooth.learning_rate=1"])
+    found = configure_methods(["dreambooth", "plain"], "mini", ["dreambooth.steps=7", "dreambooth.learning_rate=1"])
     assert found["dreambooth"][1] == dataclasses.replace(dreambooth.METHOD.presets["mini"], steps=7, learning_rate=1.0)
-    assert configured(["dreambooth"], "paper", ["dreambooth.identifier=zwx"])["dreambooth"][1].identifier == "zwx"
-    assert configured(["custom-diffusion"], "sd21", [])["custom-diffusion"][1].steps == 250  # the paper's
+    assert (
+        configure_methods(["dreambooth"], "paper", ["dreambooth.identifier=zwx"])["dreambooth"][1].identifier == "zwx"
+    )
+    assert configure_methods(["custom-diffusion"], "sd21", [])["custom-diffusion"][1].steps == 250  # the paper's
 
 
 @pytest.mark.parametrize(
@@ -230,12 +232,12 @@ def test_settings_of_methods_come_from_preset_and_command_line():
 )
 def test_settings_that_cannot_be_are_refused(names, preset, changes, said):
     with pytest.raises(ValueError, match=said):
-        configured(names, preset, changes)
+        configure_methods(names, preset, changes)
 
 
 def test_prompts_are_chosen_at_even_distances():
-    assert spread(range(25), 5) == (0, 5, 10, 15, 20)
-    assert spread(range(3), 7) == spread(range(3), None) == (0, 1, 2)
+    assert spread_prompts(range(25), 5) == (0, 5, 10, 15, 20)
+    assert spread_prompts(range(3), 7) == spread_prompts(range(3), None) == (0, 1, 2)
 
 
 @pytest.fixture
