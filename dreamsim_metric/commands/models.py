@@ -11,12 +11,13 @@ from dreamsim_metric.commands.output import Output, record_lines
 from dreamsim_metric.commands.parser import Parser
 from dreamsim_metric.commands.program import Command
 from dreamsim_metric.models import MODELS, list_models
-from dreamsim_metric.weights.download import model_dir
 from dreamsim_metric.weights.folder import MINI, read_card
 
 
 def models(arguments: Namespace) -> Output:
     """List the named models."""
+    from dreamsim_metric.weights.download import model_dir  # which takes longer than all else that a start needs
+
     return Output(
         [
             {

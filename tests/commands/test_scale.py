@@ -188,6 +188,7 @@ def test_duplicates_lists_what_it_leaves_out(run, fails, photos, tmp_path):
     assert "damaged.png is not a picture that Pillow can read" in said
     assert "pictures 3, pairs 1, groups 1" in said
     assert "not a picture" in fails("duplicates", photos, "--below", "0.2", "--on-error", "raise")
+    assert run("duplicates", photos, "--below", "1e-6")[0] == []
     summary, _ = run("duplicates", photos, "--below", "1e-6", "--out", tmp_path / "none.csv")
     assert (summary[0]["pairs"], summary[0]["groups"]) == (0, 0)
     assert (tmp_path / "none.csv").read_text() == "group,a,b,distance\n"

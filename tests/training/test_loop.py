@@ -282,6 +282,7 @@ def test_everything_about_a_run_is_kept(config):
 
 
 BAD = {
+    "device": ({"device": "mps"}, "got device mps; expected cpu or cuda"),
     "nothing to train": ({"rank": 0}, "nothing to train"),
     "no epochs": ({"epochs": 0}, "epochs 0; expected 1 or more"),
     "no rate": ({"lr": 0.0}, "lr 0.0; expected a number above 0"),
@@ -297,6 +298,12 @@ BAD = {
 def test_impossible_settings_are_refused_at_once(config, changes, message):
     with pytest.raises(ValueError, match=message):
         replace(config, **changes)
+
+
+def test_the_cpu_does_not_stand_in_for_cuda(config, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="got device cuda; this machine has none"):
+        train(replace(config, device="cuda"))
 
 
 def test_models_that_have_nothing_to_tune_are_refused(config):
