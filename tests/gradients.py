@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from safetensors.torch import save_file
 
-from dreamsim_metric.images.ahead import decoded
+from dreamsim_metric.images.ahead import decode_files
 from dreamsim_metric.judgements.readers import read_triplets
 from dreamsim_metric.training import loop
 from dreamsim_metric.training.config import Config
@@ -25,7 +25,7 @@ def gradients(config: Config, rows: int = 21) -> tuple[float, dict[str, torch.Te
     AcceleratorState._reset_state(reset_partial_state=True)
     accelerator = Accelerator(cpu=True)
     table = read_triplets(config.data)
-    pixels = np.stack([picture.numpy() for picture in decoded(table.pictures, 48)])
+    pixels = np.stack([picture.numpy() for picture in decode_files(table.pictures, 48)])
     _, metric, _ = loop.make_tuned(config)
     torch.manual_seed(1)
     for name, parameter in metric.named_parameters():

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from benchmarks.metrics.base import Features, Metric, Unmeasurable
 from dreamsim_metric.files.store import Content
-from dreamsim_metric.images.ahead import in_order, threads, worker_count
+from dreamsim_metric.images.ahead import in_order, start_threads, worker_count
 from dreamsim_metric.scale.cache import Cache, digests
 from dreamsim_metric.scale.embedding import FileEmbedder, Options
 
@@ -148,21 +148,23 @@ def _features(
 ) -> Iterator[Features]:
     """Of each picture, on the CPU, in order; decoded ahead, as many as there are threads: pictures may be large."""
     bar = tqdm(total=len(pictures), desc=metric.card.name, unit="picture", disable=None, leave=False)
-    with threads(workers) as pool, bar:
+    with start_threads(workers) as pool, bar:
         pixels = in_order(pool, metric.read, pictures, worker_count(workers))
         while batch := list(islice(pixels, batch_size)):
-            yield from _run_all(metric, batch)
-            bar.update(len(batch))
+            for features in _run_all(metric, batch):
+                yield features
+                bar.update()
 
 
 def _run_all(metric: Metric, pictures: list[torch.Tensor]) -> Iterator[Features]:
-    """Features of each picture of a batch; neighbours of one size go through the network together."""
+    """Features of each picture of a batch, which is used up; neighbours of one size go through the network together."""
     while pictures:
         alike = next((i for i, some in enumerate(pictures) if some.shape != pictures[0].shape), len(pictures))
-        parts = _run(metric, torch.stack(pictures[:alike]))
+        batch = torch.stack(pictures[:alike])
+        del pictures[:alike]  # they may be large
+        parts = _run(metric, batch)
         for i in range(alike):
             yield tuple(part[i] for part in parts)
-        pictures = pictures[alike:]
 
 
 def _run(metric: Metric, batch: torch.Tensor) -> Features:

@@ -9,7 +9,7 @@ import PIL.ImageDraw
 import PIL.ImageFont
 
 from dreamsim_metric.files.write import write_file
-from dreamsim_metric.images.ahead import decoded
+from dreamsim_metric.images.ahead import decode_files
 from dreamsim_metric.images.encoding import encode
 
 _SIDE, _GAP, _FRAME, _TEXT = 168, 14, 5, 15
@@ -70,7 +70,7 @@ def triplet_sheet(rows: Sequence[SheetRow], path: Path, columns: int = 2) -> Non
         people = "right" if row.share > 0.5 else "left" if row.share < 0.5 else ""
         nearer = row.right_distance - row.left_distance
         ours = "left" if nearer > 0 else "right" if nearer < 0 else ""
-        seen = decoded((row.left, row.reference, row.right), _SIDE)
+        seen = decode_files((row.left, row.reference, row.right), _SIDE)
         for j, (name, pixels) in enumerate(zip(("left", "reference", "right"), seen, strict=True)):
             at = left + j * (_SIDE + _GAP), top
             if not isinstance(pixels, Exception):  # a file that went away since it was embedded leaves its place empty

@@ -50,7 +50,7 @@ def core_count() -> int:
 
 
 @contextmanager
-def threads(workers: int | None) -> Iterator[Executor]:
+def start_threads(workers: int | None) -> Iterator[Executor]:
     """Keep as many threads as `worker_count` says; what nobody wants any more, as after an error, is not begun."""
     pool = ThreadPoolExecutor(worker_count(workers))
     try:
@@ -59,7 +59,7 @@ def threads(workers: int | None) -> Iterator[Executor]:
         pool.shutdown(cancel_futures=True)
 
 
-def decoded(
+def decode_files(
     files: Iterable[str | Path], size: int | None = None, *, workers: int | None = None, at_once: int = 1
 ) -> Generator[Tensor | OSError | ValueError, None, None]:
     """Decode files in threads, with the pixels of `images.to_pixels`.
@@ -82,12 +82,12 @@ def decoded(
         except (OSError, ValueError) as error:
             return error
 
-    with threads(workers) as pool:
+    with start_threads(workers) as pool:
         yield from in_order(pool, levels, files, at_once + worker_count(workers))
 
 
 def find_unreadable(files: Iterable[str | Path], *, workers: int | None = None) -> dict[Path, str]:
-    """Decode files as `decoded` does, to see whether they can be; progress on stderr.
+    """Decode files as `decode_files` does, to see whether they can be; progress on stderr.
 
     Returns:
         Why, by file, of those that cannot.
@@ -95,7 +95,7 @@ def find_unreadable(files: Iterable[str | Path], *, workers: int | None = None) 
     paths = list(dict.fromkeys(map(Path, files)))
     with tqdm(total=len(paths), desc="decoding", unit="picture", disable=None, leave=False) as bar:
         found = {}
-        for path, pixels in zip(paths, decoded(paths, workers=workers), strict=True):
+        for path, pixels in zip(paths, decode_files(paths, workers=workers), strict=True):
             if isinstance(pixels, Exception):
                 found[path] = " ".join(str(pixels).split())
             bar.update()
@@ -114,7 +114,7 @@ def read_ahead(pictures: Pictures, batch_size: int, size: int, device: torch.dev
     if not (isinstance(pictures, (list, tuple)) and len(pictures) > 1 and all(map(_is_path, pictures))):
         yield from some_at_a_time
         return
-    with closing(decoded(pictures, size, at_once=batch_size)) as found:
+    with closing(decode_files(pictures, size, at_once=batch_size)) as found:
         for some in some_at_a_time:
             yield torch.stack([_raised(pixels) for pixels in islice(found, len(cast(Sequence, some)))]).to(device)
 

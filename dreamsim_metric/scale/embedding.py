@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from dreamsim_metric.bounds import check_least
 from dreamsim_metric.files.store import Content, read, read_content
-from dreamsim_metric.images.ahead import in_order, threads, worker_count
+from dreamsim_metric.images.ahead import in_order, start_threads, worker_count
 from dreamsim_metric.images.decoding import Decoder, check_decoder, decode, decoder_version, on_host
 from dreamsim_metric.images.device import NotOnDeviceError, ToDevice
 from dreamsim_metric.messages import say_error
@@ -210,7 +210,7 @@ class _Run:
 
     def embed(self, names: list[str]) -> Embeddings:
         made: dict[str, Tensor] = {}
-        with threads(self._options.workers) as pool:
+        with start_threads(self._options.workers) as pool:
             for number, (found, units) in enumerate(self._batches(pool, names), start=1):
                 made |= zip((content.sha256 for content in found), units, strict=True)
                 self._bar.update(len(found))

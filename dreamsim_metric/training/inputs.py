@@ -11,7 +11,7 @@ import torch
 from tqdm import tqdm
 
 from dreamsim_metric.files.write import check_space, new_file
-from dreamsim_metric.images.ahead import decoded
+from dreamsim_metric.images.ahead import decode_files
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.scale.embedding import Embedder, Options
 
@@ -59,7 +59,7 @@ def write_pixels(files: Sequence[Path], size: int, target: Path, workers: int | 
         OSError: the disk is full or not writable.
     """
     unreadable = {}
-    found = decoded(files, size, workers=workers)
+    found = decode_files(files, size, workers=workers)
     progress = tqdm(zip(files, found, strict=True), total=len(files), desc="decoding", unit="picture", disable=None)
     with _array(target, np.dtype(np.uint8), (len(files), 3, size, size)) as file:
         for path, pixels in progress:

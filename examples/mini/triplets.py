@@ -30,7 +30,7 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 from benchmarks.metrics.trunks import read_trunk
 from dreamsim_metric.files.table import write_csv
 from dreamsim_metric.files.write import write_file
-from dreamsim_metric.images.ahead import decoded
+from dreamsim_metric.images.ahead import decode_files
 from dreamsim_metric.images.encoding import encode
 from dreamsim_metric.judgements.columns import TRIPLET_FILE, TRIPLET_PATHS, TRIPLET_SHARES
 from dreamsim_metric.judgements.readers import read_triplets
@@ -135,7 +135,7 @@ def vgg_similarity(checkpoint: Path, files: list[Path]) -> np.ndarray:
     network = torchvision.models.vgg16(weights=None).features[:30].eval()
     network.load_state_dict({k.removeprefix("features."): v for k, v in read_trunk(checkpoint, "vgg").items()})
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in IMAGENET)
-    pixels = (p.float() / 255 for p in decoded(files, 224) if not isinstance(p, Exception))
+    pixels = (p.float() / 255 for p in decode_files(files, 224) if not isinstance(p, Exception))
     units = torch.cat([F.normalize(network((x[None] - mean) / std).mean((2, 3))) for x in pixels])
     if len(units) < len(files):
         raise ValueError(f"{len(files) - len(units)} of {len(files)} pictures cannot be read; expected all")

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from dreamsim_metric.images.ahead import decoded, find_unreadable, in_order, read_ahead, threads
+from dreamsim_metric.images.ahead import decode_files, find_unreadable, in_order, read_ahead, start_threads
 from dreamsim_metric.images.convert import to_pixels
 from tests.mixed import BAD, FILES, listed
 
@@ -30,7 +30,7 @@ def test_reading_ahead_is_bounded_and_in_order():
 @pytest.mark.parametrize("workers", [None, 1, 3])
 def test_decoded_files_have_the_pixels_of_to_pixels(folder, size, workers):
     files = listed(folder)
-    found = list(decoded(files, size, workers=workers))
+    found = list(decode_files(files, size, workers=workers))
     assert len(found) == len(files)
     for file, pixels in zip(files, found, strict=True):
         if file.rpartition("/")[2] in BAD:
@@ -65,6 +65,6 @@ def test_what_nobody_wants_any_more_is_not_begun():
         begun.append(i)
         return i == 0 or stopped.wait(0.2)
 
-    with threads(1) as pool:
+    with start_threads(1) as pool:
         assert next(in_order(pool, work, range(9), 8))
     assert len(begun) <= 2
