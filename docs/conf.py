@@ -32,7 +32,6 @@ myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
-napoleon_use_ivar = True
 napoleon_use_rtype = False
 python_maximum_signature_line_length = 100
 default_role = "code"
@@ -75,11 +74,14 @@ def add_pages(app: Sphinx, name: str, source: list[str]) -> None:
         source[0] += PAGES
 
 
-def link_names(app: Sphinx, what: str, name: str, value: object, options: Any, lines: list[str]) -> None:
+def prepare_docstring(app: Sphinx, what: str, name: str, value: object, options: Any, lines: list[str]) -> None:
     """Link the public names in a docstring; a type's text is the one behind it where it is defined."""
     if what == "data":
         lines[:] = _text_of(name)
     for i, line in enumerate(lines):
+        if line == "Attributes:":  # of dataclasses, which are made with these
+            lines[i] = "Args:"
+            continue
         lines[i] = re.sub(r"(?<![`:\w])`(?:dreamsim_metric\.)?(?:\w+\.)?(\w+)`", _linked, line)
 
 
@@ -98,4 +100,4 @@ def _text_of(name: str) -> list[str]:
 
 def setup(app: Sphinx) -> None:
     app.connect("source-read", add_pages)
-    app.connect("autodoc-process-docstring", link_names)
+    app.connect("autodoc-process-docstring", prepare_docstring, priority=400)  # before napoleon
