@@ -77,7 +77,7 @@ def test_what_is_saved_is_what_was_trained(config, tmp_path, settings, networks)
     # The last checkpoint's weights in the model that was trained, against the same merged and saved.
     last = load_file(folder / "last.safetensors")
     _, trained, _ = loop.make_tuned(config)
-    trained.load_state_dict({name: last[name] for name in loop.trained(trained)}, strict=False)
+    trained.load_state_dict({name: last[name] for name in loop.find_trained(trained)}, strict=False)
     adapter = {name.replace(".default.", "."): tensor for name, tensor in last.items() if ".lora_" in name}
     adapter = {name: tensor for name, tensor in adapter.items() if not name.startswith("optimizer.")}
     head = {name: tensor for name, tensor in last.items() if name.startswith("head.")}
