@@ -21,6 +21,10 @@ from dreamsim_metric.scale.embedding import metric_key
 
 PHOTOGRAPHS = [f"examples/{name}.jpg" for name in ("astronaut", "cat", "coffee", "rocket", "vest_1", "vest_2")]
 
+HAS_BFLOAT16 = pytest.mark.skipif(
+    torch.backends.cpu.get_cpu_capability() != "AVX512", reason="no bfloat16 in this processor's kernels"
+)
+
 
 def vit(**options):
     torch.manual_seed(0)
@@ -86,6 +90,7 @@ def test_a_gelu_that_something_else_may_read_is_left_alone():
     assert network.linear.fused == ("none", "")
 
 
+@HAS_BFLOAT16
 @pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "vit_base_patch16_clip_quickgelu_224"])
 def test_in_bfloat16_onednn_is_as_near_to_float32_as_the_plain_network(by_onednn, name):
     small = {"embed_dim": 64, "depth": 3, "num_heads": 4, "num_classes": 0}
@@ -173,9 +178,7 @@ def test_batch_normalisation_stays_in_float32_and_the_rest_is_rounded():
                 assert tensor.dtype == dtype
 
 
-@pytest.mark.skipif(
-    torch.backends.cpu.get_cpu_capability() != "AVX512", reason="no bfloat16 in this processor's kernels"
-)
+@HAS_BFLOAT16
 def test_in_bfloat16_convolutions_are_fused_and_no_further_from_float32():
     exact, rounded = load("mini"), load("mini", precision="bfloat16")
     pixels = exact.preprocess(PHOTOGRAPHS)

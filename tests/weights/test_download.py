@@ -183,7 +183,7 @@ def test_without_network_the_error_says_which_file_goes_where(tmp_path):
     url = f"http://127.0.0.1:{port}/dino.pth"
     with pytest.raises(ConnectionError) as caught:
         fetch(Download(url, "checkpoints/dino.pth"), tmp_path)
-    for said in (url, "refused", f"put the file at {tmp_path / 'dino.pth'}", "--from"):
+    for said in (url, "refused", f"put the file at {tmp_path / 'dino.pth'}", "--weights"):
         assert said in str(caught.value)
 
 
