@@ -47,8 +47,7 @@ class DISTS(Metric):
             parameters=sum(parameter.numel() for parameter in self.module.model.parameters()) + 2 * sum(_CHANNELS),
         )
         a, b = noise(2, 1, 3, _EXAMPLE, _EXAMPLE, like=torch.zeros(1, device=options.device)).sigmoid()
-        parts = lambda a, b: self._compare_parts(self._parts(a), self._parts(b))  # noqa: E731
-        self._divisible = agrees("dists picture by picture", parts, self._whole, a, b)
+        self._divisible = agrees("dists picture by picture", self._by_parts, self._whole, a, b)
 
     @property
     def device(self) -> torch.device:
@@ -73,6 +72,9 @@ class DISTS(Metric):
 
     def _whole(self, a: Tensor, b: Tensor) -> Tensor:
         return self.module(b, a)
+
+    def _by_parts(self, a: Tensor, b: Tensor) -> Tensor:
+        return self._compare_parts(self._parts(a), self._parts(b))
 
     def _parts(self, pixels: Tensor) -> Features:
         return tuple(self.module.get_features(pixels))

@@ -45,8 +45,7 @@ class LPIPS(Metric):
             parameters=sum(parameter.numel() for parameter in self.module.parameters()),
         )
         a, b = noise(2, 1, 3, _EXAMPLE, _EXAMPLE, like=torch.zeros(1, device=options.device)).sigmoid()
-        parts = lambda a, b: self._compare_parts(self._parts(a), self._parts(b))  # noqa: E731
-        self._divisible = agrees(f"{name} picture by picture", parts, self._whole, a, b)
+        self._divisible = agrees(f"{name} picture by picture", self._by_parts, self._whole, a, b)
 
     @property
     def device(self) -> torch.device:
@@ -60,6 +59,9 @@ class LPIPS(Metric):
 
     def _whole(self, a: Tensor, b: Tensor) -> Tensor:
         return self.module(a, b, normalize=True).flatten()
+
+    def _by_parts(self, a: Tensor, b: Tensor) -> Tensor:
+        return self._compare_parts(self._parts(a), self._parts(b))
 
     def _parts(self, pixels: Tensor) -> Features:
         """Scale the features so that LPIPS is their squared Euclidean distance.
