@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Cell:
+class FigureText:
     """A figure of a metric as text."""
 
     value: str
@@ -13,7 +13,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Column:
+class FigureColumn:
     """A figure of all metrics.
 
     Attributes:
@@ -25,7 +25,7 @@ class Column:
 
     data: str
     score: str
-    cells: dict[str, Cell]
+    cells: dict[str, FigureText]
     people: dict[str, str]
 
 

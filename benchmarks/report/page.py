@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.human import run
-from benchmarks.report.cells import Cell, Column, Difference, Versus
+from benchmarks.report.cells import Difference, FigureColumn, FigureText, Versus
 from benchmarks.report.charts import Line, draw_bars, draw_margins, draw_scatter, draw_speeds
 from benchmarks.report.examples import Example, read_examples
 from benchmarks.report.rendering import write_page
@@ -89,10 +89,10 @@ def _number(value: float, score: str) -> str:
     return f"{value:.1f}" if score.endswith("%") else f"{value:.3f}"
 
 
-def _columns(scores: pd.DataFrame) -> Iterator[Column]:
+def _columns(scores: pd.DataFrame) -> Iterator[FigureColumn]:
     for (data, split, _, score), rows in scores.groupby([*_PART, "score"], sort=False):
         cells = {
-            row["metric"]: Cell(
+            row["metric"]: FigureText(
                 _number(row["value"], score),
                 f"{_number(row['from'], score)} – {_number(row['to'], score)}",
                 row["rank"],
@@ -102,7 +102,7 @@ def _columns(scores: pd.DataFrame) -> Iterator[Column]:
         first = rows.iloc[0]
         kinds = ("people", "others", "ceiling")
         people = {kind: "" if pd.isna(first[kind]) else _number(first[kind], score) for kind in kinds}
-        yield Column(f"{data} {split}", score, cells, people)
+        yield FigureColumn(f"{data} {split}", score, cells, people)
 
 
 def _sections(

@@ -12,14 +12,13 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from dreamsim_metric.files.table import Row
 from dreamsim_metric.messages import say_error_with_kind
-
-Row = dict[str, Any]
 
 _LEAST = 0.05  # seconds of a timing
 _STATUS = Path("/proc/self/status")

@@ -12,10 +12,11 @@ import pandas as pd
 from benchmarks.names import check_groups
 from benchmarks.speed.groups import GROUPS
 from benchmarks.speed.machine import describe, short_name
-from benchmarks.speed.measure import Row, measure
+from benchmarks.speed.measure import measure
 from benchmarks.speed.plan import Plan
 from benchmarks.surroundings import version
 from dreamsim_metric.files.json_file import format_json, read_json
+from dreamsim_metric.files.table import Row
 from dreamsim_metric.files.write import write_files
 
 TABLE, SETTINGS = "speed.parquet", "speed.json"

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from dreamsim_metric.files.table import format_csv
+from dreamsim_metric.files.table import Row, format_csv
 
-Row = dict[str, Any]
 Form = Literal["text", "json", "csv"]
 
 

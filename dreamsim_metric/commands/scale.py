@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from dreamsim_metric.bounds import check_least
 from dreamsim_metric.commands.names import check_folder, check_model, check_pictures
 from dreamsim_metric.commands.options import NETWORKS, add_option, add_options, load_metric
-from dreamsim_metric.commands.output import Output, Row
+from dreamsim_metric.commands.output import Output
 from dreamsim_metric.commands.parser import Parser
 from dreamsim_metric.commands.pictures import MANY
 from dreamsim_metric.commands.program import Command
 from dreamsim_metric.files.pictures import find_pictures
 from dreamsim_metric.files.store import location
-from dreamsim_metric.files.table import write_csv
+from dreamsim_metric.files.table import Row, write_csv
 from dreamsim_metric.files.write import write_file
 from dreamsim_metric.messages import list_briefly
 from dreamsim_metric.scale.pairs import flat, pair_folders, read_pairs
