@@ -8,7 +8,7 @@ import pandas as pd
 
 from benchmarks.personalization.layout import CLASS, PHOTOGRAPHS
 from benchmarks.personalization.protocols import MEAN, OURS, TEXT
-from benchmarks.report.cells import Cell, Difference, Versus
+from benchmarks.report.cells import Difference, FigureText, Versus
 
 _SURE = 0.05  # a corrected p below it
 _NAMED = ["protocol", "score", "metric"]
@@ -28,7 +28,7 @@ class Column:
 
     head: tuple[str, ...]
     better: str
-    cells: dict[str, Cell]
+    cells: dict[str, FigureText]
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def make_column(head: Sequence[str], better: str, figures: Figures) -> Column:
     sign = 1 if better == "higher" else -1
     compared = [sign * value for name, value, *_ in rows if name != PHOTOGRAPHS]
     cells = {
-        name: Cell(
+        name: FigureText(
             format_number(value),
             "" if np.isnan(low) else f"{format_number(low)} – {format_number(high)}",
             0 if name == PHOTOGRAPHS else 1 + sum(other > sign * value for other in compared),
