@@ -34,6 +34,7 @@ USED = {  # a name, and the files that use it
     "_hub_dir": {"benchmarks/speed/releases.py"},
     "_linear_pointwise": {"benchmarks/speed/groups.py", f"{NETWORKS}/onednn.py"},
     "_nn": {f"{NETWORKS}/onednn.py"},
+    "_option_string_actions": {"dreamsim_metric/commands/parser.py"},
     "_parse_repo_info": {"benchmarks/speed/releases.py"},
     "_version": {f"{NETWORKS}/backbone.py", f"{NETWORKS}/inference.py"},
     "numpy._core": {"benchmarks/metrics/trunks.py"},

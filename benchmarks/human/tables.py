@@ -23,9 +23,10 @@ class Ratings(Table[tuple[str, str, float]]):
         spread: standard deviation of the opinions, `(N,)`, where the data says.
 
     Example:
+        >>> from pathlib import Path
         >>> table = Ratings(
-        ...     "mine", ("0",), (Path("a.png"), Path("b.png")), np.array([[0, 1]]), np.array([0.9]), np.ones(1),
-        ...     ("test",), ("line 1",), (),
+        ...     name="mine", ids=("0",), pictures=(Path("a.png"), Path("b.png")), index=np.array([[0, 1]]),
+        ...     alike=np.array([0.9]), votes=np.ones(1), splits=("test",), rows=("line 1",), problems=(),
         ... )
         >>> table[0]
         ('a.png', 'b.png', 0.9)

@@ -60,20 +60,22 @@ class Program:
     ) -> None:
         self.name, self._extra, self._interrupted = name, extra, interrupted
         self.parser = Parser(prog=name, description=description, epilog=epilog)
-        self.parser.add_argument("--version", action="version", version=self._version, help="show the version and exit")
+        self.parser.add_argument(
+            "--version", action="version", version=self._shown_version, help="show the version and exit"
+        )
         added = self.parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
         for command in commands:
             self._add(added, command)
         self.parser.commands = added.choices
 
     @property
-    def _version(self) -> str:
+    def _shown_version(self) -> str:
         return f"{self.name} {__version__}"
 
     def _add(self, to: Any, command: Command) -> None:
         def fill(parser: Parser) -> None:
             command.options(parser)
-            add_common(parser, self._version, prints=command.prints)
+            add_common(parser, self._shown_version, prints=command.prints)
             parser.set_defaults(command=command)
 
         to.add_parser(command.name, help=command.help, description=command.help, fill=fill)

@@ -42,7 +42,7 @@ class Options:
         True
         >>> Options(batch_size=0)
         Traceback (most recent call last):
-        ValueError: got batch_size=0; expected 1 or more
+        ValueError: got batch_size 0; expected 1 or more
     """
 
     batch_size: int = 32

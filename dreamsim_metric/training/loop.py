@@ -57,7 +57,7 @@ def train(config: Config) -> Path:
         >>> from dreamsim_metric import load
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     data, out = Path("examples/judged"), Path(folder) / "run"
-        ...     config = Config(data=data, out=out, val="test", rank=0, head="mlp", hidden=256, epochs=1, cpu=True)
+        ...     config = Config(data=data, out=out, val="test", rank=0, head="mlp", hidden=256, epochs=1, device="cpu")
         ...     load(train(config)).card.description
         'mini with an MLP head, tuned on judged'
     """

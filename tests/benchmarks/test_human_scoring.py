@@ -1,5 +1,7 @@
 """Scores of human judgements, against SciPy, scikit-learn, plain loops and cases worked by hand."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -19,7 +21,7 @@ RANDOM = np.random.default_rng(0)
 def other(kind, questions, target, **columns):
     """A table of another kind, made of one of triplets or pairs."""
     made = vars(table(questions))
-    shared = {name: made[name] for name in kind.__annotations__ if name in made}
+    shared = {field.name: made[field.name] for field in fields(kind) if field.name in made}
     return kind(**{**shared, kind._TARGET: target, **columns})
 
 

@@ -267,7 +267,7 @@ def test_xl_is_told_sizes_and_crops_as_its_own_pipeline_tells_them(xl):
 def test_a_network_without_keys_and_values_of_the_prompt_is_refused():
     pipeline = types.SimpleNamespace(unet=torch.nn.Linear(2, 2))
     with pytest.raises(ValueError, match=r"the UNet of SimpleNamespace has no attn2.to_k and attn2.to_v; expected"):
-        custom_diffusion.keys_values(pipeline)
+        custom_diffusion.find_keys_values(pipeline)
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.5, 2.0])
