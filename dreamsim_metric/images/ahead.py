@@ -78,7 +78,7 @@ def decode_files(
         try:
             if size is None:
                 return from_file(Path(file))[0]
-            return resize_levels(from_file(Path(file), (size, size))[0], (size, size)).contiguous()
+            return resize_levels(from_file(Path(file), (size, size))[0], (size, size))
         except (OSError, ValueError) as error:
             return error
 

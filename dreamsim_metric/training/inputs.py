@@ -66,7 +66,7 @@ def write_pixels(files: Sequence[Path], size: int, target: Path, workers: int | 
             if isinstance(pixels, Exception):
                 unreadable[path] = " ".join(str(pixels).split())
             elif not unreadable:
-                file.write(pixels.numpy().data)
+                file.write(np.ascontiguousarray(pixels).data)
     if unreadable:
         target.unlink()
     return unreadable
