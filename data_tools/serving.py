@@ -5,7 +5,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 
 def free_port() -> int:
@@ -15,13 +14,13 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def start(folder: Path, port: int, **options: Any) -> subprocess.Popen[str]:
+def start(folder: Path, port: int, quiet: bool = False) -> subprocess.Popen[str]:
     """Serve a study.
 
     Args:
         folder: folder of the study.
         port: port to listen at.
-        options: keyword arguments of `subprocess.Popen`.
+        quiet: whether what it prints is dropped.
 
     Returns:
         The process, ready to answer.
@@ -30,7 +29,7 @@ def start(folder: Path, port: int, **options: Any) -> subprocess.Popen[str]:
         RuntimeError: it ended; what it wrote says why.
     """
     command = [sys.executable, "-m", "data_tools.cli", "serve", str(folder), "--port", str(port)]
-    process = subprocess.Popen(command, text=True, **options)
+    process = subprocess.Popen(command, text=True, stdout=subprocess.DEVNULL if quiet else None)
     while process.poll() is None:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:

@@ -9,7 +9,6 @@ acknowledged answer, and how many answers were lost, stored twice or too many fo
 
 import json
 import signal
-import subprocess
 import tempfile
 import threading
 import time
@@ -54,7 +53,7 @@ def main(raters: int, triplets: int, votes: int) -> dict[str, Any]:
         )
         study.write(root / "study")
         port = free_port()
-        process = start(root / "study", port, stdout=subprocess.DEVNULL)
+        process = start(root / "study", port, quiet=True)
         acknowledged = Counter[tuple[str, str]]()
         seconds, times = list[float](), list[float]()
         half, killed = threading.Event(), list[float]()
@@ -72,7 +71,7 @@ def main(raters: int, triplets: int, votes: int) -> dict[str, Any]:
             process.send_signal(signal.SIGKILL)
             process.wait()
             begun = time.monotonic()
-            process = start(root / "study", port, stdout=subprocess.DEVNULL)
+            process = start(root / "study", port, quiet=True)
             killed.append(time.monotonic() - begun)
 
         killer = threading.Thread(target=kill, daemon=True)

@@ -48,12 +48,19 @@ def _released(plan: Plan, a: Tensor, b: Tensor, name: str = RELEASED) -> Subject
     return Subject(name, make, len(a), "dreamsim", plan.model)
 
 
-def _compare(plan: Plan, make: Callable[[], Any], name: str, package: str, a: Tensor, b: Tensor, **kwargs: Any) -> Any:
-    def made() -> Callable[[], Tensor]:
+def _compare(
+    make: Callable[[], Callable[[Tensor, Tensor], object]],
+    name: str,
+    package: str,
+    a: Tensor,
+    b: Tensor,
+    model: str = "",
+) -> Subject:
+    def made() -> Callable[[], object]:
         compare = make()
         return lambda: compare(a, b)
 
-    return Subject(name, made, len(a), package, **kwargs)
+    return Subject(name, made, len(a), package, model)
 
 
 def distances(plan: Plan) -> Iterator[Contest]:
@@ -65,7 +72,7 @@ def distances(plan: Plan) -> Iterator[Contest]:
             subjects = [
                 _released(plan, a, b),
                 *(_ours(plan, plan.model, variant, a, b, same=True) for variant in plan.variants),
-                _compare(plan, timm, "timm + cosine", "timm", a, b, model=plan.model),
+                _compare(timm, "timm + cosine", "timm", a, b, model=plan.model),
             ]
             yield Contest("distance", subjects, device=plan.device, threads=threads, batch=size)
     if plan.device != "cpu":  # what a user of the released README gains: one pair at a time against a full batch
@@ -80,7 +87,7 @@ def peers(plan: Plan) -> Iterator[Contest]:
     a, b = plan.pairs(2 if plan.quick else 8)
     made = plan.contenders
     ssim = "structural_similarity_index_measure"
-    others: list[tuple[str, str, Callable[[], Any]]] = [
+    others: list[tuple[str, str, Callable[[], Callable[[Tensor, Tensor], object]]]] = [
         ("LPIPS-Alex", "lpips", lambda: made.lpips("alex")),
         ("LPIPS-Squeeze", "lpips", lambda: made.lpips("squeeze")),
         ("LPIPS-VGG", "lpips", lambda: made.lpips("vgg")),
@@ -92,11 +99,11 @@ def peers(plan: Plan) -> Iterator[Contest]:
     ]
     if plan.quick:
         others = [others[0], others[6]]
-    first, *rest = (_compare(plan, make, name, package, a, b) for name, package, make in others)
+    first, *rest = (_compare(make, name, package, a, b) for name, package, make in others)
     own = [_ours(plan, "mini", variant, a, b) for variant in plan.variants]
     if plan.device == "cpu" and not plan.quick:  # half a minute to export
         exported = functools.partial(made.exported, "mini")
-        own.append(_compare(plan, exported, "ours exported, ONNX Runtime", "onnxruntime", a, b, model="mini"))
+        own.append(_compare(exported, "ours exported, ONNX Runtime", "onnxruntime", a, b, model="mini"))
     for threads in plan.threads:
         yield Contest("peers", [first, *own, *rest], device=plan.device, threads=threads, batch=len(a))
 

@@ -236,9 +236,20 @@ def _lines(file: Path, cells: int, delimiter: str = " ") -> Iterator[tuple[str, 
                 yield f"{file.name} line {number}", (row + [""] * cells)[:cells]
 
 
-def _source(title: str, read: Callable[[Path], Ratings], sign: str, get: str, **known: Any) -> Source:
+def _source(
+    title: str, read: Callable[[Path], Ratings], sign: str, get: str, citation: str = "", count: int = 0
+) -> Source:
     kind = "rated pictures beside their originals"
-    return Source(title, kind, lambda root: [read(root)], lambda root: any(root.glob(sign)), ("test",), get, **known)
+    return Source(
+        title,
+        kind,
+        lambda root: [read(root)],
+        lambda root: any(root.glob(sign)),
+        ("test",),
+        get,
+        citation=citation,
+        rows={"test": count} if count else {},
+    )
 
 
 SOURCES = {
@@ -248,7 +259,7 @@ SOURCES = {
         "mos_with_names.txt",
         "https://www.ponomarenko.info/tid2013.htm: mos_with_names.txt, reference_images/, distorted_images/",
         citation="Ponomarenko et al. Image database TID2013. SPIC 2015",
-        rows={"test": 3000},
+        count=3000,
     ),
     "kadid10k": _source(
         "KADID-10k",
@@ -256,7 +267,7 @@ SOURCES = {
         "dmos.csv",
         "https://database.mmsp-kn.de/kadid-10k-database.html: dmos.csv, images/",
         citation="Lin, Hosu, Saupe. KADID-10k. QoMEX 2019",
-        rows={"test": 10125},
+        count=10125,
     ),
     "pipal": replace(
         _source(
@@ -265,9 +276,9 @@ SOURCES = {
             "[Tt]rain_[Ll]abel",
             "https://github.com/HaomingCai/PIPAL-dataset: Train_Label/, Train_Ref/, Distortion_*/ (or Train_Dist/)",
             citation="Gu et al. PIPAL. ECCV 2020",
-            rows={"train": 23200},
         ),
         splits=("train",),
+        rows={"train": 23200},
     ),
     "csiq": _source(
         "CSIQ",
@@ -275,7 +286,7 @@ SOURCES = {
         "src_imgs",
         "https://s2.smu.edu/~eclarson/csiq.html: csiq.DMOS.xlsx, src_imgs/, dst_imgs/KIND/",
         citation="Larson, Chandler. Most apparent distortion. JEI 2010",
-        rows={"test": 866},
+        count=866,
     ),
     "live": _source(
         "LIVE release 2",
@@ -283,7 +294,7 @@ SOURCES = {
         "refnames_all.mat",
         "https://live.ece.utexas.edu/research/quality/subjective.htm: refimgs/, five folders, the .mat files",
         citation="Sheikh, Sabir, Bovik. TIP 2006",
-        rows={"test": 779},
+        count=779,
     ),
     "ratings": _source(
         "", read_ratings, "ratings.csv", "your own: ratings.csv with ref_path, path, alike or different"

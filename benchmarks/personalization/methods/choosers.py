@@ -6,7 +6,6 @@ A chooser is given the pictures of one round and gives back a `Choice`; what the
 import functools
 import hashlib
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -261,7 +260,7 @@ def _ask(references: Pictures, pictures: Pictures, pairs: Sequence[tuple[int, in
 def _serve(place: Path, study: Study, questions: int, tell: Callable[[str], None], every: float) -> None:
     """Serve a study until all of its questions have their votes."""
     port = free_port()
-    server = start(place, port, stdout=subprocess.DEVNULL)
+    server = start(place, port, quiet=True)
     try:
         tell(f"http://127.0.0.1:{port}/")
         while not _answered(place, study, questions):

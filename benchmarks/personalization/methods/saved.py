@@ -8,7 +8,7 @@ from dreamsim_metric.files.json_file import read_json, write_json
 FILE = "method.json"
 
 
-def write_config(folder: Path, **values: Any) -> None:
+def write_config(folder: Path, **values: object) -> None:
     """Write values that JSON has.
 
     Raises:
