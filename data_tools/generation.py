@@ -11,6 +11,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +28,7 @@ from data_tools.manifest import append_rows, open_run, read_rows, replace_rows
 from data_tools.pipelines import DTYPES, Model, load_model, versions
 from data_tools.tables import ROLES, collect_groups, settle_rows, write_table
 from dreamsim_metric.bounds import check_least
+from dreamsim_metric.files.lock import hold
 from dreamsim_metric.files.write import write_file
 from dreamsim_metric.images.encoding import encode
 
@@ -144,7 +146,7 @@ def generate(config: Config, out: Path, device: str | None = None) -> Summary:
         ValueError: a configuration that cannot be, or another than the folder was begun with.
         FileExistsError: the folder holds something else.
         FileNotFoundError: parts of the pipeline are missing.
-        OSError: no such model, or the disk is full: what was made is intact.
+        OSError: no such model, or the disk is full: what was made is intact; or another process fills the folder.
         torch.OutOfMemoryError: the batch does not fit.
     """
     config.check()
@@ -160,13 +162,14 @@ def generate(config: Config, out: Path, device: str | None = None) -> Summary:
     facts = {"revision": model.revision, "scheduler": model.scheduler, "device": model.pipeline.device.type}
     settings = {**asdict(config), **facts, "categories": list(config.categories), "versions": versions()}
     settings["strengths"] = list(config.strengths)
-    with state.main_process_first():
-        open_run(out, settings)
-    run = _Run(config, out, model, state)
-    run.make(run.firsts())
-    if config.pairs:
-        run.make(run.variations())
-    return run.finish()
+    with hold(out) if state.is_main_process else nullcontext():
+        with state.main_process_first():
+            open_run(out, settings)
+        run = _Run(config, out, model, state)
+        run.make(run.firsts())
+        if config.pairs:
+            run.make(run.variations())
+        return run.finish()
 
 
 class _Run:

@@ -13,6 +13,7 @@ from typing import Any
 from filelock import FileLock
 
 from dreamsim_metric.files.json_file import read_json, write_json
+from dreamsim_metric.files.lock import LOCK
 from dreamsim_metric.files.write import write_file
 
 SETTINGS, MANIFEST = "settings.json", "manifest.jsonl"
@@ -40,7 +41,7 @@ def open_run(folder: Path, settings: Mapping[str, Any]) -> None:
                 "repeat the first settings to go on, or choose another folder"
             )
         return
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.is_dir() and any(file.name != LOCK for file in folder.iterdir()):
         raise FileExistsError(f"{folder} is not empty and no generation of ours; choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
     write_json(file, settings, sort_keys=True)

@@ -20,7 +20,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -37,6 +37,7 @@ from benchmarks.personalization.methods.base import Method, Personalized, Sampli
 from benchmarks.personalization.subjects import Subject, fill
 from data_tools.manifest import append_rows, open_run, read_rows
 from data_tools.pipelines import Model, load_model, versions
+from dreamsim_metric.files.lock import hold
 from dreamsim_metric.files.write import FULL_DISK, new_folder, write_file
 from dreamsim_metric.images.encoding import encode
 from dreamsim_metric.messages import say_error
@@ -128,13 +129,19 @@ def run(
         device=state.device if device is None or device == "cpu" else device,
     )
     facts = {"revision": model.revision, "scheduler": model.scheduler, "device": model.pipeline.device.type}
-    with state.main_process_first():
-        open_run(out, {**_plain(plan), **facts, "versions": versions()})
-        for name, (_, config) in methods.items():
-            open_run(out / FITS / name, _plain(config))
     jobs = [_Job(name, *method, subject) for subject in subjects for name, method in methods.items()]
+    with hold(out) if state.is_main_process else nullcontext():
+        with state.main_process_first():
+            open_run(out, {**_plain(plan), **facts, "versions": versions()})
+            for name, (_, config) in methods.items():
+                open_run(out / FITS / name, _plain(config))
+        failures = _do_share(jobs, _Jobs(plan, model, out), state)
+        return list(gather_object(failures)) if state.num_processes > 1 else failures
+
+
+def _do_share(jobs: Sequence[_Job], doing: "_Jobs", state: PartialState) -> list[dict[str, Any]]:
+    """Do the jobs of this process, and wait for the others; returns what failed."""
     failures: list[dict[str, Any]] = []
-    doing = _Jobs(plan, model, out)
     ours = jobs[state.process_index :: state.num_processes]
     bar = tqdm(ours, unit="fit", disable=None if state.is_main_process else True)
     for job in bar:
@@ -145,12 +152,12 @@ def run(
             if isinstance(error, OSError) and error.errno in FULL_DISK:  # the others would fail too
                 raise
             failures.append(_failure(job, doing.stage, error))
-            append_rows(out, failures[-1:], FAILURES)
+            append_rows(doing.out, failures[-1:], FAILURES)
             print(f"{job}: {doing.stage} failed: {failures[-1]['error']}", file=sys.stderr)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
     state.wait_for_everyone()
-    return list(gather_object(failures)) if state.num_processes > 1 else failures
+    return failures
 
 
 class _Jobs:

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -10,6 +11,7 @@ from typing import Any, cast
 from dreamsim_metric.files.write import write_file
 from dreamsim_metric.messages import say_error
 
+LARGEST = 4 << 30  # bytes of a picture's file; what a stranger's folder holds may be larger than memory
 # A put is whole or not there, and a rename would be a copy.
 _OBJECT_STORES = ("abfs", "abfss", "adl", "az", "gcs", "gs", "oci", "oss", "r2", "s3", "s3a")
 
@@ -84,7 +86,7 @@ def write(path: Path, data: bytes) -> None:
         if remote.protocol in _OBJECT_STORES:
             remote.write_bytes(data)
         else:
-            beside = remote.with_name(f".{path.name}.part")
+            beside = remote.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
             beside.write_bytes(data)
             remote.fs.mv(beside.path, remote.path)
     except Exception as error:
@@ -144,12 +146,18 @@ def read_local(file: str) -> bytes:
         file: the file's path.
 
     Raises:
-        FileNotFoundError, ValueError, OSError: none, a folder, unreadable; the message names it.
+        FileNotFoundError: no such file.
+        ValueError: a folder, pipe, socket or device, or larger than any picture; the message names it.
+        OSError: it is unreadable.
     """
     path = Path(file)
     if path.is_dir():
         raise ValueError(f"{file} is a folder; expected a picture file")
+    if path.exists() and not path.is_file():  # reading a pipe or a device may never end
+        raise ValueError(f"{file} is no regular file but a pipe, socket or device; expected a picture file")
     try:
+        if path.stat().st_size > LARGEST:
+            raise ValueError(f"{file} has {path.stat().st_size:,} bytes; expected a picture, of {LARGEST:,} at most")
         return path.read_bytes()
     except FileNotFoundError as error:
         raise FileNotFoundError(f"no such picture: {file}") from error

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -38,7 +39,7 @@ def write_files(files: Mapping[Path, bytes]) -> None:
     path = next(iter(files))
     try:
         for path, data in files.items():
-            with open(beside[path], "wb") as file:
+            with open(beside[path], "xb") as file:
                 file.write(data)
                 _sync(file)
         for path in files:
@@ -64,7 +65,7 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
     """
     beside = _beside(path)
     try:
-        with open(beside, "wb") as file:
+        with open(beside, "xb") as file:
             yield file
             _sync(file)
         beside.replace(path)
@@ -118,7 +119,8 @@ def check_space(file: Path, needed: int) -> None:
 
 
 def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.part")
+    """A name that nobody can have put a link at, and that no other process writes to at the same time."""
+    return path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.part")
 
 
 def _sync(file: BinaryIO) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dreamsim_metric.distances import pair_distances
+from dreamsim_metric.files.lock import hold
 from dreamsim_metric.files.store import location
 from dreamsim_metric.files.table import Row
 from dreamsim_metric.metric import PerceptualMetric
@@ -139,7 +140,8 @@ def embed_folder(
 
     Raises:
         ValueError: the folder holds embeddings of other files, or with other settings; the message names what differs.
-        ValueError, OSError: a file cannot be read and `on_error` is `raise`; the folder or the cache cannot be written.
+        ValueError, OSError: a file cannot be read and `on_error` is `raise`; the folder or the cache cannot be written,
+            or another process fills the folder.
 
     Example:
         >>> import tempfile
@@ -151,12 +153,12 @@ def embed_folder(
     embedder = Embedder(metric, cache, options)
     names = list(dict.fromkeys(map(str, files)))
     folder = location(out)
-    begin(folder, names, metric, embedder.options.decoder, shard_size)
     unreadable: dict[str, str] = {}
     there = 0
-    shards = range(0, len(names), shard_size)
     hidden = None if embedder.options.progress else True
-    with tqdm(total=len(names), unit="picture", disable=hidden) as bar:
+    with hold(folder), tqdm(total=len(names), unit="picture", disable=hidden) as bar:
+        begin(folder, names, metric, embedder.options.decoder, shard_size)
+        shards = range(0, len(names), shard_size)
         for number, start in enumerate(shards):
             some, file = names[start : start + shard_size], shard_file(folder, number)
             if is_whole(file, len(some)):

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from dreamsim_metric.files.json_file import read_json, write_json
+from dreamsim_metric.files.lock import LOCK
 from dreamsim_metric.files.write import write_file
 from dreamsim_metric.training.config import Config
 from dreamsim_metric.weights.folder import read_tensors
@@ -43,7 +44,9 @@ class Run:
         self.folder = config.out
         self.is_new = not (self.folder / CONFIG).is_file()
         if self.is_new:
-            if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+            if self.folder.exists() and (
+                not self.folder.is_dir() or any(file.name != LOCK for file in self.folder.iterdir())
+            ):
                 raise FileExistsError(f"{self.folder} exists and is no run; choose another --out")
             self.folder.mkdir(parents=True, exist_ok=True)
             saved = {"config": config.to_dict(), "facts": facts, "versions": versions}

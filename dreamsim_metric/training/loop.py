@@ -3,7 +3,7 @@
 import hashlib
 import math
 import sys
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from dreamsim_metric.distances import triplet_distances
+from dreamsim_metric.files.lock import hold
 from dreamsim_metric.judgements.agreement import majority_agreement, vote_agreement
 from dreamsim_metric.judgements.calibration import fit_left
 from dreamsim_metric.judgements.readers import read_triplets
@@ -50,7 +51,7 @@ def train(config: Config) -> Path:
         FileExistsError: the folder holds something else.
         FloatingPointError: the loss is not finite any more; the best model so far is intact.
         ImportError: a logger that is asked for is not installed.
-        OSError: the disk is full; the last checkpoint is intact.
+        OSError: the disk is full, or another process trains in that folder; the last checkpoint is intact.
 
     Example:
         >>> import tempfile
@@ -66,15 +67,16 @@ def train(config: Config) -> Path:
         raise ImportError(f"{' and '.join(absent)} asked for by log_with: pip install {' '.join(absent)}")
     if config.device == "cuda" and not torch.cuda.is_available():  # accelerate would take the CPU
         raise ValueError("got device cuda; this machine has none that PyTorch can use: leave the device out")
-    trainer = _Trainer(config)
-    trainer.fit()
-    return trainer.run.folder
+    with ExitStack() as held:
+        trainer = _Trainer(config, held)
+        trainer.fit()
+        return trainer.run.folder
 
 
 class _Trainer:
     """All that one run holds, from the data to the optimiser."""
 
-    def __init__(self, config: Config):
+    def __init__(self, config: Config, held: ExitStack):
         self.config = config
         self.accelerator = Accelerator(
             cpu=config.device == "cpu",
@@ -91,6 +93,8 @@ class _Trainer:
             if (split.right == 0.5).all():
                 raise ValueError(f"people tie on all triplets of {table.name}'s {split.splits[0]}; nothing to go by")
         self.card, self.metric, self.lora = make_tuned(config)
+        if self.accelerator.is_main_process:
+            held.enter_context(hold(config.out))
         self.run = self._open_run({"data": _data_digest(table), "base weights": self.card.base_sha256})
         self.parameters = list(find_trained(self.metric).values())
         self.optimizer: Any = torch.optim.AdamW(

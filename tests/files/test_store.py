@@ -7,7 +7,7 @@ import torch
 
 from dreamsim_metric import cli
 from dreamsim_metric.files.pictures import find_pictures
-from dreamsim_metric.files.store import is_url, location, read, write
+from dreamsim_metric.files.store import LARGEST, is_url, location, read, read_local, write
 from dreamsim_metric.scale.pairs import pair_folders, read_pairs
 from dreamsim_metric.scale.scoring import embed_files, embed_folder
 from dreamsim_metric.scale.shards import is_shards, read_shards
@@ -24,11 +24,27 @@ def test_a_store_gives_the_embeddings_of_the_disk(metric, bucket):
     assert torch.equal(found.units, embed_files(FILES, metric).units)
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["pipe", "device"])
+def test_what_may_never_end_is_not_read(tmp_path, make):
+    make(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"a\.png is no regular file but a pipe, socket or device"):
+        read_local(str(tmp_path / "a.png"))
+
+
+def test_a_file_larger_than_any_picture_is_not_read(tmp_path):
+    with open(tmp_path / "a.png", "wb") as file:
+        file.truncate(LARGEST + 1)
+    with pytest.raises(
+        ValueError, match=r"a\.png has 4,294,967,297 bytes; expected a picture, of 4,294,967,296 at most"
+    ):
+        read_local(str(tmp_path / "a.png"))
+
+
 def test_shards_in_a_store_have_the_bytes_of_those_on_disk_and_are_gone_on_with(metric, bucket, tmp_path):
     embed_folder(FILES, tmp_path / "disk", metric, shard_size=2)
     for there in (0, 2):
         assert embed_folder(FILES, f"{bucket.url}/out", metric, shard_size=2).there == there
-    for file in (tmp_path / "disk").iterdir():
+    for file in (tmp_path / "disk").glob("[!.]*"):
         assert read(f"{bucket.url}/out/{file.name}") == file.read_bytes()
     write(location(f"{bucket.url}/out/embeddings-00001.parquet"), b"damaged")
     assert embed_folder(FILES, f"{bucket.url}/out", metric, shard_size=2).there == 1

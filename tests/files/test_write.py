@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import stat
 
 import pytest
@@ -100,4 +101,32 @@ def test_bytes_reach_the_disk_before_they_get_their_name(tmp_path, monkeypatch):
     write_file(tmp_path / "a", b"12")
     with new_file(tmp_path / "b") as file:
         file.write(b"123")
-    assert synced == [(2, [".a.part"]), (3, [".b.part", "a"])]
+    (first, before), (second, after) = synced
+    assert (first, second) == (2, 3)
+    assert re.fullmatch(r"\.a\.[0-9a-f]{16}\.part", before[0])
+    assert re.fullmatch(r"\.b\.[0-9a-f]{16}\.part", after[0])
+    assert (before[1:], after[1:]) == ([], ["a"])
+
+
+def test_a_link_that_lies_where_a_part_would_be_written_is_not_followed(tmp_path, monkeypatch):
+    target = tmp_path / "target"
+    target.write_bytes(b"mine")
+    monkeypatch.setattr("secrets.token_hex", lambda count: "guessed")
+    link = tmp_path / ".a.guessed.part"
+    link.symlink_to(target)
+    with pytest.raises(FileExistsError, match="cannot write"):
+        write_file(tmp_path / "a", b"12")
+    link.unlink(missing_ok=True)
+    link.symlink_to(target)
+    with pytest.raises(FileExistsError), new_file(tmp_path / "a"):
+        pass
+    assert target.read_bytes() == b"mine"
+
+
+def test_two_writers_of_one_file_do_not_mix(tmp_path):
+    with new_file(tmp_path / "a") as one, new_file(tmp_path / "a") as other:
+        one.write(b"1")
+        other.write(b"2")
+        one.write(b"1")
+    assert (tmp_path / "a").read_bytes() == b"11"
+    assert names(tmp_path) == ["a"]

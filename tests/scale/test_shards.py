@@ -53,7 +53,7 @@ def test_shards_hold_what_embed_files_gives(metric, folder, tmp_path):
 
 
 def shard_bytes(out):
-    return {file.name: file.read_bytes() for file in sorted(out.iterdir())}
+    return {file.name: file.read_bytes() for file in sorted(out.glob("[!.]*"))}
 
 
 def test_a_second_run_skips_what_is_there_and_makes_again_what_is_damaged(metric, folder, tmp_path, seen):
@@ -163,7 +163,7 @@ def test_a_full_disk_leaves_what_was_there(folder, tmp_path, capsys):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert re.fullmatch(r"dreamsim-metric: cannot write .*embeddings-00000.parquet .*\n", capsys.readouterr().err)
-    assert [file.name for file in (tmp_path / "out").iterdir()] == ["settings.json"]
+    assert [file.name for file in (tmp_path / "out").glob("[!.]*")] == ["settings.json"]
 
 
 def test_settings_are_readable(metric, folder, tmp_path):

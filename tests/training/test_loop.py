@@ -275,7 +275,7 @@ def test_everything_about_a_run_is_kept(config):
     saved = json.loads((config.out / "config.json").read_text())
     assert saved["config"] == replace(config, epochs=1).to_dict()
     assert {"torch", "peft", "timm"} <= saved["versions"].keys()
-    assert sorted(file.name for file in config.out.iterdir()) == [
+    assert sorted(file.name for file in config.out.glob("[!.]*")) == [
         "adapter_config.json", "adapter_model.safetensors", "card.json", "config.json", "last.safetensors",
         "metrics.json", "metrics.jsonl",
     ]  # fmt: skip

@@ -99,10 +99,10 @@ def test_a_run_that_fails_at_any_step_and_is_resumed_ends_with_the_same_bits(con
 
 def test_a_finished_run_is_left_as_it_is_and_costs_nothing(config, monkeypatch):
     train(config)
-    before = {file.name: file.read_bytes() for file in config.out.iterdir()}
+    before = {file.name: file.read_bytes() for file in config.out.glob("[!.]*")}
     monkeypatch.setattr(loop, "write_pixels", None)  # no picture is decoded again
     train(replace(config, resume=True))
-    assert before == {file.name: file.read_bytes() for file in config.out.iterdir()}
+    assert before == {file.name: file.read_bytes() for file in config.out.glob("[!.]*")}
 
 
 def test_a_run_is_not_overwritten(config, tmp_path):
