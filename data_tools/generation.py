@@ -28,7 +28,7 @@ from data_tools.manifest import append_rows, open_run, read_rows, replace_rows
 from data_tools.pipelines import DTYPES, Model, load_model, versions
 from data_tools.tables import ROLES, collect_groups, settle_rows, write_table
 from dreamsim_metric.bounds import check_least
-from dreamsim_metric.files.lock import hold
+from dreamsim_metric.files.lock import lock_folder
 from dreamsim_metric.files.write import write_file
 from dreamsim_metric.images.encoding import encode
 
@@ -162,7 +162,7 @@ def generate(config: Config, out: Path, device: str | None = None) -> Summary:
     facts = {"revision": model.revision, "scheduler": model.scheduler, "device": model.pipeline.device.type}
     settings = {**asdict(config), **facts, "categories": list(config.categories), "versions": versions()}
     settings["strengths"] = list(config.strengths)
-    with hold(out) if state.is_main_process else nullcontext():
+    with lock_folder(out) if state.is_main_process else nullcontext():
         with state.main_process_first():
             open_run(out, settings)
         run = _Run(config, out, model, state)

@@ -37,7 +37,7 @@ from benchmarks.personalization.methods.base import Method, Personalized, Sampli
 from benchmarks.personalization.subjects import Subject, fill
 from data_tools.manifest import append_rows, open_run, read_rows
 from data_tools.pipelines import Model, load_model, versions
-from dreamsim_metric.files.lock import hold
+from dreamsim_metric.files.lock import lock_folder
 from dreamsim_metric.files.write import FULL_DISK, new_folder, write_file
 from dreamsim_metric.images.encoding import encode
 from dreamsim_metric.messages import say_error
@@ -130,7 +130,7 @@ def run(
     )
     facts = {"revision": model.revision, "scheduler": model.scheduler, "device": model.pipeline.device.type}
     jobs = [_Job(name, *method, subject) for subject in subjects for name, method in methods.items()]
-    with hold(out) if state.is_main_process else nullcontext():
+    with lock_folder(out) if state.is_main_process else nullcontext():
         with state.main_process_first():
             open_run(out, {**_plain(plan), **facts, "versions": versions()})
             for name, (_, config) in methods.items():

@@ -11,13 +11,13 @@ LOCK = ".lock"
 
 
 @contextmanager
-def hold(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[None]:
     """Keep other processes out of a folder while this one fills it.
 
-    What killed processes left half written is removed. A store (`s3://…`) knows no locks, and is not held.
+    What killed processes left half written is removed. A store (`s3://…`) knows no locks, and is not locked.
 
     Args:
-        folder: the folder to hold; made where it is not there, and removed in the end if nothing was put into it.
+        folder: the folder to lock; made where it is not there, and removed in the end if nothing was put into it.
 
     Raises:
         FileExistsError: it is a file.
@@ -25,7 +25,7 @@ def hold(folder: Path) -> Iterator[None]:
 
     Example:
         >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as place, hold(Path(place) / "run"):
+        >>> with tempfile.TemporaryDirectory() as place, lock_folder(Path(place) / "run"):
         ...     (Path(place) / "run" / "settings.json").write_bytes(b"{}")
         2
     """

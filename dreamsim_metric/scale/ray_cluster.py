@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dreamsim_metric.card import ModelCard, Precision
-from dreamsim_metric.files.lock import hold
+from dreamsim_metric.files.lock import lock_folder
 from dreamsim_metric.files.store import is_file, is_url, location
 from dreamsim_metric.files.table import Row
 from dreamsim_metric.messages import say_error
@@ -95,7 +95,7 @@ def embed_folder(
         raise ValueError(f"got device={device!r}; expected 'cpu' or 'cuda': Ray says which GPU is whose")
     names, folder = list(dict.fromkeys(map(str, files))), location(out)
     hidden = None if settings.progress else True
-    with hold(folder), tqdm(total=len(names), unit="picture", disable=hidden) as bar:
+    with lock_folder(folder), tqdm(total=len(names), unit="picture", disable=hidden) as bar:
         begin(folder, names, metric, settings.decoder, shard_size)
         shards = {number: names[i : i + shard_size] for number, i in enumerate(range(0, len(names), shard_size))}
         missing = _missing(folder, shards)

@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dreamsim_metric.distances import pair_distances
-from dreamsim_metric.files.lock import hold
+from dreamsim_metric.files.lock import lock_folder
 from dreamsim_metric.files.store import location
 from dreamsim_metric.files.table import Row
 from dreamsim_metric.metric import PerceptualMetric
@@ -156,7 +156,7 @@ def embed_folder(
     unreadable: dict[str, str] = {}
     there = 0
     hidden = None if embedder.options.progress else True
-    with hold(folder), tqdm(total=len(names), unit="picture", disable=hidden) as bar:
+    with lock_folder(folder), tqdm(total=len(names), unit="picture", disable=hidden) as bar:
         begin(folder, names, metric, embedder.options.decoder, shard_size)
         shards = range(0, len(names), shard_size)
         for number, start in enumerate(shards):

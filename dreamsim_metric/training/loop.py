@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from dreamsim_metric.distances import triplet_distances
-from dreamsim_metric.files.lock import hold
+from dreamsim_metric.files.lock import lock_folder
 from dreamsim_metric.judgements.agreement import majority_agreement, vote_agreement
 from dreamsim_metric.judgements.calibration import fit_left
 from dreamsim_metric.judgements.readers import read_triplets
@@ -94,7 +94,7 @@ class _Trainer:
                 raise ValueError(f"people tie on all triplets of {table.name}'s {split.splits[0]}; nothing to go by")
         self.card, self.metric, self.lora = make_tuned(config)
         if self.accelerator.is_main_process:
-            held.enter_context(hold(config.out))
+            held.enter_context(lock_folder(config.out))
         self.run = self._open_run({"data": _data_digest(table), "base weights": self.card.base_sha256})
         self.parameters = list(find_trained(self.metric).values())
         self.optimizer: Any = torch.optim.AdamW(
