@@ -17,7 +17,7 @@ from dreamsim_metric.files.store import location
 from dreamsim_metric.files.table import Row, write_csv
 from dreamsim_metric.files.write import write_file
 from dreamsim_metric.messages import list_briefly
-from dreamsim_metric.scale.pairs import flat, pair_folders, read_pairs
+from dreamsim_metric.scale.comparisons import flat, pair_folders, read_comparisons
 
 if TYPE_CHECKING:
     from dreamsim_metric.metric import PerceptualMetric
@@ -140,7 +140,7 @@ def _pairs(arguments: Namespace) -> list[Row]:
     if len(arguments.pairs) > 2:
         raise ValueError(f"got {len(arguments.pairs)} names; expected a table of pairs, or two folders")
     if len(arguments.pairs) == 1:
-        return read_pairs(location(arguments.pairs[0]))
+        return read_comparisons(location(arguments.pairs[0]))
     one, other = arguments.pairs
     for folder in (one, other):
         check_folder(folder)

@@ -8,7 +8,7 @@ import torch
 from dreamsim_metric import cli
 from dreamsim_metric.files.pictures import find_pictures
 from dreamsim_metric.files.store import is_url, location, read, write
-from dreamsim_metric.scale.pairs import pair_folders, read_pairs
+from dreamsim_metric.scale.comparisons import pair_folders, read_comparisons
 from dreamsim_metric.scale.scoring import embed_files, embed_folder
 from dreamsim_metric.scale.shards import is_shards, read_shards
 from tests.pictures import PHOTOGRAPHS
@@ -62,10 +62,10 @@ def test_pairs_in_a_store(bucket, tmp_path):
     assert not alone
     table = tmp_path / "pairs.csv"
     table.write_text(f"a,b\nhere.jpg,{bucket.url}/there.jpg\n")
-    assert read_pairs(table) == [{"a": str(tmp_path / "here.jpg"), "b": f"{bucket.url}/there.jpg"}]
+    assert read_comparisons(table) == [{"a": str(tmp_path / "here.jpg"), "b": f"{bucket.url}/there.jpg"}]
     bucket.put(table, "pairs/pairs.csv")
     there = location(f"{bucket.url}/pairs/pairs.csv")
-    assert read_pairs(there) == [{"a": f"{bucket.url}/pairs/here.jpg", "b": f"{bucket.url}/there.jpg"}]
+    assert read_comparisons(there) == [{"a": f"{bucket.url}/pairs/here.jpg", "b": f"{bucket.url}/there.jpg"}]
 
 
 def test_what_a_store_does_not_have_is_listed(metric, bucket):

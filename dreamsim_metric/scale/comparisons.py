@@ -13,7 +13,7 @@ COLUMNS = (("a", "b"), ("reference", "picture"))
 _ADDED = "distance"
 
 
-def read_pairs(table: Path) -> list[Row]:
+def read_comparisons(table: Path) -> list[Row]:
     """Read the rows of a CSV file of pairs; paths are relative to its folder.
 
     Args:
