@@ -1,83 +1,145 @@
-"""Which pictures are compared: a table of pairs, or two folders whose files have the same names."""
+"""Which pictures are compared: the rows of a table, or two folders whose files have the same names."""
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path, PurePath
 
+from dreamsim_metric.files.columns import Column, Columns, read_columns
 from dreamsim_metric.files.pictures import find_pictures
 from dreamsim_metric.files.store import relative
-from dreamsim_metric.files.table import Record, Row, Sheet
-from dreamsim_metric.messages import list_briefly
+from dreamsim_metric.files.table import resolve
+from dreamsim_metric.judgements.columns import PAIR_PATHS
 
-COLUMNS = (("a", "b"), ("reference", "picture"))
-_ADDED = "distance"
+SIDES = (("a", "b"), ("reference", "picture"), PAIR_PATHS)
+_DISTANCE, _ERROR = "distance", "error"
 
 
-def read_comparisons(table: Path) -> list[Row]:
-    """Read the rows of a CSV file of pairs; paths are relative to its folder.
+@dataclass(frozen=True)
+class Comparisons:
+    """Pictures to compare, two a row.
+
+    Attributes:
+        table: the table that says so, as it is.
+        a, b: the files of each row, paths or URLs; both "" in rows that are blank or cannot be used.
+        problems: why rows cannot be used, by their index.
+    """
+
+    table: Columns
+    a: list[str]
+    b: list[str]
+    problems: dict[int, str] = field(default_factory=dict)
+
+    def files(self) -> list[str]:
+        """List the files to read, each once."""
+        return [file for file in dict.fromkeys([*self.a, *self.b]) if file]
+
+    def report(self) -> list[str]:
+        """Say which rows cannot be used, and why."""
+        name = self.table.path.name if self.table.path else "pairs"
+        return [f"{name} row {self.table.numbers[row]}: {problem}" for row, problem in sorted(self.problems.items())]
+
+    def check_error(self) -> None:
+        """Be sure that a column `error` can be added.
+
+        Raises:
+            ValueError: the table has one, which `scored` did not write.
+        """
+        if _ERROR in self.table.names and _DISTANCE not in self.table.names:
+            raise ValueError(f"{self.table.path} has a column {_ERROR} of its own, which would be lost; rename it")
+
+    def scored(self, distances: Sequence[float], unreadable: Mapping[str, str] | None = None) -> Columns:
+        """Give the table back as it was, with a column `distance` behind all others.
+
+        A table with such a column has been scored before: that column, and then `error` too, is replaced.
+
+        Args:
+            distances: the distance of each row; NaN where there is none.
+            unreadable: reasons why files could not be read, by file. If given, a column `error` says why rows have no
+                distance.
+        """
+        names = self.table.names
+        ours = (_DISTANCE, _ERROR) if _DISTANCE in names else ()
+        columns = [column for column, name in zip(self.table.columns, names, strict=True) if name not in ours]
+        columns.append(Column(_DISTANCE, [None if math.isnan(d) else d for d in distances], float))
+        if unreadable is not None:
+            columns.append(Column(_ERROR, [self._reason(row, unreadable) for row in range(len(self.a))], str))
+        return replace(self.table, columns=columns)
+
+    def _reason(self, row: int, unreadable: Mapping[str, str]) -> str | None:
+        files = dict.fromkeys((self.a[row], self.b[row]))
+        return self.problems.get(row) or "; ".join(unreadable[file] for file in files if file in unreadable) or None
+
+
+def read_comparisons(table: Path, columns: Sequence[str] = ()) -> Comparisons:
+    """Read which pictures a table says are to be compared; paths are relative to its folder.
 
     Args:
-        table: a CSV file with columns `a` and `b`, or `reference` and `picture`, and any others.
+        table: a table in any format of `dreamsim_metric.files.columns.read_columns`.
+        columns: names of the two columns of pictures; by default `a` and `b`, else `reference` and `picture`, else
+            `a_path` and `b_path`.
 
     Returns:
-        Its rows as they are, with `a` and `b`, which lead to the files, before all that are not these.
+        What is to be compared. Rows with too few or many cells, or an empty one of these two, are problems; rows that
+        are blank altogether are none.
 
     Raises:
         FileNotFoundError: no such table.
-        ValueError: no such columns, cells that are empty, rows that are too short or long, no rows.
+        ValueError: it is not what its name says, or has no such columns or no rows.
     """
-    sheet = Sheet(table)
-    first, second = next((names for names in COLUMNS if set(names) <= set(sheet.columns)), COLUMNS[0])
-    sheet.require([first, second], " (nor reference, picture)")
-    if _ADDED in sheet.columns:
-        raise ValueError(f"{table} has a column {_ADDED} already; rename it")
-
-    def row(record: Record) -> Row:
-        others = {name: cell for name, cell in record.cells.items() if name not in (first, second)}
-        return {"a": record.path(first), "b": record.path(second), **others}
-
-    rows = list(sheet.rows(row))
-    problems = [found for found in rows if isinstance(found, str)]
-    if problems:
-        raise ValueError(f"{table}: {list_briefly(problems, between='; ')}")
-    if not rows:
+    found = read_columns(table)
+    first, second = columns or next((sides for sides in SIDES if set(sides) <= set(found.names)), SIDES[0])
+    others = ", nor ".join(" and ".join(sides) for sides in SIDES[1:])
+    found.require([first, second], "" if columns else f" (nor {others}; --columns names yours)")
+    if not found.numbers:
         raise ValueError(f"{table} has no rows; expected pairs of pictures")
-    return [found for found in rows if not isinstance(found, str)]
+    place = cache(lambda text: resolve(text, table))  # a file in many rows is one text in memory
+    a, b = (
+        [place(text) if (text := cell.lstrip()) else "" for cell in found.find(name).texts()]
+        for name in (first, second)
+    )
+    problems = dict(found.ragged)
+    for row, files in enumerate(zip(a, b, strict=True)):
+        empty = [name for name, file in zip((first, second), files, strict=True) if not file]
+        if len(empty) == 1 or (empty and not found.is_blank(row)):
+            problems.setdefault(row, f"{' and '.join(empty)} {'is' if len(empty) == 1 else 'are'} empty")
+    for row in problems:
+        a[row] = b[row] = ""
+    return Comparisons(found, a, b, problems)
 
 
-def pair_folders(a: str, b: str, recursive: bool = False) -> tuple[list[Row], list[str]]:
+def pair_folders(one: str, other: str, recursive: bool = False) -> tuple[Comparisons, list[str]]:
     """Pair the pictures of two folders by their names, without their endings where that leaves no doubt.
 
     Args:
-        a, b: folders, on this machine or URLs.
+        one, other: folders, on this machine or URLs.
         recursive: whether folders in folders count too.
 
     Returns:
-        Rows with `a` and `b`, and the files that are in one folder only.
+        What is to be compared, as a table of `a` and `b`, and the files that are in one folder only.
 
     Raises:
         ValueError: a folder without pictures, or nothing that pairs up.
     """
-    sides = [{relative(file, folder): file for file in find_pictures([folder], recursive)} for folder in (a, b)]
+    sides = [{relative(file, folder): file for file in find_pictures([folder], recursive)} for folder in (one, other)]
     pairs = {name: name for name in sides[0] if name in sides[1]}
     stems = [_by_stem(name for name in side if name not in pairs) for side in sides]
     pairs |= {name: stems[1][stem] for stem, name in stems[0].items() if stem in stems[1]}
     if not pairs:
         raise ValueError(
-            f"no picture in {a} has the name of one in {b}; expected pairs such as {a}/1.png and {b}/1.png"
+            f"no picture in {one} has the name of one in {other}; expected pairs such as {one}/1.png and {other}/1.png"
         )
     alone = [file for name, file in sides[0].items() if name not in pairs]
     taken = set(pairs.values())
     alone += [file for name, file in sides[1].items() if name not in taken]
-    return [{"a": sides[0][name], "b": sides[1][pairs[name]]} for name in sides[0] if name in pairs], alone
+    names = [name for name in sides[0] if name in pairs]
+    a, b = [sides[0][name] for name in names], [sides[1][pairs[name]] for name in names]
+    return Comparisons(Columns([Column("a", a, str), Column("b", b, str)]), a, b), alone
 
 
 def _by_stem(names: Iterable[PurePath]) -> dict[PurePath, PurePath]:
     names = list(names)
     count = Counter(name.with_suffix("") for name in names)
     return {name.with_suffix(""): name for name in names if count[name.with_suffix("")] == 1}
-
-
-def flat(rows: Sequence[Row]) -> list[str]:
-    """List the files that rows of pairs need."""
-    return [row[side] for row in rows for side in ("a", "b")]

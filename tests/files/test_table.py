@@ -39,6 +39,16 @@ def test_columns_have_an_order_and_absent_cells_are_empty():
         format_csv(rows)
 
 
+def test_names_in_quotes_do_not_say_what_is_between_cells(tmp_path):
+    sheet = Sheet(write(tmp_path / "x.csv", 'a;"b, c, d, e";f\n1;2;3\n'))
+    assert [record.cells for record in sheet.records] == [{"a": "1", "b, c, d, e": "2", "f": "3"}]
+
+
+def test_columns_that_a_spreadsheet_left_without_names_are_no_doubt(tmp_path):
+    sheet = Sheet(write(tmp_path / "x.csv", "a,b,,\n1,2,,\n"))
+    assert [(record.cells["a"], record.cells["b"]) for record in sheet.records] == [("1", "2")]
+
+
 def test_a_written_table_is_read_back(tmp_path):
     write_csv(tmp_path / "ü.csv", [{"id": "é, 1", "path": 'a"b'}])
     sheet = Sheet(tmp_path / "ü.csv")
@@ -136,6 +146,13 @@ FORMATTINGS = {
     "spaces": (COUNTS.replace(",", ", "), (2, 3)),
     "quotes": (COUNTS.replace("pics/r.jpg", '"pics/r.jpg"'), (2, 3)),
     "no last line end": (COUNTS.rstrip(), (2, 3)),
+    "semicolons": (COUNTS.replace(",", ";"), (2, 3)),
+    "tabs": (COUNTS.replace(",", "\t"), (2, 3)),
+    "UTF-16": (COUNTS.encode("utf-16"), (2, 3)),
+    "UTF-16 with tabs and Windows line ends": (
+        COUNTS.replace(",", "\t").replace("\n", "\r\n").encode("utf-16"),
+        (2, 3),
+    ),
 }
 
 
@@ -197,9 +214,12 @@ BAD_TABLES = {
         "ref_path,left_path,right_path\nr,a,b\n",
         r"has no column left_vote, right_vote \(or left_votes, right_votes\); found ref_path, left_path, right_path",
     ),
-    "semicolons": (COUNTS.replace(",", ";"), "has no column ref_path, .* found id;ref_path;left_path"),
     "a column twice": (COUNTS.replace("split", "id"), "has several columns of one name; found id, ref_path, .*, id"),
-    "UTF-16": (COUNTS.encode("utf-16"), r"data\.csv is not UTF-8 text \(.*\); save it as UTF-8"),
+    "Latin 1": (
+        COUNTS.replace("pics", "Bäume").encode("latin-1"),
+        r"is not UTF-8 text \(.*\); save it as CSV in UTF-8",
+    ),
+    "a workbook": (b"PK\x03\x04\x14\x00\x06\x00\xb5\x55", r"is not UTF-8 text \(.*\); save it as CSV in UTF-8"),
     "open quote": (COUNTS.replace("b,pics", 'b,"pics'), r"data\.csv is not a CSV table \(.*\); is a quote left open\?"),
 }
 
