@@ -179,6 +179,11 @@ class Columns:
         return pa.Table.from_arrays(arrays, schema=pa.schema(fields, self.notes))
 
 
+def is_table(path: Path) -> bool:
+    """Tell by its name whether a file is a table of one of the formats."""
+    return path.suffix.lower() in (*ENDINGS, *_LINES)
+
+
 def read_columns(path: Path) -> Columns:
     """Read a table of any of the formats, as its name's ending says.
 

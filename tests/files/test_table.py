@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dreamsim_metric.files.table import Sheet, format_csv, write_csv
+from dreamsim_metric.files.columns import Columns
+from dreamsim_metric.files.table import Sheet, format_csv, write_columns, write_csv
+from dreamsim_metric.judgements.readers import kinds as kinds_of
 from dreamsim_metric.judgements.readers import read_pairs, read_triplets
 from dreamsim_metric.judgements.tables import DataError, check
 from tests.places import ROOT
@@ -258,3 +260,21 @@ def test_a_real_table_of_25801_triplets():
     assert (len(table), len(table.pictures), len(table.split("test"))) == (25801, 100, 3000)
     assert int((table.split("test").right == 0.5).sum()) == 262
     check([table], shared_pictures=True)
+
+
+@pytest.mark.parametrize("ending", ["tsv", "parquet", "jsonl", "ndjson"])
+def test_judgements_are_read_in_every_format(tmp_path, ending):
+    """Typed, as programs write them: counts are numbers, and what is true is a truth."""
+    rows = [
+        {"id": "007", "ref_path": "r", "left_path": "a", "right_path": "b", "left_vote": 0.25, "is_imagenet": True},
+        {"id": "1.10", "ref_path": "r", "left_path": "a", "right_path": "c", "left_vote": 1.0, "is_imagenet": False},
+    ]
+    rows = [row | {"right_vote": 1 - row["left_vote"], "votes": 4} for row in rows]
+    kinds = {name: type(value) for name, value in rows[0].items()}
+    write_columns(tmp_path / f"mine.{ending.replace('ndjson', 'jsonl')}", Columns.of(rows, kinds))
+    if ending == "ndjson":
+        (tmp_path / "mine.jsonl").rename(tmp_path / "mine.ndjson")
+    table = read_triplets(tmp_path / f"mine.{ending}")
+    assert (table.ids, table.right.tolist(), table.votes.tolist()) == (("007", "1.10"), [0.75, 0.0], [4, 4])
+    assert table.subsets == ("imagenet", "no_imagenet")
+    assert kinds_of(tmp_path / f"mine.{ending}") == {"triplets"}
