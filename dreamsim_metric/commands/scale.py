@@ -119,11 +119,8 @@ def score(arguments: Namespace) -> Output:
     check_model(arguments.model, arguments.weights)
     pairs = _pairs(arguments)
     skip = arguments.on_error == "skip"
-    if skip:
-        pairs.check_error()
-    elif pairs.problems:
-        raise ValueError(f"{list_briefly(pairs.report(), between='; ')}; leave such rows out with --on-error skip")
-    else:
+    pairs.check(skip=skip, out=arguments.out)
+    if not skip:
         check_pictures(pairs.files())
     _list("left out, cannot be used", pairs.report())
 
@@ -150,10 +147,7 @@ def _pairs(arguments: Namespace) -> Comparisons:
     if len(arguments.pairs) > 2:
         raise ValueError(f"got {len(arguments.pairs)} names; expected a table of pairs, or two folders")
     if len(arguments.pairs) == 1:
-        pairs = read_comparisons(table := location(arguments.pairs[0]), arguments.columns)
-        if arguments.out and arguments.out.exists() and isinstance(table, Path) and arguments.out.samefile(table):
-            raise ValueError(f"got --out {arguments.out}, the table itself, which would be replaced; name another file")
-        return pairs
+        return read_comparisons(location(arguments.pairs[0]), arguments.columns)
     if arguments.columns:
         raise ValueError("got --columns with two folders; expected a table of pairs")
     one, other = arguments.pairs

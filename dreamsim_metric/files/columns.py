@@ -5,7 +5,7 @@ import csv
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 ENDINGS = (".csv", ".tsv", ".parquet", ".jsonl")
-_LINES = (".jsonl", ".ndjson")
+_LINES = (".jsonl", ".ndjson", ".json")
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -50,8 +50,7 @@ class Column:
             return values.cast(pa.string()).fill_null("").to_pylist()
         except pa.ArrowException as error:
             raise ValueError(
-                f"column {self.name} holds {values.type}, which cannot be text ({say_error(error)}); leave it out, or, "
-                "where it need not be read, write .parquet"
+                f"column {self.name} holds {values.type}, which cannot be text; leave it out, or write .parquet"
             ) from error
 
     def plain(self) -> list[Any]:
@@ -154,6 +153,10 @@ class Columns:
         values = (column.plain() for column in self.columns)
         return [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
 
+    def head(self, rows: int) -> "Columns":
+        """Take the first rows."""
+        return replace(self, columns=[replace(column, values=column.values[:rows]) for column in self.columns])
+
     def arrow(self) -> "pyarrow.Table":
         """Make a table of Arrow.
 
@@ -187,9 +190,9 @@ def is_table(path: Path) -> bool:
 def read_columns(path: Path) -> Columns:
     """Read a table of any of the formats, as its name's ending says.
 
-    `.parquet` is Parquet; `.jsonl` and `.ndjson` are JSON lines, an object a line; all others are CSV in UTF-8, or in
-    UTF-16 with a mark, below a line of names. What that has between two names most often, a comma, semicolon or tab,
-    stands between all cells. Blank lines are passed over.
+    `.parquet` is Parquet; `.jsonl`, `.ndjson` and `.json` are JSON lines, an object a line; all others are CSV in
+    UTF-8, or in UTF-16 with a mark, below a line of names. What that has between two names most often, a comma,
+    semicolon or tab, stands between all cells. Blank lines are passed over.
 
     Args:
         path: the file, a place that `location` gives.

@@ -187,6 +187,25 @@ def check_ending(path: Path | None) -> None:
         raise FileNotFoundError(f"no such folder: {path.parent}; make it, or name another file than {path}")
 
 
+def check_columns(path: Path | None, table: Columns) -> None:
+    """Be sure that a format can hold a table, before more is computed for it.
+
+    Args:
+        path: the file that will be written; None for rows to print.
+        table: the columns, of which as many rows are tried as tell.
+
+    Raises:
+        ValueError: it cannot, and the message says which can.
+    """
+    if path is None or path.suffix.lower() == ".jsonl":
+        table.head(0).rows()
+    elif path.suffix.lower() == ".parquet":
+        table.arrow()
+    else:
+        for column in table.head(0).columns:
+            column.texts()
+
+
 def write_columns(path: Path, table: Columns) -> None:
     """Write or replace a table in the format that its name's ending says; text is UTF-8, commas are between the cells.
 

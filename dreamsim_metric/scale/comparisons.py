@@ -10,8 +10,9 @@ from pathlib import Path, PurePath
 from dreamsim_metric.files.columns import Column, Columns, read_columns
 from dreamsim_metric.files.pictures import find_pictures
 from dreamsim_metric.files.store import relative
-from dreamsim_metric.files.table import resolve
+from dreamsim_metric.files.table import check_columns, resolve
 from dreamsim_metric.judgements.columns import PAIR_PATHS
+from dreamsim_metric.messages import list_briefly
 
 SIDES = (("a", "b"), ("reference", "picture"), PAIR_PATHS)
 _DISTANCE, _ERROR = "distance", "error"
@@ -41,14 +42,26 @@ class Comparisons:
         name = self.table.path.name if self.table.path else "pairs"
         return [f"{name} row {self.table.numbers[row]}: {problem}" for row, problem in sorted(self.problems.items())]
 
-    def check_error(self) -> None:
-        """Be sure that a column `error` can be added.
+    def check(self, *, skip: bool, out: Path | None = None) -> None:
+        """Be sure that the table can be given back, with nothing lost.
+
+        Args:
+            skip: whether rows that cannot be used are left out, and a column `error` says why.
+            out: the file that the table will be written to; None for rows to print.
 
         Raises:
-            ValueError: the table has one, which `scored` did not write.
+            ValueError: there are such rows, and they are not left out; `error` is a column of another meaning; `out` is
+                the table itself, or of a format that cannot hold it.
         """
-        if _ERROR in self.table.names and _DISTANCE not in self.table.names:
-            raise ValueError(f"{self.table.path} has a column {_ERROR} of its own, which would be lost; rename it")
+        table = self.table.path
+        if self.problems and not skip:
+            problems = list_briefly(self.report(), between="; ")
+            raise ValueError(f"{problems}; leave such rows out with --on-error skip (on_error='skip')")
+        if skip and _ERROR in self.table.names and _DISTANCE not in self.table.names:
+            raise ValueError(f"{table} has a column {_ERROR} of its own, which would be lost; rename it")
+        if out and out.exists() and isinstance(table, Path) and out.samefile(table):
+            raise ValueError(f"got {out} for the result, which is the table itself; name another file")
+        check_columns(out, self.table)
 
     def scored(self, distances: Sequence[float], unreadable: Mapping[str, str] | None = None) -> Columns:
         """Give the table back as it was, with a column `distance` behind all others.
@@ -92,7 +105,7 @@ def read_comparisons(table: Path, columns: Sequence[str] = ()) -> Comparisons:
     found = read_columns(table)
     first, second = columns or next((sides for sides in SIDES if set(sides) <= set(found.names)), SIDES[0])
     others = ", nor ".join(" and ".join(sides) for sides in SIDES[1:])
-    found.require([first, second], "" if columns else f" (nor {others}; --columns names yours)")
+    found.require([first, second], "" if columns else f" (nor {others}; --columns, or columns=, names yours)")
     if not found.numbers:
         raise ValueError(f"{table} has no rows; expected pairs of pictures")
     place = cache(lambda text: resolve(text, table))  # a file in many rows is one text in memory

@@ -104,7 +104,7 @@ def test_a_row_that_cannot_be_used_is_one_row_without_a_distance(run, fails, pho
     message = fails("score", table)
     assert message == (
         "pairs.csv row 3: a is empty; pairs.csv row 5: it has 1 cells; expected 3; pairs.csv row 7: it has 4 cells; "
-        "expected 3; leave such rows out with --on-error skip"
+        "expected 3; leave such rows out with --on-error skip (on_error='skip')"
     )
     rows, said = run("score", table, "--on-error", "skip")
     assert [(row["a"], row["b"], row["n"]) for row in rows] == [
@@ -151,7 +151,7 @@ def test_nothing_of_the_table_is_lost(fails, photos, monkeypatch):
     table.write_text("a,b,error\ncat.jpg,cat.jpg,0.5\n")
     (photos / "link.csv").symlink_to(table)
     for out in ("pairs.csv", "./pairs.csv", "link.csv"):
-        assert "the table itself, which would be replaced; name another file" in fails("score", table, "--out", out)
+        assert "for the result, which is the table itself; name another file" in fails("score", table, "--out", out)
     assert "has a column error of its own, which would be lost; rename it" in fails(
         "score", table, "--on-error", "skip"
     )
@@ -281,7 +281,7 @@ BAD = {
     "no table": (["score", "{}/none.csv"], "no such table: "),
     "no columns": (
         ["score", "{}/columns.csv"],
-        "has no column a, b (nor reference and picture, nor a_path and b_path; --columns names yours); found x, y",
+        "has no column a, b (nor reference and picture, nor a_path and b_path; --columns, or columns=, names yours); ",
     ),
     "empty cell": (
         ["score", "{}/cells.csv"],
