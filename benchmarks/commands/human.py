@@ -55,7 +55,7 @@ def human(arguments: Namespace) -> Output:
         if name:
             check_source(name)
         if not Path(path).exists():
-            raise FileNotFoundError(f"no such data set: {path}; expected NAME=FOLDER, or a folder or .csv file")
+            raise FileNotFoundError(f"no such data set: {path}; expected NAME=FOLDER, or a folder or a table")
     check_asked(arguments)
     with quick_without_network():  # before anything imports the hub's client
         scores = _measure(arguments)

@@ -104,7 +104,7 @@ def read_parts(given: str, splits: Sequence[str] = ()) -> list[Part]:
     name, _, folder = given.rpartition("=")
     root = Path(folder)
     if not root.exists():
-        raise FileNotFoundError(f"no such data set: {root}; expected NAME=FOLDER, or a folder or .csv file")
+        raise FileNotFoundError(f"no such data set: {root}; expected NAME=FOLDER, or a folder or a table")
     if name:
         label, source = find_source(name)
     else:

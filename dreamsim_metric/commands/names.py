@@ -67,4 +67,4 @@ def check_data(data: Path) -> None:
         FileNotFoundError: they are not.
     """
     if not data.exists():
-        raise FileNotFoundError(f"no such data set: {data}; expected a folder or a .csv file")
+        raise FileNotFoundError(f"no such data set: {data}; expected a folder or a table")

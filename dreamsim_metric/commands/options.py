@@ -56,7 +56,8 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "type": Path,
         "required": True,
         "metavar": "PATH",
-        "help": "human judgements: a folder or a .csv file, with triplets (2AFC), pairs (JND) or both",
+        "help": "human judgements: a folder or a table (.csv, .tsv, .parquet, .jsonl), with triplets (2AFC), "
+        "pairs (JND) or both",
     },
     "--min-votes": {
         "type": float,

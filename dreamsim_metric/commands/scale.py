@@ -2,6 +2,7 @@
 
 import sys
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,20 +13,21 @@ from dreamsim_metric.commands.output import Output
 from dreamsim_metric.commands.parser import Parser
 from dreamsim_metric.commands.pictures import MANY
 from dreamsim_metric.commands.program import Command
+from dreamsim_metric.files.columns import ENDINGS, Columns
 from dreamsim_metric.files.pictures import find_pictures
 from dreamsim_metric.files.store import location
-from dreamsim_metric.files.table import Row, write_csv
-from dreamsim_metric.files.write import write_file
+from dreamsim_metric.files.table import Row, check_ending, write_columns
 from dreamsim_metric.messages import list_briefly
-from dreamsim_metric.scale.pairs import flat, pair_folders, read_pairs
+from dreamsim_metric.scale.comparisons import Comparisons, pair_folders, read_comparisons
 
 if TYPE_CHECKING:
     from dreamsim_metric.metric import PerceptualMetric
     from dreamsim_metric.scale.cache import Cache
     from dreamsim_metric.scale.embedding import Embeddings, Options
 
-_TABLES = (".csv", ".parquet")
-_WRITTEN = "table to write the rows to, .csv or .parquet"
+_WRITTEN = f"table to write the rows to: {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}"
+_RANKED = {"query": str, "rank": int, "picture": str, "distance": float}
+_DUPLICATES = {"group": int, "a": str, "b": str, "distance": float}
 _EMBEDDED = f"{MANY}, or one folder that `embed` made"
 
 
@@ -34,7 +36,11 @@ def _add_score(to: Parser) -> None:
         "pairs",
         metavar="PAIRS.csv | DIR_A DIR_B",
         nargs="+",
-        help="table with columns a, b or reference, picture; or two folders, whose files of equal names are pairs",
+        help="table with columns a, b or reference, picture, which is given back with distances (.csv, .tsv, .parquet, "
+        ".jsonl); or two folders, whose files of equal names are pairs",
+    )
+    to.add_argument(
+        "--columns", nargs=2, default=(), metavar=("A", "B"), help="names of the table's two columns of pictures"
     )
     add_option(to, "--out", help=_WRITTEN)
     _add_reading(to, "raise")
@@ -109,48 +115,51 @@ def _add_reading(to: Parser, on_error: str) -> None:
 
 def score(arguments: Namespace) -> Output:
     """Compute the distances of many pairs."""
-    _check_table(arguments.out)
+    check_ending(arguments.out)
     check_model(arguments.model, arguments.weights)
-    rows = _pairs(arguments)
-    a, b = ([row[side] for row in rows] for side in ("a", "b"))
-    if arguments.on_error == "raise":
-        check_pictures(dict.fromkeys(flat(rows)))
+    pairs = _pairs(arguments)
+    skip = arguments.on_error == "skip"
+    pairs.check(skip=skip, out=arguments.out)
+    if not skip:
+        check_pictures(pairs.files())
+    _list("left out, cannot be used", pairs.report())
 
     import numpy as np
 
     from dreamsim_metric.scale.scoring import distances_of
 
-    found = _found([*a, *b], arguments, _prepared(arguments))
+    found = _found(pairs.files(), arguments, _prepared(arguments))
     _list_unreadable(found.unreadable)
-    d = distances_of(found, a, b)
-    for row, value in zip(rows, d.tolist(), strict=True):
-        row["distance"] = None if value != value else value
+    d = distances_of(found, pairs.a, pairs.b)
     known = d[~d.isnan()].double().numpy()
     if not len(known):
-        raise ValueError(f"no pair has two pictures that can be read; {len(rows)} were given")
+        raise ValueError(f"no pair has two pictures that can be read; {len(d)} were given")
     summary = {"pairs": len(known), "mean": float(known.mean()), "median": float(np.median(known))}
+    table = pairs.scored(d.tolist(), found.unreadable if skip else None)
     if arguments.out:
-        return _written(arguments.out, rows, summary)
+        return _written(arguments.out, table, summary)
     print(", ".join(f"{name} {value:.4g}" for name, value in summary.items()), file=sys.stderr)
-    return Output(rows)
+    return Output(table.rows())
 
 
-def _pairs(arguments: Namespace) -> list[Row]:
-    """Rows of the table, or of what is in both folders."""
+def _pairs(arguments: Namespace) -> Comparisons:
+    """What the table says, or what is in both folders."""
     if len(arguments.pairs) > 2:
         raise ValueError(f"got {len(arguments.pairs)} names; expected a table of pairs, or two folders")
     if len(arguments.pairs) == 1:
-        return read_pairs(location(arguments.pairs[0]))
+        return read_comparisons(location(arguments.pairs[0]), arguments.columns)
+    if arguments.columns:
+        raise ValueError("got --columns with two folders; expected a table of pairs")
     one, other = arguments.pairs
     for folder in (one, other):
         check_folder(folder)
-    rows, alone = pair_folders(one, other, arguments.recursive)
+    pairs, alone = pair_folders(one, other, arguments.recursive)
     if alone and arguments.on_error == "raise":
         raise ValueError(
             f"pictures in one folder only ({len(alone)}): {list_briefly(alone)}; leave them out with --on-error skip"
         )
     _list("left out, in one folder only", alone)
-    return rows
+    return pairs
 
 
 def embed(arguments: Namespace) -> Output:
@@ -190,7 +199,7 @@ def embed(arguments: Namespace) -> Output:
 
 def rank(arguments: Namespace) -> Output:
     """List the pictures that are nearest to a picture, or to each of several."""
-    _check_table(arguments.out)
+    check_ending(arguments.out)
     check_least("--top", arguments.top)
     check_model(arguments.model, arguments.weights)
     check_pictures([arguments.query])
@@ -206,17 +215,18 @@ def rank(arguments: Namespace) -> Output:
     else:
         pictures, asked = _shards(arguments, prepared), _found(queries, arguments, prepared)
     _list_unreadable(asked.unreadable | pictures.unreadable)
-    rows = list(rank(asked, pictures, arguments.top, approximate=arguments.approximate))
+    rows = rank(asked, pictures, arguments.top, approximate=arguments.approximate)
+    table = Columns.of(list(rows), _RANKED)
     if queries == [arguments.query]:
-        rows = [{name: value for name, value in row.items() if name != "query"} for row in rows]
+        table = replace(table, columns=[column for column in table.columns if column.name != "query"])
     if arguments.out:
-        return _written(arguments.out, rows, {"queries": len(asked.files), "rows": len(rows)})
-    return Output(rows)
+        return _written(arguments.out, table, {"queries": len(asked.files), "rows": len(table.columns[0].values)})
+    return Output(table.rows())
 
 
 def duplicates(arguments: Namespace) -> Output:
     """List pictures that look nearly the same, in groups."""
-    _check_table(arguments.out)
+    check_ending(arguments.out)
     check_model(arguments.model, arguments.weights)
     files = _files(arguments)
 
@@ -231,7 +241,7 @@ def duplicates(arguments: Namespace) -> Output:
         "groups": rows[-1]["group"] if rows else 0,
     }
     if arguments.out:
-        return _written(arguments.out, rows, summary, columns=("group", "a", "b", "distance"))
+        return _written(arguments.out, Columns.of(rows, _DUPLICATES), summary)
     print(", ".join(f"{name} {value}" for name, value in summary.items()), file=sys.stderr)
     return Output(rows)
 
@@ -313,23 +323,9 @@ def _list(what: str, items: list[str]) -> None:
         print(f"dreamsim-metric: {what} ({len(items)}):", *items, sep="\n  ", file=sys.stderr)
 
 
-def _check_table(out: Path | None) -> None:
-    if out and out.suffix.lower() not in _TABLES:
-        raise ValueError(f"got --out {out}; expected a name that ends in {' or '.join(_TABLES)}")
-
-
-def _written(out: Path, rows: list[Row], summary: Row, columns: tuple[str, ...] = ()) -> Output:
+def _written(out: Path, table: Columns, summary: Row) -> Output:
     """Write a table; what is printed is the summary."""
-    names = list(rows[0]) if rows else list(columns)
-    if out.suffix.lower() == ".parquet":
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        buffer = pa.BufferOutputStream()
-        pq.write_table(pa.table({name: [row[name] for row in rows] for name in names}), buffer)
-        write_file(out, buffer.getvalue().to_pybytes())
-    else:
-        write_csv(out, rows, names)
+    write_columns(out, table)
     return Output([{**summary, "written": str(out)}])
 
 

@@ -1,16 +1,18 @@
-"""CSV files, written whole, and read row by row: a bad row is named, and the others are read."""
+"""Tables, written whole, and read row by row: a bad row is named, and the others are read."""
 
 import csv
 import io
+import json
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
+from dreamsim_metric.files.columns import ENDINGS, Columns, read_columns
 from dreamsim_metric.files.store import is_url
-from dreamsim_metric.files.write import write_file
+from dreamsim_metric.files.write import new_file, write_file
 
 _TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 
@@ -25,7 +27,7 @@ class RowError(ValueError):
 
 
 class Sheet:
-    """A CSV file in UTF-8: a header, then a record a row. Blank rows are passed over.
+    """A table in any format of `read_columns`, row by row. Blank rows are passed over, and spaces before a cell.
 
     Rows are counted as a spreadsheet counts them: the first after the header is row 2.
 
@@ -39,39 +41,27 @@ class Sheet:
 
         Raises:
             FileNotFoundError: no such file.
-            ValueError: not UTF-8, not CSV, empty, or with several columns of one name.
+            ValueError: it is not what its name says, empty, or with several columns of one name.
         """
-        if not path.is_file():
-            raise FileNotFoundError(f"no such table: {path}")
         self.path = path
-        lines = _lines(path)
-        if not lines:
-            raise ValueError(f"{path} is empty; expected a header and rows")
-        self.columns = [name.strip() for name in lines[0][1]]
-        if len(set(self.columns)) < len(self.columns):
-            raise ValueError(f"{path} has several columns of one name; found {', '.join(self.columns)}")
+        self._table = read_columns(path)
+        self.columns = self._table.names
+        self._table.check_once([name for name in self.columns if name])
         self.records: list[Record] = []
         self._ragged: list[str] = []
-        for number, cells in lines[1:]:
-            record = Record(dict(zip(self.columns, cells, strict=False)), number, path)
-            if len(cells) == len(self.columns):
-                self.records.append(record)
+        cells = zip(*(column.texts() for column in self._table.columns), strict=True)
+        for index, (number, row) in enumerate(zip(self._table.numbers, cells, strict=True)):
+            if not any(map(str.strip, row)):
+                continue
+            record = Record(dict(zip(self.columns, map(str.lstrip, row), strict=True)), number, path)
+            if index in self._table.ragged:
+                self._ragged.append(f"{record.where}: {self._table.ragged[index]}")
             else:
-                self._ragged.append(f"{record.where}: it has {len(cells)} cells; expected {len(self.columns)}")
+                self.records.append(record)
 
     def require(self, columns: Sequence[str], hint: str = "") -> None:
-        """Be sure that these columns are there.
-
-        Args:
-            columns: names that the header must have.
-            hint: text behind the names of missing ones.
-
-        Raises:
-            ValueError: some are not; the message names them, gives the hint, and names those that are there.
-        """
-        missing = [name for name in columns if name not in self.columns]
-        if missing:
-            raise ValueError(f"{self.path} has no column {', '.join(missing)}{hint}; found {', '.join(self.columns)}")
+        """Be sure that these columns are there; see `Columns.require`."""
+        self._table.require(columns, hint)
 
     def rows(self, row: Callable[["Record"], Made]) -> Iterator[Made | str]:
         """Yield what `row` makes of each record, or, where it raises `RowError`, a line that says where and why."""
@@ -81,18 +71,6 @@ class Sheet:
                 yield row(record)
             except RowError as error:
                 yield f"{record.where}: {error}"
-
-
-def _lines(path: Path) -> list[tuple[int, list[str]]]:
-    """Number and cells of the lines that are not blank."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets begin UTF-8 with a mark
-            lines = enumerate(csv.reader(file, strict=True, skipinitialspace=True), 1)
-            return [(number, cells) for number, cells in lines if any(map(str.strip, cells))]
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text ({error}); save it as UTF-8") from error
-    except csv.Error as error:
-        raise ValueError(f"{path} is not a CSV table ({error}); is a quote left open?") from error
 
 
 @dataclass(frozen=True)
@@ -128,8 +106,7 @@ class Record:
 
     def path(self, column: str) -> str:
         """Return the cell as a path, relative to the table's folder, or a URL."""
-        text = self.text(column)
-        return text if is_url(text) else os.path.join(str(self.file.parent), text)
+        return resolve(self.text(column), self.file)
 
     def number(self, column: str, default: str | None = None, *, whole: bool = False) -> float:
         """Return the cell as a finite number, 0 or more."""
@@ -166,10 +143,23 @@ def format_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -
     columns = list(columns or (rows[0] if rows else ()))
     text = io.StringIO()
     if columns:
-        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer = csv.DictWriter(_LineFeeds(text), columns, lineterminator=_QUOTED)
         writer.writeheader()
         writer.writerows(rows)
     return text.getvalue()
+
+
+_QUOTED = "\r\n"  # a cell with either is quoted, as all readers need
+
+
+class _LineFeeds:
+    """Ends the rows of a CSV writer with a line feed alone; what is inside cells stays."""
+
+    def __init__(self, to: TextIO) -> None:
+        self._to = to
+
+    def write(self, row: str) -> None:
+        self._to.write(row.removesuffix(_QUOTED) + "\n")
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> None:
@@ -180,6 +170,74 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[s
         OSError: the disk is full or not writable; what was there before is intact.
     """
     write_file(path, format_csv(rows, columns).encode())
+
+
+def check_ending(path: Path | None) -> None:
+    """Be sure that a table of this name, if one is wanted, can be written, before what it holds is computed.
+
+    Raises:
+        ValueError: the ending is not of a format of `write_columns`.
+        FileNotFoundError: no such folder.
+    """
+    if path is None:
+        return
+    if path.suffix.lower() not in ENDINGS:
+        raise ValueError(f"got {path}; expected a name that ends in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"no such folder: {path.parent}; make it, or name another file than {path}")
+
+
+def check_columns(path: Path | None, table: Columns) -> None:
+    """Be sure that a format can hold a table, before more is computed for it.
+
+    Args:
+        path: the file that will be written; None for rows to print.
+        table: the columns, of which as many rows are tried as tell.
+
+    Raises:
+        ValueError: it cannot, and the message says which can.
+    """
+    if path is None or path.suffix.lower() == ".jsonl":
+        table.head(0).rows()
+    elif path.suffix.lower() == ".parquet":
+        table.arrow()
+    else:
+        for column in table.head(0).columns:
+            column.texts()
+
+
+def write_columns(path: Path, table: Columns) -> None:
+    """Write or replace a table in the format that its name's ending says; text is UTF-8, commas are between the cells.
+
+    Args:
+        path: the file to write: `.csv`, `.tsv` (tabs are between the cells), `.parquet` or `.jsonl` (an object a line).
+        table: what it will hold. Texts stay texts in formats with types; Arrow columns keep their types in Parquet.
+
+    Raises:
+        ValueError: the format has no such values, or, in JSON lines, several columns of one name.
+        OSError: the disk is full or not writable; what was there before is intact.
+    """
+    ending = path.suffix.lower()
+    with new_file(path) as file:
+        if ending == ".parquet":
+            import pyarrow.parquet as pq
+
+            pq.write_table(table.arrow(), file)
+            return
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        if ending == ".jsonl":
+            text.writelines(json.dumps(row, default=str) + "\n" for row in table.rows())
+        else:
+            cells = [column.texts() for column in table.columns]
+            writer = csv.writer(_LineFeeds(text), delimiter="\t" if ending == ".tsv" else ",", lineterminator=_QUOTED)
+            writer.writerow([column.name for column in table.columns])
+            writer.writerows(zip(*cells, strict=True))
+        text.detach()
+
+
+def resolve(name: str, table: Path) -> str:
+    """Make the path that a cell of a table means, relative to the table's folder; a URL is as it is."""
+    return name if is_url(name) else os.path.join(str(table.parent), name)
 
 
 def as_number(text: str) -> float:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from dreamsim_metric.files.columns import is_table
 from dreamsim_metric.files.table import Record, RowError, Sheet, as_number
 from dreamsim_metric.judgements import bapps, materials
 from dreamsim_metric.judgements.columns import (
@@ -40,7 +41,7 @@ def read_triplets(
     Rows that cannot be used are left out and named in the table's `problems`, which `check` raises.
 
     Args:
-        root: the data set's folder, or a `.csv` file of your own (`data.csv` in a folder). That has a row a triplet
+        root: the data set's folder, or a table of your own (`data.csv` in a folder). That has a row a triplet
             and the columns `ref_path`, `left_path`, `right_path`, and either `left_votes` and `right_votes` (how many
             chose each) or `left_vote` and `right_vote` (shares that sum to 1; counts too, if any sum exceeds 1).
             Optional: `id` (else the row's number), `votes` beside shares (else 1), `split` (else `train`),
@@ -78,7 +79,7 @@ def read_pairs(root: str | os.PathLike[str], format: Format | None = None) -> Pa
     Rows that cannot be used are left out and named in the table's `problems`, which `check` raises.
 
     Args:
-        root: the data set's folder, or a `.csv` file of your own (`jnd.csv` in a folder). That has a row a pair and
+        root: the data set's folder, or a table of your own (`jnd.csv` in a folder). That has a row a pair and
             the columns `a_path`, `b_path` and `same` (the share of people who said so). Optional: `id` (else the
             row's number), `votes` (else 1), `split` (else `train`).
         format: `table` or `bapps`; by default the one that the files in `root` suggest.
@@ -120,7 +121,7 @@ class _Layout:
 def _checked(root: Path, format: Format | None, layouts: Mapping[Format, _Layout]) -> Format:
     """The format asked for, or else the first that fits."""
     if not root.exists():
-        raise FileNotFoundError(f"no such data set: {root}; expected a folder or a .csv file")
+        raise FileNotFoundError(f"no such data set: {root}; expected a folder or a table")
     if format is None:
         format = next((name for name, layout in layouts.items() if layout.fits(root)), None)
     if format is None:
@@ -193,7 +194,7 @@ def _is_nights(root: Path) -> bool:
 
 
 def _has_table(root: Path, name: str) -> bool:
-    return (root / name).is_file() or (root.is_file() and root.suffix == ".csv")
+    return (root / name).is_file() or (root.is_file() and is_table(root))
 
 
 # In the order of recognition: NIGHTS is a table too.

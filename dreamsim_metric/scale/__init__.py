@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dreamsim_metric.scale.scoring import embed_folder as embed_folder
     from dreamsim_metric.scale.scoring import rank as rank
     from dreamsim_metric.scale.scoring import score_pairs as score_pairs
+    from dreamsim_metric.scale.scoring import score_table as score_table
     from dreamsim_metric.scale.shards import read_shards as read_shards
 
 __getattr__, __dir__, __all__ = attach(
@@ -27,7 +28,7 @@ __getattr__, __dir__, __all__ = attach(
     {
         "embedding": ("Embeddings", "Options"),
         "cache": ("Cache", "cache_file"),
-        "scoring": ("Embedded", "duplicates", "embed_files", "embed_folder", "rank", "score_pairs"),
+        "scoring": ("Embedded", "duplicates", "embed_files", "embed_folder", "rank", "score_pairs", "score_table"),
         "shards": ("read_shards",),
         "neighbours": ("nearest", "within"),
     },

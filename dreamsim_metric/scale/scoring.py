@@ -14,9 +14,10 @@ from tqdm import tqdm
 from dreamsim_metric.distances import pair_distances
 from dreamsim_metric.files.lock import lock_folder
 from dreamsim_metric.files.store import location
-from dreamsim_metric.files.table import Row
+from dreamsim_metric.files.table import Row, check_ending, write_columns
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.scale.cache import Cache
+from dreamsim_metric.scale.comparisons import read_comparisons
 from dreamsim_metric.scale.embedding import Embedder, Embeddings, Options
 from dreamsim_metric.scale.neighbours import groups, nearest, within
 from dreamsim_metric.scale.shards import SHARD_SIZE, begin, is_whole, shard_file, unreadable_in, write_shard
@@ -206,12 +207,64 @@ def score_pairs(
     return distances_of(found, a, b), found.unreadable
 
 
+def score_table(
+    table: str | Path,
+    out: str | Path,
+    metric: PerceptualMetric,
+    cache: Cache | None = None,
+    *,
+    columns: Sequence[str] = (),
+    options: Options = _STRICT,
+) -> tuple[Tensor, dict[str, str]]:
+    r"""Write a table of pairs anew as it is, with a column `distance` behind all others.
+
+    Args:
+        table: a table, on this machine or a URL: CSV, TSV, Parquet or JSON lines (docs/scoring.md). Paths in it are
+            relative to its folder, and stay as they are.
+        out: the file to write: `.csv`, `.tsv`, `.parquet` or `.jsonl`.
+        metric: the metric that embeds them.
+        cache: the store of what was embedded before; a killed run goes on from there.
+        columns: names of the two columns of pictures; by default `a` and `b`, else `reference` and `picture`, else
+            `a_path` and `b_path`.
+        options: batch size, decoder, what happens at files that cannot be read and more; default
+            `Options(on_error="raise")`. With `skip`, a column `error` says why rows have no distance.
+
+    Returns:
+        `(N,)` float32, NaN where a row has no distance, and why, by file.
+
+    Raises:
+        FileNotFoundError: no such table, or no folder for the result.
+        ValueError: the table is not what its name says, has no such columns, or cannot be written so.
+        ValueError, OSError: a row cannot be used or a file cannot be read, and `on_error` is `raise`; the cache or the
+            result cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> from dreamsim_metric import load
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     pairs, scored = Path(folder, "pairs.csv"), Path(folder, "scored.csv")
+        ...     cat = Path("examples/cat.jpg").resolve()
+        ...     _ = pairs.write_text(f"id,a,b\n007,{cat},{cat}\n")
+        ...     _ = score_table(pairs, scored, load("mini"))
+        ...     scored.read_text().replace(str(cat), "cat.jpg")
+        'id,a,b,distance\n007,cat.jpg,cat.jpg,0.0\n'
+    """
+    out, skip = Path(out), options.on_error == "skip"
+    check_ending(out)
+    pairs = read_comparisons(location(table), columns)
+    pairs.check(skip=skip, out=out)
+    found = embed_files(pairs.files(), metric, cache, options)
+    d = distances_of(found, pairs.a, pairs.b)
+    write_columns(out, pairs.scored(d.tolist(), found.unreadable if skip else None))
+    return d, found.unreadable
+
+
 def distances_of(found: Embeddings, a: Sequence[str], b: Sequence[str]) -> Tensor:
     """Compute distances between `a[i]` and `b[i]` of embedded files: `(N,)`, NaN where one could not be read."""
     rows = found.rows()
-    index = torch.tensor([[rows.get(str(x), -1), rows.get(str(y), -1)] for x, y in zip(a, b, strict=True)])
+    index = torch.tensor([[rows.get(str(file), -1) for file in side] for side in (a, b)], dtype=torch.long).T
     d = torch.full((len(a),), math.nan)
-    for some in (index.reshape(-1, 2) >= 0).all(1).nonzero()[:, 0].split(_PAIRS):
+    for some in (index >= 0).all(1).nonzero()[:, 0].split(_PAIRS):
         d[some] = pair_distances(found.units[index[some, 0]], found.units[index[some, 1]])
     return d
 

@@ -20,7 +20,7 @@ class Config:
     """One training run.
 
     Attributes:
-        data: human judgements: a folder or a .csv file, with triplets (2AFC).
+        data: human judgements: a folder or a table (.csv, .tsv, .parquet, .jsonl), with triplets (2AFC).
         out: folder of the run, which `load` takes.
         resume: go on with the run that is in the folder, if there is one.
         model: models that are tuned, as `load` takes them; several are tuned jointly, their features side by side.

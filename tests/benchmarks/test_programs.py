@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.programs import subjects, training_step
+from benchmarks.programs import separation, training_step
 
 
 @pytest.mark.slow
@@ -28,7 +28,7 @@ def test_subjects_are_told_apart_as_a_loop_counts():
         hits += names[max(cosines, key=cosines.get)] == names[i]
         for j in range(i):
             (same if names[i] == names[j] else other).append(cosines[j])
-    nearest, auc = subjects.tell_apart(units, names)
+    nearest, auc = separation.tell_apart(units, names)
     assert nearest == 100 * hits / 12
     np.testing.assert_allclose(auc, np.mean([a > b for a in same for b in other]), rtol=1e-12)
 
@@ -38,8 +38,8 @@ def test_subjects_of_a_folder_are_measured(tmp_path, monkeypatch, capsys):
         (tmp_path / name).mkdir()
         for i in range(2):
             Image.new("RGB", (32, 32), tuple(c // (i + 1) for c in colour)).save(tmp_path / name / f"{i}.png")
-    monkeypatch.setattr("sys.argv", ["subjects", str(tmp_path)])
-    subjects.main()
+    monkeypatch.setattr("sys.argv", ["separation", str(tmp_path)])
+    separation.main()
     assert re.search(r"4 pictures of 2 subjects\nmini: nearest neighbour [\d.]+ %, AUC [\d.]+", capsys.readouterr().out)
 
 
@@ -56,9 +56,9 @@ def test_folders_that_hold_no_subjects_are_said(tmp_path, monkeypatch, subfolder
         (tmp_path / name).mkdir()
         for i in range(2):
             Image.new("RGB", (8, 8)).save(tmp_path / name / f"{i}.png")
-    monkeypatch.setattr("sys.argv", ["subjects", str(tmp_path)])
+    monkeypatch.setattr("sys.argv", ["separation", str(tmp_path)])
     with pytest.raises(SystemExit, match=f"{tmp_path} {said}"):
-        subjects.main()
+        separation.main()
 
 
 def test_pictures_of_subjects_that_cannot_be_read_are_all_said(tmp_path, monkeypatch):
@@ -66,6 +66,6 @@ def test_pictures_of_subjects_that_cannot_be_read_are_all_said(tmp_path, monkeyp
         (tmp_path / name).mkdir()
         Image.new("RGB", (8, 8)).save(tmp_path / name / "0.tiff")
         (tmp_path / name / "1.tiff").write_bytes(b"")
-    monkeypatch.setattr("sys.argv", ["subjects", str(tmp_path)])
+    monkeypatch.setattr("sys.argv", ["separation", str(tmp_path)])
     with pytest.raises(SystemExit, match=r"blue/1.tiff is an empty file.*\n.*red/1.tiff is an empty file"):
-        subjects.main()
+        separation.main()

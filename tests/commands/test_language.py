@@ -29,7 +29,7 @@ ACTIONS = [
 ]
 OPTIONS = sorted({flag for parser in PARSERS.values() for action in parser._actions for flag in action.option_strings})
 FRAGMENT = re.compile(r"(of|from|for|to|in|at|as|by|on|that|with|and|until|default|which)\b")
-OWN_FORM = {"--weights", "--data"}  # a metric's, a data set's: of several, each says whose it is
+OWN_FORM = {"--weights", "--data", "--columns"}  # each says whose it is; those of a sheet are counted
 SAME_WORDS = (
     *("--device", "--precision", "--compile", "--workers", "--seed", "--cache", "--draws", "--revision", "--variant"),
     *("--steps", "--guidance", "--json", "--csv", "--debug", "--version"),

@@ -67,31 +67,95 @@ def table(photos):
     return file
 
 
-def test_a_table_of_pairs_keeps_its_columns_and_gets_distances(run, table, photos):
+def test_a_table_of_pairs_comes_back_as_it_was_with_distances(run, table):
     rows, said = run("score", table)
-    assert [list(row) for row in rows] == [["a", "b", "id", "note", "distance"]] * 3
-    assert [row["id"] for row in rows] == ["1", "2", "3"]
-    assert [row["note"] for row in rows] == ["a, b", "", "same"]
     expected = [distance(VEST, VEST_2), distance(VEST, COFFEE), 0]
-    assert [row["distance"] for row in rows] == pytest.approx(expected, abs=1e-6)
-    assert rows[2]["distance"] == 0
-    assert (rows[0]["a"], rows[2]["a"]) == (str(photos / "vest_1.jpg"), CAT)
+    assert [row.pop("distance") for row in rows] == pytest.approx(expected, abs=1e-6)
+    assert [list(row.items()) for row in rows] == [
+        list(row.items()) for row in csv.DictReader(table.read_text().splitlines())
+    ]
     mean, median = sum(expected) / 3, expected[0]
     assert said == f"pairs 3, mean {mean:.4g}, median {median:.4g}\n"
 
 
-@pytest.mark.parametrize("ending", ["csv", "parquet"])
-def test_tables_are_written_by_their_ending(run, table, tmp_path, ending):
+@pytest.mark.parametrize("ending", ["csv", "tsv", "parquet", "jsonl"])
+def test_tables_are_written_by_their_ending(run, table, photos, ending):
     rows, _ = run("score", table)
-    summary, said = run("score", table, "--out", tmp_path / f"scored.{ending}")
+    out = photos / f"scored.{ending}"
+    summary, said = run("score", table, "--out", out)
     assert said == ""
-    assert (summary[0]["pairs"], summary[0]["written"]) == (3, str(tmp_path / f"scored.{ending}"))
+    assert (summary[0]["pairs"], summary[0]["written"]) == (3, str(out))
     assert summary[0]["mean"] == pytest.approx(sum(row["distance"] for row in rows) / 3)
-    if ending == "csv":
-        written = list(csv.DictReader((tmp_path / "scored.csv").read_text().splitlines()))
+    if ending in ("csv", "tsv"):
+        written = list(csv.DictReader(out.read_text().splitlines(), delimiter="," if ending == "csv" else "\t"))
         assert [row | {"distance": str(row["distance"])} for row in rows] == written
+    elif ending == "parquet":
+        assert pq.read_table(out).to_pylist() == rows
     else:
-        assert pq.read_table(tmp_path / "scored.parquet").to_pylist() == rows
+        assert [json.loads(line) for line in out.read_text().splitlines()] == rows
+    again = photos / f"again.{ending}"
+    run("score", out, "--out", again)
+    assert again.read_bytes() == out.read_bytes()
+
+
+def test_a_row_that_cannot_be_used_is_one_row_without_a_distance(run, fails, photos):
+    table = photos / "pairs.csv"
+    table.write_text(f"a,b,n\n{VEST},vest_2.jpg,1\n,cat.jpg,2\n,,\ncat.jpg\n{CAT},none.jpg,5\n{CAT},cat.jpg,6,7\n")
+    message = fails("score", table)
+    assert message == (
+        "pairs.csv row 3: a is empty; pairs.csv row 5: it has 1 cells; expected 3; pairs.csv row 7: it has 4 cells; "
+        "expected 3; leave such rows out with --on-error skip (on_error='skip')"
+    )
+    rows, said = run("score", table, "--on-error", "skip")
+    assert [(row["a"], row["b"], row["n"]) for row in rows] == [
+        (VEST, "vest_2.jpg", "1"),
+        ("", "cat.jpg", "2"),
+        ("", "", ""),
+        ("cat.jpg", "", ""),
+        (CAT, "none.jpg", "5"),
+        (CAT, "cat.jpg", "6"),
+    ]
+    assert [row["distance"] is None for row in rows] == [False, True, True, True, True, True]
+    assert [row["error"] for row in rows] == [
+        None,
+        "a is empty",
+        None,
+        "it has 1 cells; expected 3",
+        f"no such picture: {photos}/none.jpg",
+        "it has 4 cells; expected 3",
+    ]
+    assert "left out, cannot be used (3):\n  pairs.csv row 3: a is empty\n" in said
+    (photos / "none.jpg").write_bytes((photos / "cat.jpg").read_bytes())
+    run("score", table, "--on-error", "skip", "--out", photos / "scored.csv")
+    rows, _ = run("score", photos / "scored.csv", "--on-error", "skip")
+    assert list(rows[0]) == ["a", "b", "n", "distance", "error"]
+    assert (rows[4]["distance"], rows[4]["error"]) == (0, None)
+
+
+def test_other_columns_of_pictures_are_named(run, fails, photos):
+    table = photos / "pairs.csv"
+    table.write_text("left,right,b,a\ncat.jpg,vest_1.jpg,x,y\n")
+    rows, _ = run("score", table, "--columns", "left", "right")
+    assert rows[0].pop("distance") == pytest.approx(distance(CAT, VEST), abs=1e-6)
+    assert rows == [{"left": "cat.jpg", "right": "vest_1.jpg", "b": "x", "a": "y"}]
+    message = fails("score", table, "--columns", "left", "rigth")
+    assert message == f"{table} has no column rigth; found left, right, b, a"
+    assert fails("score", photos, photos, "--columns", "a", "b").startswith("got --columns with two folders")
+    table.write_text("id,a_path,b_path,same\n1,cat.jpg,vest_1.jpg,0\n")  # a table of judgements
+    assert run("score", table)[0][0]["distance"] == pytest.approx(distance(CAT, VEST), abs=1e-6)
+
+
+def test_nothing_of_the_table_is_lost(fails, photos, monkeypatch):
+    monkeypatch.chdir(photos)
+    table = photos / "pairs.csv"
+    table.write_text("a,b,error\ncat.jpg,cat.jpg,0.5\n")
+    (photos / "link.csv").symlink_to(table)
+    for out in ("pairs.csv", "./pairs.csv", "link.csv"):
+        assert "for the result, which is the table itself; name another file" in fails("score", table, "--out", out)
+    assert "has a column error of its own, which would be lost; rename it" in fails(
+        "score", table, "--on-error", "skip"
+    )
+    assert table.read_text() == "a,b,error\ncat.jpg,cat.jpg,0.5\n"
 
 
 def test_two_folders_pair_up_by_names_and_then_by_stems(run, fails, photos, tmp_path):
@@ -215,22 +279,24 @@ def test_an_interruption_says_what_is_kept(photos, tmp_path, monkeypatch, capsys
 
 BAD = {
     "no table": (["score", "{}/none.csv"], "no such table: "),
-    "no columns": (["score", "{}/columns.csv"], "has no column a, b (nor reference, picture); found x, y"),
+    "no columns": (
+        ["score", "{}/columns.csv"],
+        "has no column a, b (nor reference and picture, nor a_path and b_path; --columns, or columns=, names yours); ",
+    ),
     "empty cell": (
         ["score", "{}/cells.csv"],
-        "cells.csv row 4: it has 1 cells; expected 2; cells.csv row 2: b is empty",
+        "cells.csv row 2: b is empty; cells.csv row 4: it has 1 cells; expected 2",
     ),
     "no rows": (["score", "{}/header.csv"], "has no rows; expected pairs of pictures"),
-    "distances": (["score", "{}/distance.csv"], "has a column distance already; rename it"),
     "three": (["score", CAT, CAT, CAT], "got 3 names; expected a table of pairs, or two folders"),
     "ending": (
         ["score", "{}/none.csv", "--out", "x.txt"],
-        "got --out x.txt; expected a name that ends in .csv or .parquet",
+        "got x.txt; expected a name that ends in .csv, .tsv, .parquet or .jsonl",
     ),
     "empty folder": (["embed", "{}/empty", "--out", "{}/out"], "holds no pictures (no file with a picture's ending)"),
     "out is a file": (["embed", CAT, "--out", "{}/header.csv"], "File exists: "),
     "out below a file": (["embed", CAT, "--out", "{}/header.csv/out"], "Not a directory: "),
-    "table nowhere": (["rank", CAT, VEST, "--out", "{}/none/out.csv"], "cannot write "),
+    "table nowhere": (["rank", CAT, VEST, "--out", "{}/none/out.csv"], "no such folder: "),
     "shard size": (["embed", CAT, "--out", "{}/out", "--shard-size", "0"], "got shard_size 0; expected 1 or more"),
     "below": (["duplicates", CAT, VEST, "--below", "0"], "got below=0.0; expected a distance above 0"),
     "workers": (["rank", CAT, VEST, "--workers", "0"], "got workers 0; expected 1 or more"),
@@ -245,7 +311,6 @@ def test_errors_are_one_line_that_says_what_to_do(capsys, tmp_path, arguments, m
     (tmp_path / "columns.csv").write_text("x,y\n1,2\n")
     (tmp_path / "cells.csv").write_text("a,b\n1, \n1,2\n1\n")
     (tmp_path / "header.csv").write_text("a,b\n")
-    (tmp_path / "distance.csv").write_text("a,b,distance\n1,2,3\n")
     assert cli.main([argument.replace("{}", str(tmp_path)) for argument in arguments]) == 1
     printed = capsys.readouterr()
     assert printed.out == ""

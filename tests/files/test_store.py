@@ -8,7 +8,8 @@ import torch
 from dreamsim_metric import cli
 from dreamsim_metric.files.pictures import find_pictures
 from dreamsim_metric.files.store import LARGEST, is_url, location, read, read_local, write
-from dreamsim_metric.scale.pairs import pair_folders, read_pairs
+from dreamsim_metric.files.table import write_columns
+from dreamsim_metric.scale.comparisons import pair_folders, read_comparisons
 from dreamsim_metric.scale.scoring import embed_files, embed_folder
 from dreamsim_metric.scale.shards import is_shards, read_shards
 from tests.pictures import PHOTOGRAPHS
@@ -73,15 +74,19 @@ def test_folders_in_a_store_are_listed_like_those_on_disk(bucket, tmp_path):
 def test_pairs_in_a_store(bucket, tmp_path):
     for folder in ("one", "two"):
         bucket.put(FILES[0], f"pairs/{folder}/x/1.jpg")
-    rows, alone = pair_folders(f"{bucket.url}/pairs/one/", f"{bucket.url}/pairs/two", recursive=True)
-    assert rows == [{"a": f"{bucket.url}/pairs/one/x/1.jpg", "b": f"{bucket.url}/pairs/two/x/1.jpg"}]
+    pairs, alone = pair_folders(f"{bucket.url}/pairs/one/", f"{bucket.url}/pairs/two", recursive=True)
+    assert (pairs.a, pairs.b) == ([f"{bucket.url}/pairs/one/x/1.jpg"], [f"{bucket.url}/pairs/two/x/1.jpg"])
     assert not alone
     table = tmp_path / "pairs.csv"
     table.write_text(f"a,b\nhere.jpg,{bucket.url}/there.jpg\n")
-    assert read_pairs(table) == [{"a": str(tmp_path / "here.jpg"), "b": f"{bucket.url}/there.jpg"}]
+    assert read_comparisons(table).files() == [str(tmp_path / "here.jpg"), f"{bucket.url}/there.jpg"]
     bucket.put(table, "pairs/pairs.csv")
     there = location(f"{bucket.url}/pairs/pairs.csv")
-    assert read_pairs(there) == [{"a": f"{bucket.url}/pairs/here.jpg", "b": f"{bucket.url}/there.jpg"}]
+    assert read_comparisons(there).files() == [f"{bucket.url}/pairs/here.jpg", f"{bucket.url}/there.jpg"]
+    for ending in ("parquet", "jsonl"):
+        write_columns(tmp_path / f"pairs.{ending}", read_comparisons(table).table)
+        bucket.put(tmp_path / f"pairs.{ending}", f"pairs/pairs.{ending}")
+        assert read_comparisons(location(f"{bucket.url}/pairs/pairs.{ending}")).a == [f"{bucket.url}/pairs/here.jpg"]
 
 
 def test_what_a_store_does_not_have_is_listed(metric, bucket):

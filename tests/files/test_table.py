@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dreamsim_metric.files.table import Sheet, format_csv, write_csv
+from dreamsim_metric.files.columns import Columns
+from dreamsim_metric.files.table import Sheet, format_csv, write_columns, write_csv
+from dreamsim_metric.judgements.readers import kinds as kinds_of
 from dreamsim_metric.judgements.readers import read_pairs, read_triplets
 from dreamsim_metric.judgements.tables import DataError, check
 from tests.places import ROOT
@@ -37,6 +39,16 @@ def test_columns_have_an_order_and_absent_cells_are_empty():
     assert format_csv([]) == ""
     with pytest.raises(ValueError, match="'a'"):
         format_csv(rows)
+
+
+def test_names_in_quotes_do_not_say_what_is_between_cells(tmp_path):
+    sheet = Sheet(write(tmp_path / "x.csv", 'a;"b, c, d, e";f\n1;2;3\n'))
+    assert [record.cells for record in sheet.records] == [{"a": "1", "b, c, d, e": "2", "f": "3"}]
+
+
+def test_columns_that_a_spreadsheet_left_without_names_are_no_doubt(tmp_path):
+    sheet = Sheet(write(tmp_path / "x.csv", "a,b,,\n1,2,,\n"))
+    assert [(record.cells["a"], record.cells["b"]) for record in sheet.records] == [("1", "2")]
 
 
 def test_a_written_table_is_read_back(tmp_path):
@@ -136,6 +148,13 @@ FORMATTINGS = {
     "spaces": (COUNTS.replace(",", ", "), (2, 3)),
     "quotes": (COUNTS.replace("pics/r.jpg", '"pics/r.jpg"'), (2, 3)),
     "no last line end": (COUNTS.rstrip(), (2, 3)),
+    "semicolons": (COUNTS.replace(",", ";"), (2, 3)),
+    "tabs": (COUNTS.replace(",", "\t"), (2, 3)),
+    "UTF-16": (COUNTS.encode("utf-16"), (2, 3)),
+    "UTF-16 with tabs and Windows line ends": (
+        COUNTS.replace(",", "\t").replace("\n", "\r\n").encode("utf-16"),
+        (2, 3),
+    ),
 }
 
 
@@ -197,9 +216,12 @@ BAD_TABLES = {
         "ref_path,left_path,right_path\nr,a,b\n",
         r"has no column left_vote, right_vote \(or left_votes, right_votes\); found ref_path, left_path, right_path",
     ),
-    "semicolons": (COUNTS.replace(",", ";"), "has no column ref_path, .* found id;ref_path;left_path"),
     "a column twice": (COUNTS.replace("split", "id"), "has several columns of one name; found id, ref_path, .*, id"),
-    "UTF-16": (COUNTS.encode("utf-16"), r"data\.csv is not UTF-8 text \(.*\); save it as UTF-8"),
+    "Latin 1": (
+        COUNTS.replace("pics", "Bäume").encode("latin-1"),
+        r"is not UTF-8 text \(.*\); save it as CSV in UTF-8",
+    ),
+    "a workbook": (b"PK\x03\x04\x14\x00\x06\x00\xb5\x55", r"is not UTF-8 text \(.*\); save it as CSV in UTF-8"),
     "open quote": (COUNTS.replace("b,pics", 'b,"pics'), r"data\.csv is not a CSV table \(.*\); is a quote left open\?"),
 }
 
@@ -238,3 +260,21 @@ def test_a_real_table_of_25801_triplets():
     assert (len(table), len(table.pictures), len(table.split("test"))) == (25801, 100, 3000)
     assert int((table.split("test").right == 0.5).sum()) == 262
     check([table], shared_pictures=True)
+
+
+@pytest.mark.parametrize("ending", ["tsv", "parquet", "jsonl", "ndjson"])
+def test_judgements_are_read_in_every_format(tmp_path, ending):
+    """Typed, as programs write them: counts are numbers, and what is true is a truth."""
+    rows = [
+        {"id": "007", "ref_path": "r", "left_path": "a", "right_path": "b", "left_vote": 0.25, "is_imagenet": True},
+        {"id": "1.10", "ref_path": "r", "left_path": "a", "right_path": "c", "left_vote": 1.0, "is_imagenet": False},
+    ]
+    rows = [row | {"right_vote": 1 - row["left_vote"], "votes": 4} for row in rows]
+    kinds = {name: type(value) for name, value in rows[0].items()}
+    write_columns(tmp_path / f"mine.{ending.replace('ndjson', 'jsonl')}", Columns.of(rows, kinds))
+    if ending == "ndjson":
+        (tmp_path / "mine.jsonl").rename(tmp_path / "mine.ndjson")
+    table = read_triplets(tmp_path / f"mine.{ending}")
+    assert (table.ids, table.right.tolist(), table.votes.tolist()) == (("007", "1.10"), [0.75, 0.0], [4, 4])
+    assert table.subsets == ("imagenet", "no_imagenet")
+    assert kinds_of(tmp_path / f"mine.{ending}") == {"triplets"}

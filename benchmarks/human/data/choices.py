@@ -6,6 +6,7 @@ from pathlib import Path
 
 from benchmarks.human.sources import Source
 from benchmarks.human.tables import Judgements
+from dreamsim_metric.files.columns import is_table
 from dreamsim_metric.judgements import materials
 from dreamsim_metric.judgements.columns import PAIR_FILE, TRIPLET_FILE
 from dreamsim_metric.judgements.formats import Format
@@ -28,7 +29,7 @@ def _has(*names: str) -> Callable[[Path], bool]:
 
 
 def _is_table(root: Path) -> bool:
-    return root.suffix == ".csv" or any((root / name).is_file() for name in (TRIPLET_FILE, PAIR_FILE))
+    return (root.is_file() and is_table(root)) or any((root / name).is_file() for name in (TRIPLET_FILE, PAIR_FILE))
 
 
 SOURCES = {

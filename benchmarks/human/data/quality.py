@@ -27,7 +27,7 @@ _CSIQ = {
 
 
 def read_ratings(root: Path) -> Ratings:
-    """Read a table of rated pairs: a CSV file, or `ratings.csv` in a folder.
+    """Read a table of rated pairs: a file of any format, or `ratings.csv` in a folder.
 
     A row a pair, with the columns `ref_path`, `path` and either `alike` (larger the more alike) or `different` (larger
     the more different: DMOS). Optional: `id`, `split` (else `test`), `subset`, `votes`, `spread` (standard deviation).

@@ -1,6 +1,6 @@
 """How well embeddings tell subjects apart: DreamBench's, or any folder with a subfolder of pictures a subject.
 
-    python -m benchmarks.programs.subjects dreambench/dataset --model mini timm:mobilenetv2_100#pooled \
+    python -m benchmarks.programs.separation dreambench/dataset --model mini timm:mobilenetv2_100#pooled \
         --weights timm:mobilenetv2_100#pooled=mobilenetv2.safetensors
 
 Prints for each model the share of pictures whose nearest neighbour shows the same subject, and the area under the ROC
