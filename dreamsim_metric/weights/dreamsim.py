@@ -19,9 +19,9 @@ from dreamsim_metric.files.json_file import parse_json
 from dreamsim_metric.messages import list_briefly
 from dreamsim_metric.models import OFFICIAL_TYPES
 from dreamsim_metric.weights.download import downloads_dir, fetch
-from dreamsim_metric.weights.lora import merge_lora
+from dreamsim_metric.weights.lora import PEFT_PREFIX, merge_lora
 
-_ADAPTER_PREFIX = "base_model.model.extractor_list."
+_EXTRACTOR = "extractor_list."  # the branches, in the released package: adapters name modules so
 
 
 def adapter_folder(name: str) -> str:
@@ -71,15 +71,13 @@ def read_release(card: ModelCard, source: Path) -> dict[str, Tensor]:
                 f"the base weights of {branch} are not a dictionary of tensors; expected the released format"
             )
         for key, tensor in _to_timm(branch, base).items():
-            state[f"branches.{index}.network.{key}"] = tensor
+            state[f"{_EXTRACTOR}{index}.model.{key}"] = tensor
     adapter = {
-        _our_key(key): tensor for key, tensor in _read_adapter(release / folder / "adapter_model.safetensors").items()
+        key.removeprefix(PEFT_PREFIX): tensor
+        for key, tensor in _read_adapter(release / folder / "adapter_model.safetensors").items()
     }
     merged = merge_lora(state, adapter, _read_config(release / folder / "adapter_config.json"))
-    untuned = [name for name in state if name.endswith(".attn.qkv.weight") and merged[name] is state[name]]
-    if untuned:
-        raise ValueError(f"{source}: the adapter has nothing for {list_briefly(untuned, 5)}")
-    return merged
+    return {_our_key(key): tensor for key, tensor in merged.items()}
 
 
 # Base weights inside the archive; those of dino_vitb16 and dinov2_vitb14 are `card.weights[1]`.
@@ -189,6 +187,6 @@ def _read_adapter(file: Path | zipfile.Path) -> dict[str, Tensor]:
 
 
 def _our_key(key: str) -> str:
-    """`base_model.model.extractor_list.{branch}.model.X` → `branches.{branch}.network.X`."""
-    branch, _, rest = key.removeprefix(_ADAPTER_PREFIX).partition(".model.")
-    return f"branches.{branch}.network.{rest}" if rest else key
+    """`extractor_list.{branch}.model.X` → `branches.{branch}.network.X`."""
+    branch, _, rest = key.removeprefix(_EXTRACTOR).partition(".model.")
+    return f"branches.{branch}.network.{rest}"
