@@ -83,9 +83,7 @@ def read_folder(folder: Path) -> tuple[ModelCard, dict[str, "Tensor"] | Tuned]:
     if not (card.base and (adapter or head)):
         raise FileNotFoundError(f"{folder} has no {WEIGHTS}; expected a model folder with {CARD} and {WEIGHTS}")
     if adapter and not (folder / ADAPTER).is_file():
-        raise FileNotFoundError(
-            f"{folder} has no {ADAPTER}, and was tuned with one; without, it is another model"
-        )
+        raise FileNotFoundError(f"{folder} has no {ADAPTER}, and was tuned with one; without, it is another model")
     steps, adapter_config = set(), {}
     tensors: dict[str, dict[str, Tensor]] = {ADAPTER: {}, HEAD: {}}
     for name in (ADAPTER,) * adapter + (HEAD,) * head:
