@@ -65,6 +65,13 @@ def read_card(folder: Path) -> ModelCard:
         raise ValueError(f"{folder / CARD}: {error}") from error
 
 
+def is_checkpoint(path: Path) -> bool:
+    """Tell whether a path is what DreamSim's own trainer leaves: an adapter's folder, or Lightning's file."""
+    if path.is_dir():
+        return (path / ADAPTER_CONFIG).is_file() and not (path / CARD).is_file()
+    return path.suffix == ".ckpt" and path.is_file()
+
+
 def read_folder(folder: Path) -> tuple[ModelCard, dict[str, "Tensor"] | Tuned]:
     """Read card and weights: the state dict of a merged model, or what was tuned on top of `card.base`.
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from dreamsim_metric import cli, load
 from dreamsim_metric.models import MODELS, OFFICIAL_TYPES
 from dreamsim_metric.weights.download import model_dir
-from dreamsim_metric.weights.dreamsim import _BASE_FILES, _unpickle, adapter_folder, read_release
+from dreamsim_metric.weights.dreamsim import _BASE_FILES, adapter_folder, read_release, unpickle
 from tests.releases import edit_config, zip_release
 
 NAME = "clip_vitb32"
@@ -253,7 +253,7 @@ def complaints(read, copies):
 def test_whatever_the_damage_a_checkpoint_is_read_or_named(new_format):
     out = io.BytesIO()
     torch.save({"state_dict": {"a": torch.zeros(4)}}, out, _use_new_zipfile_serialization=new_format)
-    said = complaints(lambda copy: _unpickle(copy, "name"), damaged_copies(out.getvalue(), 300))
+    said = complaints(lambda copy: unpickle(copy, "name"), damaged_copies(out.getvalue(), 300))
     assert all(text.startswith("name ") for text in said)
 
 
