@@ -5,6 +5,7 @@ from pathlib import Path
 
 from dreamsim_metric.messages import say_known
 from dreamsim_metric.models import list_models
+from dreamsim_metric.weights.folder import is_checkpoint
 
 METRICS: dict[str, tuple[str, ...]] = {
     "clip_text": ("clip-t-b32", "clip-t-l14"),
@@ -50,9 +51,13 @@ def check_metrics(names: Iterable[str]) -> None:
     for name in names:
         if name.endswith(".py"):
             _check_file(name)
-        elif name not in known and ":" not in name and not Path(name).is_dir():
+        elif name not in known and ":" not in name and not _is_model(Path(name)):
             others = "timm:NAME, open_clip:ARCH/TAG, hf:OWNER/REPO, a model's folder, or a .py file with METRICS"
             raise _unknown("metric", name, known, others)
+
+
+def _is_model(path: Path) -> bool:
+    return path.is_dir() or is_checkpoint(path)
 
 
 def check_source(name: str) -> None:

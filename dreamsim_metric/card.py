@@ -56,6 +56,14 @@ Feature = Literal["cls", "cls_norm", "embedding", "pooled", "patch_mean", "cls_p
 """
 
 
+Positions = Literal["antialiased", "dino"]
+"""How a table of positions is resampled for pictures of another size, which is part of what a network computes:
+
+- `antialiased`: bicubic with antialiasing (timm, open_clip for CLIP, DINOv2 with registers).
+- `dino`: bicubic without, at scale (new + 0.1) / old (DINO, DINOv2 without registers, DreamSim's branches, CLIP too).
+"""
+
+
 Precision = Literal["float32", "tf32", "bfloat16", "float16"]
 """What networks compute in; `tf32` is float32 of which NVIDIA GPUs round products to 10 bits."""
 
@@ -73,6 +81,7 @@ class Branch:
         options: other arguments of `timm.create_model`.
         stages: pairs of a statistic (`mean` or `std`) and a stage, for the feature `stages`: 0, 1, … in the order of
             timm's `feature_info`, or -1 for the network's final feature map.
+        positions: the rule by which a table of positions is resampled, one of `Positions`.
 
     Example:
         >>> half = (0.5, 0.5, 0.5)
@@ -86,12 +95,15 @@ class Branch:
     std: tuple[float, float, float]
     options: dict[str, Any] = field(default_factory=dict)
     stages: tuple[tuple[Literal["mean", "std"], int], ...] = ()
+    positions: Positions = "antialiased"
 
     def __post_init__(self) -> None:
         if self.feature not in get_args(Feature):
             raise ValueError(f"got feature {self.feature!r}; expected one of {', '.join(get_args(Feature))}")
         if bool(self.stages) != (self.feature == "stages"):
             raise ValueError(f"got feature {self.feature!r} with stages {self.stages}; they go together")
+        if self.positions not in get_args(Positions):
+            raise ValueError(f"got positions {self.positions!r}; expected one of {', '.join(get_args(Positions))}")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.models import MODELS, default_model, unknown_model
 from dreamsim_metric.weights.download import downloads_dir, fetch, locked, model_dir
 from dreamsim_metric.weights.dreamsim import read_release
-from dreamsim_metric.weights.folder import MINI, Tuned, digest, read_folder, write_folder
+from dreamsim_metric.weights.folder import MINI, Tuned, digest, is_checkpoint, read_folder, write_folder
 from dreamsim_metric.weights.hub import from_hub
 from dreamsim_metric.weights.lora import merge_lora
 
@@ -31,11 +31,13 @@ def load(
     """Make a metric from a name.
 
     Args:
-        model: a named model (`list_models()`), `timm:NAME`, `open_clip:ARCH/TAG`, `hf:OWNER/REPO` (`@REVISION`), or a
-            folder that `save_pretrained` wrote. timm and open_clip names may end in `#FEATURE`, one of
-            `dreamsim_metric.Feature`. Default: `$DREAMSIM_METRIC_MODEL`, else `mini`.
+        model: a named model (`list_models()`), `timm:NAME`, `open_clip:ARCH/TAG`, `hf:OWNER/REPO` (`@REVISION`), a
+            folder that `save_pretrained` wrote, or a checkpoint of DreamSim's own trainer (`epoch_N`, `.ckpt`).
+            timm and open_clip names may end in `#FEATURE`, one of `dreamsim_metric.Feature`. Default:
+            `$DREAMSIM_METRIC_MODEL`, else `mini`.
         source: weights already on disk, read instead of downloading: the archive of a DreamSim release or the folder
-            it was unpacked in; for timm and open_clip, a checkpoint file.
+            it was unpacked in, or a checkpoint of DreamSim's trainer on that type; for such a checkpoint, the release
+            with its base weights; for timm and open_clip, a checkpoint file.
         device: the place to compute on; default the CPU.
         precision: what the networks compute in, one of `dreamsim_metric.Precision`; others than float32 change
             distances.
@@ -74,6 +76,11 @@ hf:OWNER/REPO, or the path of a folder with card.json
 
 
 def _card_and_state(name: str, source: Path | None, image_size: int | None) -> tuple[ModelCard, dict[str, Tensor]]:
+    checkpoint = source if name in MODELS else Path(name)
+    if checkpoint is not None and is_checkpoint(checkpoint):
+        from dreamsim_metric.weights.checkpoint import read_checkpoint
+
+        return read_checkpoint(checkpoint, *((None, name) if name in MODELS else (source,)))
     if name in MODELS:
         return MODELS[name], _official_state(MODELS[name], source)
     if name.startswith(("timm:", "open_clip:")):

@@ -14,9 +14,10 @@ from dreamsim_metric.difference import local_distances
 from dreamsim_metric.distances import check_pairs, pair_distances
 from dreamsim_metric.images.convert import Pictures, to_pixels
 from dreamsim_metric.messages import list_briefly
-from dreamsim_metric.networks.backbone import Backbone, resample_positions
+from dreamsim_metric.networks.backbone import Backbone
 from dreamsim_metric.networks.heads import create_head
 from dreamsim_metric.networks.inference import full_precision
+from dreamsim_metric.networks.positions import TABLES, resample_positions
 from dreamsim_metric.weights.folder import write_folder
 from dreamsim_metric.weights.hub import push
 from dreamsim_metric.weights.readme import model_readme
@@ -69,8 +70,9 @@ class PerceptualMetric(nn.Module):
         wanted = self.state_dict()
         state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
         for name, tensor in state.items():
-            if name.endswith(".pos_embed") and name in wanted and tensor.ndim == 3 and tensor.shape[1] > 1:
-                state[name] = resample_positions(tensor, wanted[name].shape[1])
+            if name.endswith(TABLES) and name in wanted and wanted[name].ndim == tensor.ndim in (2, 3):
+                rule = self.card.branches[int(name.split(".")[1])].positions
+                state[name] = resample_positions(tensor, wanted[name].shape[-2], rule)
         problems = {
             "missing": sorted(wanted.keys() - state.keys()),
             "surplus": sorted(state.keys() - wanted.keys()),

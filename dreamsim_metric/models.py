@@ -65,11 +65,12 @@ def _official(
     branches = OFFICIAL_TYPES[name]
     archive = f"dreamsim_{name}_checkpoint.zip"
     hub = {"dino_vitb16": (_DINO_HUB,), "dinov2_vitb14": (_DINOV2_HUB,)}.get(branches[0], ())
-    feature: dict[str, Any] = {"feature": "cls_patch"} if name.endswith("_patch") else {}
+    # The released code resamples the tables of all its branches by DINO's rule.
+    own: dict[str, Any] = {"positions": "dino"} | ({"feature": "cls_patch"} if name.endswith("_patch") else {})
     return ModelCard(
         name=name,
         description=description,
-        branches=tuple(Branch(**{**vars(_OFFICIAL_BRANCHES[branch]), **feature}) for branch in branches),
+        branches=tuple(Branch(**{**vars(_OFFICIAL_BRANCHES[branch]), **own}) for branch in branches),
         image_size=224,
         embedding_size=embedding_size,
         weights=(Download(f"{_RELEASES}{version}-checkpoints/{archive}", archive, size), *hub),

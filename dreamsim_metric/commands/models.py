@@ -11,7 +11,7 @@ from dreamsim_metric.commands.output import Output, record_lines
 from dreamsim_metric.commands.parser import Parser
 from dreamsim_metric.commands.program import Command
 from dreamsim_metric.models import MODELS, list_models
-from dreamsim_metric.weights.folder import MINI, read_card
+from dreamsim_metric.weights.folder import MINI, is_checkpoint, read_card
 
 
 def models(arguments: Namespace) -> Output:
@@ -50,6 +50,8 @@ def download(arguments: Namespace) -> Output:
     from dreamsim_metric.loading import install, load
 
     if name in MODELS:
+        if weights is not None and is_checkpoint(weights):
+            raise ValueError(f"{weights} was tuned on {name}, and is no release of it; use it by --model {weights}")
         folder: Path | None = install(MODELS[name], weights)
     else:
         load(name)
@@ -94,9 +96,10 @@ def find_card(name: str | None, weights: Path | None = None) -> ModelCard:
         As `check_model` and `load`.
     """
     name = check_model(name, weights)
-    if name in MODELS:
+    tuned = any(is_checkpoint(path) for path in (Path(name), weights) if path)
+    if name in MODELS and not tuned:
         return MODELS[name]
-    if ":" not in name or Path(name).is_dir():
+    if not tuned and (":" not in name or Path(name).is_dir()):
         return read_card(MINI if name == "mini" else Path(name))
     from dreamsim_metric.loading import load
 

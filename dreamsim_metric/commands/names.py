@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dreamsim_metric.files.store import is_url
 from dreamsim_metric.models import MODELS, default_model, unknown_model
-from dreamsim_metric.weights.folder import read_card
+from dreamsim_metric.weights.folder import is_checkpoint, read_card
 
 _LIBRARIES = ("timm:", "open_clip:")
 
@@ -27,7 +27,7 @@ def check_model(name: str | None, weights: Path | None = None) -> str:
     name = name or default_model()
     if weights is not None and not weights.exists():
         raise FileNotFoundError(f"no such file or folder: {weights}; expected the weights of {name}")
-    if name in MODELS or name.startswith(_LIBRARIES):
+    if name in MODELS or name.startswith(_LIBRARIES) or is_checkpoint(Path(name)):
         return name
     if weights is not None:
         known = ", ".join([*MODELS, "timm:NAME", "open_clip:ARCH/TAG"])

@@ -11,6 +11,7 @@ from dreamsim_metric.files.table import RowError
 from dreamsim_metric.judgements.rows import Judgement
 from dreamsim_metric.messages import say_error_with_kind
 
+_SPLITS = ("train", "val")
 _VOTES = {("2afc", "train"): 2, ("2afc", "val"): 5, ("jnd", "train"): 3, ("jnd", "val"): 3}  # section 3
 
 
@@ -35,7 +36,7 @@ def rows(root: Path, task: str, parts: tuple[str, ...], answer: str) -> Iterator
     if not found:
         raise ValueError(f"{root} is not BAPPS; expected train/ or val/ with */{answer}/, in it or in {task}/")
     for folder in found:
-        split, subset = folder.parts[-2:]
+        split, subset = Path(os.path.abspath(folder)).parts[-2:]
         files = {part: _stems(list_pictures(folder / part)) for part in parts}
         files[answer] = _stems(map(str, (folder / answer).glob("[!.]*.npy")))
         absent = [part for part, names in files.items() if not names]
@@ -58,9 +59,18 @@ def rows(root: Path, task: str, parts: tuple[str, ...], answer: str) -> Iterator
 
 
 def folders(root: Path, task: str, answer: str) -> list[Path]:
-    """Find the folders of kinds of distortion, `val/cnn` and so on, in the data set or in the part for the task."""
-    for base in (root, root / task):
-        subsets = (subset for split in ("train", "val") for subset in sorted((base / split).glob("*")))
+    """Find the folders of kinds of distortion, `2afc/val/cnn` and so on, whichever of the folders above is named.
+
+    Args:
+        root: the folder that has `dataset/`, `dataset` itself, `2afc`, `2afc/val`, or `2afc/val/cnn`.
+        task: the part of the data set, `2afc` or `jnd`.
+        answer: name of the folder with what people said.
+    """
+    place = Path(os.path.abspath(root))
+    levels = [[root] if place.parent.name in _SPLITS else [], sorted(root.glob("*")) if place.name in _SPLITS else []]
+    for base in (root, root / task, root / "dataset" / task):
+        levels.append([subset for split in _SPLITS for subset in sorted((base / split).glob("*"))])
+    for subsets in levels:
         found = [subset for subset in subsets if (subset / "p0").is_dir()]
         if any((folder / answer).is_dir() for folder in found):
             return found

@@ -1,6 +1,7 @@
 """The formats that human judgements come in, each read into tables.
 
-- `nights`: NIGHTS as DreamSim publishes it (Fu, Tamir, Sundaram et al., NeurIPS 2023): `data.csv`, `ref/`, `distort/`.
+- `nights`: NIGHTS as DreamSim publishes it (Fu, Tamir, Sundaram et al., NeurIPS 2023): `data.csv`, `ref/`, `distort/`;
+  unfiltered, `nights_raw.csv`; pairs, `jnd_votes.csv`.
 - `table`: your own, a CSV file with a row a triplet or pair; paths are relative to its folder.
 - `bapps`: BAPPS (Zhang, Isola, Efros, Shechtman, Wang, CVPR 2018): folders of pictures, one `.npy` file an answer.
 - `materials`: A Similarity Measure for Material Appearance (Lagunas et al., SIGGRAPH 2019), the authors' repository.
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from dreamsim_metric.files.columns import is_table
 from dreamsim_metric.files.table import Record, RowError, Sheet, as_number
-from dreamsim_metric.judgements import bapps, materials
+from dreamsim_metric.judgements import bapps, materials, nights
 from dreamsim_metric.judgements.columns import (
     EXPORT_FILE,
     PAIR_FILE,
@@ -48,7 +49,7 @@ def read_triplets(
             `subset`, `is_imagenet` (subsets `imagenet` and `no_imagenet`, as DreamSim reports NIGHTS), `prompt`.
         format: the layout of the data; by default the one that the files in `root` suggest.
         min_votes: the fewest people who judged a triplet that is kept; by default 6 for `nights`, as DreamSim does,
-            else 0.
+            1 for its `nights_raw.csv`, else 0.
 
     Returns:
         The table. In `materials` the majority's choice is always on the left, as the authors publish it.
@@ -69,7 +70,7 @@ def read_triplets(
     root = Path(root)
     format = _checked(root, format, _TRIPLETS)
     if min_votes is None:
-        min_votes = _NIGHTS_VOTES if format == "nights" else 0
+        min_votes = 0 if format != "nights" else 1 if _is_raw(root) else _NIGHTS_VOTES
     return assemble(Triplets, root, _TRIPLETS[format].rows(root), min_votes)
 
 
@@ -82,7 +83,7 @@ def read_pairs(root: str | os.PathLike[str], format: Format | None = None) -> Pa
         root: the data set's folder, or a table of your own (`jnd.csv` in a folder). That has a row a pair and
             the columns `a_path`, `b_path` and `same` (the share of people who said so). Optional: `id` (else the
             row's number), `votes` (else 1), `split` (else `train`).
-        format: `table` or `bapps`; by default the one that the files in `root` suggest.
+        format: `table`, `nights` or `bapps`; by default the one that the files in `root` suggest.
 
     Raises:
         FileNotFoundError: no such file or folder.
@@ -103,7 +104,8 @@ def kinds(root: str | os.PathLike[str]) -> set[str]:
     """Look what a data set holds, by its files: `triplets`, `pairs`, both or nothing that is known."""
     root = Path(root)
     if root.is_file():
-        return {"pairs" if PAIR_PATHS[0] in Sheet(root).columns else "triplets"}
+        is_pairs = root.name == nights.JND_FILE or PAIR_PATHS[0] in Sheet(root).columns
+        return {"pairs" if is_pairs else "triplets"}
     layouts = {"triplets": _TRIPLETS, "pairs": _PAIRS}
     return {kind for kind, known in layouts.items() if any(layout.fits(root) for layout in known.values())}
 
@@ -132,13 +134,13 @@ def _checked(root: Path, format: Format | None, layouts: Mapping[Format, _Layout
     return format
 
 
-def _triplet_table(root: Path, nights: bool = False) -> Rows:
+def _triplet_table(root: Path, published: bool = False, split: str = "train") -> Rows:
     sheet = Sheet(_table_path(root, TRIPLET_FILE))
-    named = not nights and set(TRIPLET_COUNTS) <= set(sheet.columns)
+    named = not published and set(TRIPLET_COUNTS) <= set(sheet.columns)
     sides = TRIPLET_COUNTS if named else TRIPLET_SHARES
-    sheet.require((*TRIPLET_PATHS, *sides), "" if nights else f" (or {', '.join(TRIPLET_COUNTS)})")
-    sheet.require(("id", "votes", "split") if nights else ())
-    counted = named or (not nights and _are_counts(sheet, sides))
+    sheet.require((*TRIPLET_PATHS, *sides), "" if published else f" (or {', '.join(TRIPLET_COUNTS)})")
+    sheet.require(("id", "votes", "split") if published else ())
+    counted = named or (not published and _are_counts(sheet, sides))
 
     def row(record: Record) -> Judgement:
         left, right = (record.number(side, whole=counted) for side in sides)
@@ -152,8 +154,9 @@ def _triplet_table(root: Path, nights: bool = False) -> Rows:
             raise RowError(f"left_vote {left:g} and right_vote {right:g} do not sum to 1")
         share = right / (votes or 1) if counted else right
         paths = tuple(record.path(column) for column in TRIPLET_PATHS)
-        split, prompt = record.text("split", "train"), record.cells.get("prompt", "")
-        return Judgement(record.where, paths, share, record.id, votes, split, _subset(record), prompt)
+        prompt = record.cells.get("prompt", "")
+        part = record.text("split", split)
+        return Judgement(record.where, paths, share, record.id, votes, part, _subset(record), prompt)
 
     return sheet.rows(row)
 
@@ -193,16 +196,29 @@ def _is_nights(root: Path) -> bool:
     return not exported and all((folder / name).exists() for name in (TRIPLET_FILE, "ref", "distort"))
 
 
+def _is_raw(root: Path) -> bool:
+    return not (root / TRIPLET_FILE).is_file() and nights.find_file(root, nights.RAW_FILE) is not None
+
+
+def _nights_triplets(root: Path) -> Rows:
+    raw = nights.find_file(root, nights.RAW_FILE)
+    return _triplet_table(raw, split="test") if raw and _is_raw(root) else _triplet_table(root, published=True)
+
+
+def _has_file(root: Path, name: str) -> bool:
+    return (root / name).is_file()
+
+
 def _has_table(root: Path, name: str) -> bool:
-    return (root / name).is_file() or (root.is_file() and is_table(root))
+    return _has_file(root, name) or (root.is_file() and is_table(root))
 
 
 # In the order of recognition: NIGHTS is a table too.
 _TRIPLETS: dict[Format, _Layout] = {
     "nights": _Layout(
-        f"{TRIPLET_FILE} with ref/ and distort/",
-        _is_nights,
-        partial(_triplet_table, nights=True),
+        f"{TRIPLET_FILE} with ref/ and distort/, or {nights.RAW_FILE}",
+        lambda root: _is_nights(root) or _is_raw(root),
+        _nights_triplets,
     ),
     "table": _Layout(f"{TRIPLET_FILE}, or a .csv file", partial(_has_table, name=TRIPLET_FILE), _triplet_table),
     "materials": _Layout(
@@ -217,6 +233,11 @@ _TRIPLETS: dict[Format, _Layout] = {
     ),
 }
 _PAIRS: dict[Format, _Layout] = {
+    "nights": _Layout(
+        nights.JND_FILE,
+        lambda root: not _has_file(root, PAIR_FILE) and nights.has_pairs(root),
+        nights.pairs,
+    ),
     "table": _Layout(f"{PAIR_FILE}, or a .csv file", partial(_has_table, name=PAIR_FILE), _pair_table),
     "bapps": _Layout(
         "train/ or val/ with */same/, in it or in jnd/",

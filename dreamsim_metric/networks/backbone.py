@@ -261,25 +261,3 @@ def _open_clip_feature(network: Any, x: Tensor, feature: str) -> Tensor:
     if feature in ("cls", "cls_norm"):
         return prefix[:, 0]
     return patches.mean(1) if feature == "patch_mean" else torch.cat([prefix[:, :1], patches], 1)
-
-
-def resample_positions(table: Tensor, tokens: int) -> Tensor:
-    """Resample position embeddings for another grid, in the manner of DINO and DINOv2.
-
-    Bicubic without antialiasing, with scale factor (new + 0.1) / old, which moves the sampling grid a little: the
-    0.1 was put there against rounding, and the released models were tuned with it.
-
-    Args:
-        table: `(1, 1 + old², D)`, class position first.
-        tokens: 1 + new².
-
-    Returns:
-        `(1, tokens, D)`.
-    """
-    old, new = (round((length - 1) ** 0.5) for length in (table.shape[1], tokens))
-    if old == new:
-        return table
-    grid = table[:, 1:].reshape(1, old, old, -1).permute(0, 3, 1, 2)
-    scale = (new + 0.1) / old
-    grid = F.interpolate(grid, scale_factor=(scale, scale), mode="bicubic", align_corners=False)
-    return torch.cat([table[:, :1], grid.permute(0, 2, 3, 1).reshape(1, new * new, -1)], 1)

@@ -22,7 +22,10 @@ def cut(branch: Branch, network: nn.Module) -> nn.Module:
     if branch.feature in ("cls", "cls_patch"):
         network.norm = nn.Identity()
     reads_class_token = branch.feature in ("cls", "cls_norm") or (
-        branch.feature in ("pooled", "embedding") and network.global_pool == "token" and network.attn_pool is None
+        branch.feature in ("pooled", "embedding")
+        and network.global_pool == "token"
+        and network.attn_pool is None
+        and type(network).forward_head is VisionTransformer.forward_head  # distilled ones read two tokens
     )
     if (reads_class_token or branch.feature == "cls_patch") and network.cls_token is None:
         raise ValueError(

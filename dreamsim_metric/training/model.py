@@ -18,7 +18,7 @@ from dreamsim_metric.networks.heads import create_head
 from dreamsim_metric.training.config import Config
 from dreamsim_metric.training.lora import add_lora
 from dreamsim_metric.version import __version__
-from dreamsim_metric.weights.folder import digest
+from dreamsim_metric.weights.folder import digest, is_checkpoint
 
 
 class TripletModel(nn.Module):
@@ -64,7 +64,9 @@ def make_tuned(config: Config) -> tuple[ModelCard, PerceptualMetric, dict[str, A
         ValueError: models that do not go together, or nothing in them that could be tuned.
         And what `load` raises.
     """
-    names = tuple(os.path.abspath(name) if Path(name).is_dir() else name for name in config.model)
+    names = tuple(
+        os.path.abspath(name) if Path(name).is_dir() or is_checkpoint(Path(name)) else name for name in config.model
+    )
     base, state = read_bases(names, config.image_size)
     head = config.tuned_head
     if base.head and head and base.head != head:

@@ -8,6 +8,7 @@ through torch.hub); the archive's `dino_vitb16_pretrain.pth` only holds a head t
 import io
 import pickle
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -19,9 +20,9 @@ from dreamsim_metric.files.json_file import parse_json
 from dreamsim_metric.messages import list_briefly
 from dreamsim_metric.models import OFFICIAL_TYPES
 from dreamsim_metric.weights.download import downloads_dir, fetch
-from dreamsim_metric.weights.lora import merge_lora
+from dreamsim_metric.weights.lora import PEFT_PREFIX, merge_lora
 
-_ADAPTER_PREFIX = "base_model.model.extractor_list."
+_EXTRACTOR = "extractor_list."  # the branches, in the released package: adapters name modules so
 
 
 def adapter_folder(name: str) -> str:
@@ -47,7 +48,7 @@ def read_release(card: ModelCard, source: Path) -> dict[str, Tensor]:
         ValueError: another type's archive, files or tensors missing, surplus or misshapen, or unsafe contents.
         ConnectionError: the DINO or DINOv2 base weights are neither at hand nor to be downloaded.
     """
-    release = _open_release(card, source)
+    release = open_release(card, source)
     folder = adapter_folder(card.name)
     branches = OFFICIAL_TYPES[card.name]
     needed = [f"{folder}/adapter_config.json", f"{folder}/adapter_model.safetensors"]
@@ -58,28 +59,64 @@ def read_release(card: ModelCard, source: Path) -> dict[str, Tensor]:
         hint = f"; it looks like the release of {', '.join(kinds)}" if kinds and card.name not in kinds else ""
         raise ValueError(f"{source} is not a release of {card.name}: it has no {', '.join(missing)}{hint}")
 
-    state: dict[str, Tensor] = {}
-    for index, branch in enumerate(branches):
-        if branch in _BASE_FILES:
-            name = _BASE_FILES[branch]
-            base = _unwrap(branch, _unpickle(_read(release / name), f"{name} in {source}"))
-        else:
-            path = _hub_file(card, source)
-            base = _unpickle(_read(path), str(path))
-        if not isinstance(base, dict) or not all(isinstance(tensor, Tensor) for tensor in base.values()):
-            raise ValueError(
-                f"the base weights of {branch} are not a dictionary of tensors; expected the released format"
-            )
-        for key, tensor in _to_timm(branch, base).items():
-            state[f"branches.{index}.network.{key}"] = tensor
-    adapter = {
-        _our_key(key): tensor for key, tensor in _read_adapter(release / folder / "adapter_model.safetensors").items()
+    bases = [read_base(branch, card, release, source) for branch in branches]
+    config = read_config(release / folder / "adapter_config.json")
+    return merge_branches(branches, bases, _read_adapter(release / folder / "adapter_model.safetensors"), config)
+
+
+def read_base(branch: str, card: ModelCard, release: Path | zipfile.Path, source: Path) -> dict[str, Tensor]:
+    """Read the base weights of a branch, under DINO's names.
+
+    Args:
+        branch: name of the branch, one of those in `OFFICIAL_TYPES`.
+        card: card of the released type that they belong to.
+        release: the release, opened.
+        source: the place that it was opened from.
+
+    Raises:
+        As `read_release`.
+    """
+    if branch in _BASE_FILES:
+        name = _BASE_FILES[branch]
+        if not (release / name).is_file():
+            raise ValueError(f"{source} has no {name}, the base weights of {branch}; expected a release with {branch}")
+        base = _unwrap(branch, unpickle(_read(release / name), f"{name} in {source}"))
+    else:
+        path = _hub_file(card, source)
+        base = unpickle(_read(path), str(path))
+    if not isinstance(base, dict) or not all(isinstance(tensor, Tensor) for tensor in base.values()):
+        raise ValueError(f"the base weights of {branch} are not a dictionary of tensors; expected the released format")
+    return base
+
+
+def has_base(branch: str, card: ModelCard, release: Path | zipfile.Path) -> bool:
+    """Tell whether a release has the base weights of a branch; arguments as of `read_base`."""
+    path = Path(_BASE_FILES.get(branch) or card.weights[1].path)
+    return any((release / name).is_file() for name in (path.as_posix(), path.name))
+
+
+def merge_branches(
+    branches: Sequence[str], bases: Sequence[dict[str, Tensor]], adapter: dict[str, Tensor], config: dict[str, Any]
+) -> dict[str, Tensor]:
+    """Put branches together under our names, an adapter merged into them.
+
+    Args:
+        branches: names of the branches, in order.
+        bases: the base weights of each, under DINO's names.
+        adapter: tensors of the released package's adapter, under peft's names; none without configuration.
+        config: peft's configuration; empty without adapter.
+
+    Raises:
+        ValueError: tensors missing, surplus or misshapen, or a kind of adapter that is not supported.
+    """
+    state = {
+        f"{_EXTRACTOR}{i}.model.{key}": tensor
+        for i, (branch, base) in enumerate(zip(branches, bases, strict=True))
+        for key, tensor in _to_timm(branch, base).items()
     }
-    merged = merge_lora(state, adapter, _read_config(release / folder / "adapter_config.json"))
-    untuned = [name for name in state if name.endswith(".attn.qkv.weight") and merged[name] is state[name]]
-    if untuned:
-        raise ValueError(f"{source}: the adapter has nothing for {list_briefly(untuned, 5)}")
-    return merged
+    if config:
+        state = merge_lora(state, {key.removeprefix(PEFT_PREFIX): tensor for key, tensor in adapter.items()}, config)
+    return {_our_key(key): tensor for key, tensor in state.items()}
 
 
 # Base weights inside the archive; those of dino_vitb16 and dinov2_vitb14 are `card.weights[1]`.
@@ -97,8 +134,17 @@ def _leaves_folder(name: str) -> bool:
     return path.is_absolute() or ".." in path.parts or any(":" in part for part in path.parts[:1])
 
 
-def _open_release(card: ModelCard, source: Path) -> Path | zipfile.Path:
-    """The folder, or the archive as if it were one: its members are read in memory, and nothing is unpacked to disk."""
+def open_release(card: ModelCard, source: Path) -> Path | zipfile.Path:
+    """Open a folder, or an archive as if it were one: its members are read in memory, and nothing is unpacked to disk.
+
+    Args:
+        card: the card of the released type.
+        source: the release archive, the folder it was unpacked in, or a folder that holds the archive.
+
+    Raises:
+        FileNotFoundError: no such source.
+        ValueError: an archive that is damaged or unsafe.
+    """
     archive = source / card.weights[0].path if source.is_dir() else source
     if source.is_dir() and not archive.is_file():
         return source
@@ -136,7 +182,16 @@ def _hub_file(card: ModelCard, source: Path) -> Path:
     return next((place for place in places if place.is_file()), None) or fetch(download, downloads_dir())
 
 
-def _unpickle(data: bytes, name: str) -> Any:
+def unpickle(data: bytes, name: str) -> Any:
+    """Read a file of `torch.save` that holds nothing but tensors and plain values.
+
+    Args:
+        data: the content of the file.
+        name: what the error calls the file.
+
+    Raises:
+        ValueError: it is damaged, or holds more.
+    """
     try:
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # damaged files raise nearly anything
@@ -174,7 +229,15 @@ def _to_timm(branch: str, base: dict[str, Tensor]) -> dict[str, Tensor]:
     return state
 
 
-def _read_config(file: Path | zipfile.Path) -> dict[str, Any]:
+def read_config(file: Path | zipfile.Path) -> dict[str, Any]:
+    """Read peft's configuration of an adapter.
+
+    Args:
+        file: the file `adapter_config.json`.
+
+    Raises:
+        ValueError: it is damaged.
+    """
     return parse_json(_read(file), file, "download the release again")
 
 
@@ -189,6 +252,6 @@ def _read_adapter(file: Path | zipfile.Path) -> dict[str, Tensor]:
 
 
 def _our_key(key: str) -> str:
-    """`base_model.model.extractor_list.{branch}.model.X` → `branches.{branch}.network.X`."""
-    branch, _, rest = key.removeprefix(_ADAPTER_PREFIX).partition(".model.")
-    return f"branches.{branch}.network.{rest}" if rest else key
+    """`extractor_list.{branch}.model.X` → `branches.{branch}.network.X`."""
+    branch, _, rest = key.removeprefix(_EXTRACTOR).partition(".model.")
+    return f"branches.{branch}.network.{rest}"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from dreamsim_metric.card import ModelCard
 from dreamsim_metric.files.json_file import read_json, write_json
 from dreamsim_metric.files.write import check_space, new_folder, write_file
+from dreamsim_metric.weights.lora import PEFT_PREFIX
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 CARD, WEIGHTS, README = "card.json", "model.safetensors", "README.md"
 ADAPTER, ADAPTER_CONFIG, HEAD = "adapter_model.safetensors", "adapter_config.json", "head.safetensors"
 MINI = Path(__file__).parents[1] / "assets" / "mini"
-_PEFT_PREFIX = "base_model.model."
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,13 @@ def read_card(folder: Path) -> ModelCard:
         raise ValueError(f"{folder / CARD}: {error}") from error
 
 
+def is_checkpoint(path: Path) -> bool:
+    """Tell whether a path is what DreamSim's own trainer leaves: an adapter's folder, or Lightning's file."""
+    if path.is_dir():
+        return (path / ADAPTER_CONFIG).is_file() and not (path / CARD).is_file()
+    return path.suffix == ".ckpt" and path.is_file()
+
+
 def read_folder(folder: Path) -> tuple[ModelCard, dict[str, "Tensor"] | Tuned]:
     """Read card and weights: the state dict of a merged model, or what was tuned on top of `card.base`.
 
@@ -78,9 +85,12 @@ def read_folder(folder: Path) -> tuple[ModelCard, dict[str, "Tensor"] | Tuned]:
     card = read_card(folder)
     if (folder / WEIGHTS).is_file():
         return card, read_tensors(folder / WEIGHTS)[0]
-    adapter, head = (folder / ADAPTER).is_file(), (folder / HEAD).is_file()
+    adapter = bool(card.training.get("rank")) or any((folder / name).is_file() for name in (ADAPTER, ADAPTER_CONFIG))
+    head = (folder / HEAD).is_file()
     if not (card.base and (adapter or head)):
         raise FileNotFoundError(f"{folder} has no {WEIGHTS}; expected a model folder with {CARD} and {WEIGHTS}")
+    if adapter and not (folder / ADAPTER).is_file():
+        raise FileNotFoundError(f"{folder} has no {ADAPTER}, and was tuned with one; without, it is another model")
     steps, adapter_config = set(), {}
     tensors: dict[str, dict[str, Tensor]] = {ADAPTER: {}, HEAD: {}}
     for name in (ADAPTER,) * adapter + (HEAD,) * head:
@@ -91,9 +101,11 @@ def read_folder(folder: Path) -> tuple[ModelCard, dict[str, "Tensor"] | Tuned]:
             f"{ADAPTER} and {HEAD} in {folder} are of different steps ({' and '.join(map(str, sorted(steps)))}): "
             "the run was killed while it wrote them; resume it"
         )
+    if adapter and not tensors[ADAPTER]:
+        raise ValueError(f"{folder / ADAPTER} is empty; expected the adapter that the model was tuned with")
     if adapter:
         adapter_config = read_json(folder / ADAPTER_CONFIG, "expected peft's configuration")
-    stripped = {name.removeprefix(_PEFT_PREFIX): tensor for name, tensor in tensors[ADAPTER].items()}
+    stripped = {name.removeprefix(PEFT_PREFIX): tensor for name, tensor in tensors[ADAPTER].items()}
     return card, Tuned(stripped, adapter_config, tensors[HEAD], steps.pop())
 
 
@@ -164,7 +176,7 @@ def write_tuned(folder: Path, card: ModelCard, tuned: Tuned) -> None:
     metadata = {"step": str(tuned.step)}  # one key: several would be written in any order, and no file be like another
     if tuned.adapter:
         write_json(folder / ADAPTER_CONFIG, tuned.adapter_config, sort_keys=True)
-        named = {_PEFT_PREFIX + name: tensor.contiguous() for name, tensor in tuned.adapter.items()}
+        named = {PEFT_PREFIX + name: tensor.contiguous() for name, tensor in tuned.adapter.items()}
         write_file(folder / ADAPTER, save(named, metadata))
     if tuned.head:
         write_file(folder / HEAD, save({name: tensor.contiguous() for name, tensor in tuned.head.items()}, metadata))

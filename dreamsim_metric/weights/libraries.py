@@ -1,5 +1,6 @@
 """Networks that timm and open_clip publish, untuned, as metrics: `timm:NAME#FEATURE`, `open_clip:ARCH/TAG#FEATURE`."""
 
+import math
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -7,7 +8,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from dreamsim_metric.card import Branch, Feature, ModelCard
+from dreamsim_metric.card import Branch, Feature, ModelCard, Positions
 from dreamsim_metric.messages import say_error_with_kind
 from dreamsim_metric.models import IMAGENET, unknown_model
 from dreamsim_metric.networks.backbone import Backbone, create_network, read_only_for
@@ -50,11 +51,13 @@ def _read_timm(
     size = image_size or (config.input_size[-1] if config else 224)
     options: dict[str, Any] = {} if feature == "embedding" else {"num_classes": 0}
     stages = _all_stages(architecture, size) if feature == "stages" else ()
-    branch = Branch(f"timm:{architecture}", feature, mean, std, options, stages)
+    branch = Branch(f"timm:{architecture}", feature, mean, std, options, stages, _positions(architecture))
     width = _width(branch, size)  # raises for names and features that timm does not have, before anything is downloaded
     if config is None or not (config.has_weights or source):
         raise ValueError(f"timm has no pretrained weights for {architecture}; name one with weights, or give source=")
     sized: dict[str, Any] = {"img_size": size} if config.fixed_input_size else {}
+    if branch.positions == "dino":  # timm would resample by its own rule: the table is read as it is stored
+        sized = {"img_size": _stored_size(name, branch, config.input_size[-1], source)}
     overlay: dict[str, Any] = {"pretrained_cfg_overlay": {"file": str(source)}} if source else {}
     try:
         # With its classifier, though it is dropped: without, timm loads leniently, and what a file lacks stays random.
@@ -64,6 +67,26 @@ def _read_timm(
     if feature != "embedding":
         made.reset_classifier(0)
     return _card(name, branch, size, width, config.license or "unknown"), _state(branch, made)
+
+
+def _positions(architecture: str) -> Positions:
+    """The rule of the authors; DINOv2 has another one for its networks with registers."""
+    is_dino = architecture.endswith(".dino") or "_dinov2" in architecture
+    return "dino" if is_dino and "_reg" not in architecture else "antialiased"
+
+
+def _stored_size(name: str, branch: Branch, size: int, source: Path | None) -> int:
+    """Size in pixels of the pictures that the stored table of positions is for."""
+    if source is None:
+        return size
+    try:
+        stored = timm.models.load_state_dict(str(source))
+    except Exception as error:
+        raise _cannot_read(name, source, error) from error
+    with torch.device("meta"):
+        network: Any = create_network(branch, size)
+    table = next((tensor for key, tensor in stored.items() if key.endswith("pos_embed")), network.pos_embed)
+    return int(math.isqrt(table.shape[1] - 1) * network.patch_embed.patch_size[0])
 
 
 def _all_stages(architecture: str, size: int) -> tuple[tuple[Literal["mean"], int], ...]:

@@ -121,7 +121,11 @@ def test_nights_and_bapps_are_reported_by_their_parts(tmp_path):
             layouts.picture(tmp_path / f"bapps/2afc/val/{kind}/{part}/000000.png", len(kind + part))
         (tmp_path / f"bapps/2afc/val/{kind}/judge").mkdir()
         np.save(tmp_path / f"bapps/2afc/val/{kind}/judge/000000.npy", np.array([0.2]))
-    assert [part.split for part in read_parts(str(tmp_path / "bapps"))] == ["val", "val_cnn", "val_color"]
+    for level in ("bapps", "bapps/2afc", "bapps/2afc/val"):
+        found = read_parts(str(tmp_path / level))
+        assert [(part.data, part.split) for part in found] == [
+            ("bapps", name) for name in ("val", "val_cnn", "val_color")
+        ]
 
 
 def test_a_folder_with_triplets_and_pairs_gives_both(tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dreamsim_metric.judgements.formats import FORMATS
-from dreamsim_metric.judgements.readers import read_pairs, read_triplets
+from dreamsim_metric.judgements.readers import kinds, read_pairs, read_triplets
 from dreamsim_metric.judgements.tables import check
 from tests.tables import relative, write
 
@@ -260,7 +260,7 @@ def test_what_is_of_no_known_format_says_what_was_looked_for(tmp_path):
             read_triplets(root)
         assert all(f"({name})" in str(caught.value) for name in FORMATS)
         with pytest.raises(
-            ValueError, match=r"looked for jnd\.csv, or a \.csv file \(table\); train/ or val/ with .*same"
+            ValueError, match=r"looked for jnd_votes.*jnd\.csv, or a \.csv file \(table\); train/ or val/ with .*same"
         ):
             read_pairs(root)
 
@@ -287,5 +287,85 @@ def test_a_format_that_is_not_there_is_an_error(tmp_path, format, error, message
 
 
 def test_formats_without_pairs_are_refused(nights):
-    with pytest.raises(ValueError, match="got format 'nights'; expected one of table, bapps"):
+    with pytest.raises(ValueError, match="got format 'materials'; expected one of nights, table, bapps"):
+        read_pairs(nights, "materials")
+    with pytest.raises(FileNotFoundError, match=r"has no jnd_votes\.csv"):
         read_pairs(nights, "nights")
+
+
+@pytest.mark.parametrize("level", ["..", ".", "2afc", "2afc/val", "2afc/val/cnn"])
+def test_bapps_may_be_named_by_any_of_its_folders(bapps, level, monkeypatch):
+    whole = read_triplets(bapps)
+    for root in (bapps / level, Path(level)):  # a relative name, too, of which "." says nothing
+        monkeypatch.chdir(bapps)
+        if level == "2afc/val/cnn" and not root.is_absolute():
+            monkeypatch.chdir(bapps / level)
+            root = Path(".")
+        table = read_triplets(root)
+        wanted = [i for i, name in enumerate(whole.ids) if "val" not in level or name.startswith(level[5:])]
+        assert table.ids == tuple(whole.ids[i] for i in wanted)
+        assert table.right.tolist() == [whole.right[i] for i in wanted]
+        assert table.subsets == tuple(whole.subsets[i] for i in wanted)
+        assert all(path.exists() for path in table.pictures)
+
+
+@pytest.mark.parametrize("level", ["jnd", "jnd/val", "jnd/val/cnn"])
+def test_bapps_pairs_may_be_named_by_any_of_their_folders(bapps, level):
+    assert kinds(bapps / level) == {"pairs"}
+    assert read_pairs(bapps / level).same.tolist() == read_pairs(bapps).same.tolist()
+    with pytest.raises(ValueError, match="of no known format"):
+        read_triplets(bapps / level)
+
+
+RAW = """id,left_vote,right_vote,votes,ref_path,left_path,right_path
+0,1,0,1,ref/000/000.png,distort/000/000_0.png,distort/000/000_1.png
+1,0.25,0.75,4,ref/000/001.png,distort/000/001_0.png,distort/000/001_1.png
+2,0,0,0,ref/000/002.png,distort/000/002_0.png,distort/000/002_1.png
+"""
+
+
+def test_unfiltered_nights_is_read_with_all_its_votes(tmp_path):
+    write(tmp_path / "unfiltered/nights_raw.csv", RAW)
+    for root in (tmp_path / "unfiltered", tmp_path / "unfiltered/nights_raw.csv"):
+        assert kinds(root) == {"triplets"}
+        for format in (None, "nights"):
+            table = read_triplets(root, format)
+            assert (table.ids, table.right.tolist(), table.votes.tolist()) == (("0", "1"), [0.0, 0.75], [1.0, 4.0])
+            assert table.pictures[0] == tmp_path / "unfiltered/ref/000/000.png"
+            assert set(table.splits) == {"test"}
+
+
+JND = {
+    "shares of triplets": "id,ref_path,left_path,right_path,left_vote,right_vote,votes\n7,ref/a,d/b,d/c,0.25,1,4\n",
+    "counts of triplets": "id,ref_path,left_path,right_path,left_same,right_same,votes\n7,ref/a,d/b,d/c,1,4,4\n",
+    "shares of pairs": "id,a_path,b_path,same\n7-left,ref/a,d/b,0.25\n7-right,ref/a,d/c,1\n",
+    "counts of pairs": "id,path_1,path_2,same,different\n7-left,ref/a,d/b,1,3\n7-right,ref/a,d/c,4,0\n",
+}
+
+
+@pytest.mark.parametrize("text", JND.values(), ids=JND)
+@pytest.mark.parametrize("place", ["nights/jnd_votes.csv", "jnd_votes.csv"])
+def test_the_pairs_of_nights_are_read(nights, text, place):
+    file = nights.parent / place
+    write(file, text)
+    for root in (nights, file):
+        assert "pairs" in kinds(root)
+        table = read_pairs(root)
+        assert (table.ids, table.same.tolist()) == (("7-left", "7-right"), [0.25, 1.0])
+        assert [path.relative_to(nights).as_posix() for path in table.pictures] == ["ref/a", "d/b", "d/c"]
+    assert len(read_triplets(nights)) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("id,one,two,answer\n1,a,b,1\n", "has columns id, one, two, answer; expected two of paths"),
+        ("id,a_path,b_path,same\n1,a,b,3\n", "has counts in same, and no column votes"),
+        ("id,a_path,b_path,same,votes\n1,a,b,3,2\n", "same is 3 of 2 votes"),
+    ],
+)
+def test_pairs_of_nights_that_cannot_be_told_are_not_guessed(nights, text, message):
+    write(nights / "jnd_votes.csv", text)
+    with pytest.raises(ValueError, match=message):
+        read_pairs(nights / "jnd_votes.csv")
+    assert len(read_triplets(nights)) == 3

@@ -1,6 +1,5 @@
 """Feature rules against the plain forward pass of the libraries, on small networks with random weights."""
 
-import numpy as np
 import pytest
 import timm
 import torch
@@ -9,7 +8,7 @@ from torch import nn
 from dreamsim_metric import load
 from dreamsim_metric.card import Branch
 from dreamsim_metric.models import IMAGENET
-from dreamsim_metric.networks.backbone import Backbone, resample_positions
+from dreamsim_metric.networks.backbone import Backbone
 from dreamsim_metric.networks.class_token import ClassTokenBlock
 from tests.pictures import PHOTOGRAPHS
 
@@ -179,34 +178,6 @@ def test_open_clip_embeddings_and_tokens_are_open_clips_own(tmp_path, pixels):
         torch.testing.assert_close(metric.embed(pixels, normalize=False), value, atol=1e-5, rtol=1e-5)
         assert metric.card.embedding_size == value.shape[1]
         assert not any("transformer.resblocks" in name and "text" in name for name, _ in metric.named_parameters())
-
-
-def test_positions_keep_their_table_at_the_same_size_and_a_constant_one_at_any():
-    table = torch.rand(1, 1 + 14 * 14, 8)
-    assert resample_positions(table, 1 + 14 * 14) is table
-    constant = torch.full((1, 1 + 37 * 37, 8), 0.3)
-    torch.testing.assert_close(resample_positions(constant, 1 + 16 * 16), torch.full((1, 1 + 16 * 16, 8), 0.3))
-
-
-def _bicubic(old, new):
-    """One axis of PyTorch's bicubic (a = -0.75, borders repeated, no antialiasing) at DINO's scale, tap by tap."""
-    matrix = np.zeros((new, old))
-    for i in range(new):
-        source = (i + 0.5) * old / (new + 0.1) - 0.5
-        for tap in range(int(np.floor(source)) - 1, int(np.floor(source)) + 3):
-            x = abs(source - tap)
-            near, far = 1.25 * x**3 - 2.25 * x**2 + 1, -0.75 * (x**3 - 5 * x**2 + 8 * x - 4)
-            matrix[i, min(max(tap, 0), old - 1)] += near if x <= 1 else far
-    return matrix
-
-
-@pytest.mark.parametrize(("old", "new"), [(37, 16), (14, 28), (7, 12)])
-def test_positions_are_interpolated_with_dinos_offset(old, new):
-    table = torch.randn(1, 1 + old * old, 5, generator=torch.Generator().manual_seed(0))
-    axis = _bicubic(old, new)
-    grid = np.einsum("ia,jb,abd->ijd", axis, axis, table[0, 1:].view(old, old, 5).double().numpy())
-    expected = torch.cat([table[0, :1].double(), torch.from_numpy(grid).view(-1, 5)])
-    torch.testing.assert_close(resample_positions(table, 1 + new * new)[0].double(), expected, atol=1e-4, rtol=0)
 
 
 BAD = [

@@ -1,11 +1,14 @@
 """Models in our own format: a folder that is written whole or not at all, and whose damage is named."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from dreamsim_metric.card import Branch, ModelCard
 from dreamsim_metric.models import MODELS
-from dreamsim_metric.weights.folder import read_folder, write_folder
+from dreamsim_metric.weights.folder import Tuned, read_folder, write_folder, write_tuned
 
 CARD = ModelCard("tiny", "for tests", (Branch("timm:test_vit", "cls", (0.5,) * 3, (0.5,) * 3),), 160, 64)
 STATE = {"a": torch.arange(6.0).reshape(2, 3).T, "b": torch.zeros((), dtype=torch.int64)}
@@ -72,6 +75,42 @@ def test_an_existing_folder_is_not_written_over(tmp_path):
     with pytest.raises(FileExistsError, match="tiny exists already; remove it or choose another name"):
         write_folder(tmp_path / "tiny", CARD, STATE)
     assert names(tmp_path / "tiny") == []
+
+
+BASED = replace(CARD, base=("timm:test_vit",), training={"data": "ours", "rank": 2})
+TUNED = Tuned(
+    {f"m.lora_{x}.weight": torch.ones(2, 2) for x in "AB"},
+    {"r": 2, "lora_alpha": 2, "target_modules": ["m"]},
+    {"head.weight": torch.ones(2, 2)},
+)
+
+
+@pytest.mark.parametrize(
+    ("lost", "kind", "message"),
+    [
+        (
+            ["adapter_model.safetensors"],
+            FileNotFoundError,
+            r"no adapter_model\.safetensors, and was tuned with one",
+        ),
+        (["adapter_model.safetensors", "adapter_config.json"], FileNotFoundError, r"has no adapter_model\.safetensors"),
+        (["adapter_config.json"], FileNotFoundError, r"adapter_config\.json"),
+    ],
+)
+def test_an_adapter_that_is_not_there_is_missed(tmp_path, lost, kind, message):
+    write_tuned(tmp_path, BASED, TUNED)
+    assert read_folder(tmp_path)[1].adapter.keys() == TUNED.adapter.keys()
+    for name in lost:
+        (tmp_path / name).unlink()
+    with pytest.raises(kind, match=message):
+        read_folder(tmp_path)
+
+
+def test_an_adapter_without_tensors_is_refused(tmp_path):
+    write_tuned(tmp_path, BASED, TUNED)
+    save_file({}, tmp_path / "adapter_model.safetensors")
+    with pytest.raises(ValueError, match=r"adapter_model\.safetensors is empty"):
+        read_folder(tmp_path)
 
 
 @pytest.mark.parametrize(

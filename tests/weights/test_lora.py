@@ -85,6 +85,11 @@ QKV = "blocks.1.qkv"
         ({"head.lora_A.weight": torch.zeros(4, 24), "head.lora_B.weight": torch.zeros(9, 4)}, r"missing head\.weight"),
         ({f"{QKV}.lora_magnitude_vector": torch.ones(72)}, rf"unknown tensors {QKV}\.lora_magnitude_vector"),
         ({f"{QKV}.lora_B.bias": torch.ones(72)}, rf"unknown tensors {QKV}\.lora_B\.bias"),
+        ({f"blocks.1.mlp.lora_{x}.weight": torch.ones(4, 4) for x in "AB"}, r"unknown tensors blocks\.1\.mlp\.lora_A"),
+        ({f"{QKV}.lora_{x}.weight": None for x in "AB"}, rf"missing {QKV}\.lora_A\.weight, {QKV}\.lora_B\.weight;"),
+        ({f"{QKV}.lora_A.weight": torch.full((4, 24), math.nan)}, rf"not finite in {QKV}\.lora_A\.weight"),
+        ({f"{QKV}.lora_B.weight": torch.full((72, 4), math.inf)}, rf"not finite in {QKV}\.lora_B\.weight"),
+        ({f"{QKV}.lora_B.weight": torch.zeros(0)}, rf"{QKV} has B and A of \(0,\)"),
         ({f"odd{i}": torch.ones(1) for i in range(7)}, r"unknown tensors odd0, odd1, odd2, odd3, odd4 and 2 more"),
         (
             {f"{QKV}.lora_A.weight": torch.zeros(3, 24)},
@@ -118,19 +123,32 @@ def test_a_rank_other_than_the_configuration_says_is_refused():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"use_rslora": True}, "use_rslora"),
         ({"use_dora": True}, "use_dora"),
+        ({"lora_bias": True}, "lora_bias"),
+        ({"target_parameters": ["blocks.0.qkv.weight"]}, "target_parameters"),
+        ({"trainable_token_indices": [1]}, "trainable_token_indices"),
+        ({"layer_replication": [[0, 2], [1, 2]]}, "layer_replication"),
+        ({"enable_lora": [True, False, True], "merge_weights": False}, "enable_lora"),
+        ({"an_option_of_a_later_peft": 0.5}, "an_option_of_a_later_peft"),
         ({"fan_in_fan_out": True}, "fan_in_fan_out"),
         ({"bias": "all"}, "'bias': 'all'"),
-        ({"rank_pattern": {"qkv": 3}}, "rank_pattern"),
-        ({"alpha_pattern": {"qkv": 3}}, "alpha_pattern"),
+        ({"rank_pattern": {"qkv": "3"}}, "rank_pattern"),
+        ({"rank_pattern": ["qkv"]}, "rank_pattern"),
+        ({"alpha_pattern": {"qkv": None}}, "alpha_pattern"),
+        ({"init_lora_weights": "pissa_niter_4"}, "init_lora_weights 'pissa_niter_4', which changes the base weights"),
+        ({"init_lora_weights": "of a later peft"}, "init_lora_weights"),
         ({"modules_to_save": ["head"]}, "modules_to_save"),
         ({"peft_type": "LOHA"}, "LOHA"),
         ({"r": None}, "r None"),
         ({"r": 0}, "r 0"),
         ({"r": "4"}, "r '4'"),
+        ({"r": True}, "r True"),
         ({"lora_alpha": None}, "lora_alpha None"),
         ({"lora_alpha": "8"}, "lora_alpha '8'"),
+        ({"lora_alpha": math.nan}, "lora_alpha nan"),
+        ({"target_modules": None}, "targets None"),
+        ({"target_modules": ["query"]}, "targets .'query'."),
+        ({"target_modules": "qkv("}, r"qkv\(', which is no pattern"),
     ],
 )
 def test_other_kinds_of_adapter_are_refused_by_name(change, message):
@@ -149,40 +167,35 @@ def test_a_configuration_of_another_form_is_refused(config):
 def test_the_scale_is_alpha_over_rank():
     state = {"m.weight": torch.zeros(1, 1)}
     adapter = {"m.lora_A.weight": torch.ones(3, 1), "m.lora_B.weight": torch.ones(1, 3)}
-    merged = merge_lora(state, adapter, {"r": 3, "lora_alpha": 7})
+    merged = merge_lora(state, adapter, {"r": 3, "lora_alpha": 7, "target_modules": ["m"]})
     assert math.isclose(merged["m.weight"].item(), 7.0, rel_tol=1e-6)
 
 
-def convolutions(size):
+@pytest.mark.filterwarnings("ignore:LoRA adapter added to ConvNd layer with groups:UserWarning")
+@pytest.mark.parametrize(("size", "options"), [(1, {}), (3, {}), (3, {"groups": 2})])
+def test_convolutions_merge_as_peft_computes(size, options):
     torch.manual_seed(0)
-    network = torch.nn.Sequential(
-        torch.nn.Conv2d(6, 10, size, bias=False), torch.nn.ReLU(), torch.nn.Conv2d(10, 4, size)
-    )
-    state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    config = LoraConfig(r=3, lora_alpha=5, target_modules=["0", "2"])
+
+    def make():
+        first = torch.nn.Conv2d(6, 10, size, bias=False, **options)
+        return torch.nn.Sequential(first, torch.nn.ReLU(), torch.nn.Conv2d(10, 4, size))
+
+    network = make()
+    state = {name: tensor.double() for name, tensor in network.state_dict().items()}
+    config = LoraConfig(r=4, lora_alpha=5, target_modules=["0", "2"])
     model = get_peft_model(network, config).eval()
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.2)
     adapter = {name.removeprefix("base_model.model."): t for name, t in get_peft_model_state_dict(model).items()}
-    return model.double(), {name: t.double() for name, t in state.items()}, adapter, config.to_dict()
-
-
-def test_pointwise_convolutions_merge_as_peft_computes():
-    model, state, adapter, config = convolutions(1)
-    merged = merge_lora(state, adapter, config)
-    network = torch.nn.Sequential(torch.nn.Conv2d(6, 10, 1, bias=False), torch.nn.ReLU(), torch.nn.Conv2d(10, 4, 1))
-    network.double().load_state_dict(merged)
-    x = torch.randn(2, 6, 5, 5, dtype=torch.float64)
+    model, network = model.double(), make().double()
+    x = torch.randn(2, 6, 8, 8, dtype=torch.float64)
+    if options:  # the adapter has groups as well, which its tensors show
+        with pytest.raises(ValueError, match="the adapter of 0 has B and A of"):
+            merge_lora(state, adapter, config.to_dict())
+        return
+    network.load_state_dict(merge_lora(state, adapter, config.to_dict()))
     with torch.no_grad():
         assert (network(x) - model(x)).abs().max() <= 1e-12
         network.load_state_dict(state)
         assert (network(x) - model(x)).abs().max() > 1e-3
-
-
-def test_larger_convolutions_are_refused():
-    _, state, adapter, config = convolutions(3)
-    with pytest.raises(
-        ValueError, match=r"the adapter of 0 has B and A of .* expected rank 3 for a weight \(10, 6, 3, 3\)"
-    ):
-        merge_lora(state, adapter, config)

@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.human.sources import Source
 from benchmarks.human.tables import Judgements
 from dreamsim_metric.files.columns import is_table
-from dreamsim_metric.judgements import materials
+from dreamsim_metric.judgements import bapps, materials, nights
 from dreamsim_metric.judgements.columns import PAIR_FILE, TRIPLET_FILE
 from dreamsim_metric.judgements.formats import Format
 from dreamsim_metric.judgements.readers import kinds, read_pairs, read_triplets
@@ -28,6 +28,11 @@ def _has(*names: str) -> Callable[[Path], bool]:
     return lambda root: all(any(root.glob(name)) for name in names)
 
 
+def _is_nights(root: Path) -> bool:
+    raw = nights.find_file(root, nights.RAW_FILE)
+    return _has(TRIPLET_FILE, "ref", "distort")(root) or raw is not None or nights.has_pairs(root)
+
+
 def _is_table(root: Path) -> bool:
     return (root.is_file() and is_table(root)) or any((root / name).is_file() for name in (TRIPLET_FILE, PAIR_FILE))
 
@@ -35,9 +40,9 @@ def _is_table(root: Path) -> bool:
 SOURCES = {
     "nights": Source(
         title="NIGHTS",
-        kind="2AFC on generated pictures of one prompt (and JND where jnd.csv is there)",
+        kind="2AFC on generated pictures of one prompt, nights_raw.csv too (and JND: jnd.csv or jnd_votes.csv)",
         read=partial(_read, "nights"),
-        fits=_has(TRIPLET_FILE, "ref", "distort"),
+        fits=_is_nights,
         splits=("val", "test", "test_imagenet", "test_no_imagenet"),
         get="https://data.csail.mit.edu/nights/nights.zip (58 GB unpacked): data.csv, ref/, distort/",
         citation="Fu, Tamir, Sundaram et al. DreamSim. NeurIPS 2023. arXiv:2306.09344",
@@ -47,7 +52,7 @@ SOURCES = {
         title="BAPPS",
         kind="2AFC and JND on patches, by kind of distortion",
         read=partial(_read, "bapps"),
-        fits=_has("2afc"),
+        fits=lambda root: bool(bapps.folders(root, "2afc", "judge") or bapps.folders(root, "jnd", "same")),
         splits=("val", "val_*"),
         get="github.com/richzhang/PerceptualSimilarity, scripts/download_dataset.sh: 2afc/val/KIND/, jnd/val/KIND/",
         licence="BSD-2-Clause (code); pictures as their sources",
