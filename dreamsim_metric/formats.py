@@ -58,7 +58,10 @@ def list_undecoded() -> set[str]:
 
 
 def say_how(ending: str) -> str:
-    """Say what would let photographs with this ending be read."""
-    if ending in (".heic", ".heif", ".hif"):
-        return "pip install pillow-heif"
-    return "convert them, to PNG for one"
+    """Say what would let photographs with this ending be read.
+
+    Example:
+        >>> say_how(".heic")
+        'pip install pillow-heif'
+    """
+    return "pip install pillow-heif" if ending.lower() in (".heic", ".heif", ".hif") else "convert them to PNG"

@@ -13,7 +13,7 @@ import PIL.ImageOps
 import torch
 from torch import Tensor
 
-from dreamsim_metric.formats import add_plugins
+from dreamsim_metric.formats import add_plugins, list_undecoded, say_how
 from dreamsim_metric.images.profiles import needs_conversion, to_srgb
 from dreamsim_metric.images.resizing import resize_image
 from dreamsim_metric.messages import say_error_with_kind
@@ -119,7 +119,9 @@ def open_encoded(source: BinaryIO, name: str, background: str = "white") -> PIL.
     except _UnreadableError:
         raise
     except PIL.UnidentifiedImageError as error:
-        raise ValueError(f"{name} is not a picture that Pillow can read") from error
+        ending = os.path.splitext(name)[1].lower()
+        hint = f"; {say_how(ending)}" if ending in list_undecoded() else ""
+        raise ValueError(f"{name} is not a picture that Pillow can read{hint}") from error
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
         raise ValueError(
             f"{name} has more pixels than are allowed ({error}); if you trust it, set the environment variable "
