@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import PIL.Image
 import torch
 from accelerate import PartialState
 from diffusers import AutoPipelineForImage2Image
@@ -30,6 +29,7 @@ from data_tools.tables import ROLES, collect_groups, settle_rows, write_table
 from dreamsim_metric.bounds import check_least
 from dreamsim_metric.files.lock import lock_folder
 from dreamsim_metric.files.write import write_file
+from dreamsim_metric.images.convert import to_image
 from dreamsim_metric.images.encoding import encode
 
 ATTEMPTS = 3  # seeds tried for a picture that comes out blank or like another
@@ -248,7 +248,7 @@ class _Run:
                 arguments.update(self.noise(bases, seeds, works[0].strength))
             else:
                 pipeline = self.varying
-                images = [PIL.Image.open(self.out / row["path"]).convert("RGB") for row in bases]
+                images = [to_image(self.out / row["path"]) for row in bases]
                 arguments.update(image=images, strength=works[0].strength, generator=_generators(seeds))
         made = pipeline(prompt=prompts, **arguments)
         unsafe = getattr(made, "nsfw_content_detected", None) or [False] * len(works)

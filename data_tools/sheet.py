@@ -10,6 +10,7 @@ import PIL.ImageFont
 from data_tools.manifest import read_rows, read_settings
 from data_tools.tables import collect_groups, settle_rows
 from dreamsim_metric.files.write import write_file
+from dreamsim_metric.images.convert import to_image
 from dreamsim_metric.images.encoding import encode
 
 _GAP, _TEXT, _INK, _PAPER = 8, 13, "#222222", "#ffffff"
@@ -48,11 +49,9 @@ def sheet(folder: Path, path: Path, side: int = 128, columns: int = 2, most: int
         left, top = (i % columns) * cell[0] + _GAP, (i // columns) * cell[1] + _GAP
         draw.text((left, top), text, fill=_INK, font=font)
         for j, file in enumerate(pictures):
-            with PIL.Image.open(file) as picture:
-                smooth = PIL.Image.Resampling.LANCZOS if picture.width > side else PIL.Image.Resampling.NEAREST
-                page.paste(
-                    picture.convert("RGB").resize((side, side), smooth), (left + j * (side + 2), top + _TEXT + 5)
-                )
+            picture = to_image(file)
+            smooth = PIL.Image.Resampling.LANCZOS if picture.width > side else PIL.Image.Resampling.NEAREST
+            page.paste(picture.resize((side, side), smooth), (left + j * (side + 2), top + _TEXT + 5))
     write_file(path, encode(page))
     return len(shown)
 

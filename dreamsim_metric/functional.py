@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from dreamsim_metric.distances import all_distances, check_pairs
 from dreamsim_metric.images.ahead import read_ahead
-from dreamsim_metric.images.convert import Many, P, Pictures, SinglePicture, count, is_single
+from dreamsim_metric.images.convert import Many, P, Pictures, SinglePicture, count, hold, is_single
 from dreamsim_metric.images.device import default_device
 from dreamsim_metric.loading import load
 from dreamsim_metric.metric import PerceptualMetric
@@ -51,8 +51,8 @@ def distance(
     """Tell how different `a` and `b` look to a person: 0 for the same picture, at most 2.
 
     Args:
-        a, b: paths, PIL images, arrays, tensors (see `dreamsim_metric.images.to_pixels`), or lists or batches of them:
-            as many in one as in the other, or one against many.
+        a, b: paths, PIL images, bytes of files, arrays, tensors (see `dreamsim_metric.images.to_pixels`), or lists,
+            columns, generators or batches of them: as many in one as in the other, or one against many.
         model: a name that `load` takes, or a metric; default `$DREAMSIM_METRIC_MODEL`, else `mini`. A name is loaded
             once in a process and kept.
         device: the place to compute on; default that of the tensors given, else CUDA where there is one, else the CPU.
@@ -71,6 +71,7 @@ def distance(
         >>> distance("examples/cat.jpg", ["examples/cat.jpg", "examples/coffee.jpg"])
         tensor([0.0000, 0.8544])
     """
+    a, b = hold(a), hold(b)
     n, m = count(a), count(b)
     check_pairs(n, m)
     metric = _metric(model, device, a, b)
@@ -112,9 +113,10 @@ def distance_matrix(
                 [0.8544, 0.0000, 0.8414],
                 [0.9405, 0.8414, 0.0000]])
     """
+    a, b = hold(a), None if b is None or b is a else hold(b)
     metric = _metric(model, device, a, *([] if b is None else [b]))
     u = embed(a, model=metric, batch_size=batch_size)
-    v = u if b is None or b is a else embed(b, model=metric, batch_size=batch_size)
+    v = u if b is None else embed(b, model=metric, batch_size=batch_size)
     return all_distances(u, v)
 
 
@@ -148,6 +150,7 @@ def embed(
         >>> 1 - units[0] @ units[1]
         tensor(0.1135)
     """
+    pictures = hold(pictures)
     metric = _metric(model, device, pictures)
     with tqdm(total=count(pictures), unit="picture", disable=None if progress else True) as bar:
         parts = []

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import PIL.Image
-import PIL.ImageOps
 
-from dreamsim_metric.images.convert import to_pixels
+from dreamsim_metric.images.convert import to_mask, to_pixels
 
 GREY = 0.5  # of what is around
 _INSIDE = 128  # masks are white where the subject is; from this level on
@@ -29,9 +28,8 @@ def cut_out(picture: Path, mask: Path, folder: Path) -> Path:
     """
     pixels = to_pixels(picture, None)[0].permute(1, 2, 0).numpy()
     try:
-        with PIL.Image.open(mask) as opened:
-            inside = np.asarray(PIL.ImageOps.exif_transpose(opened).convert("L")) >= _INSIDE
-    except (OSError, SyntaxError) as error:
+        inside = np.asarray(to_mask(mask)) >= _INSIDE
+    except (OSError, ValueError) as error:
         raise ValueError(f"{mask} cannot be read ({error}); replace or remove it") from error
     if inside.shape != pixels.shape[:2]:
         sizes = (f"{shape[1]} × {shape[0]}" for shape in (inside.shape, pixels.shape))

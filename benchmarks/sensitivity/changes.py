@@ -1,6 +1,5 @@
 """Known changes of a picture, from weak to strong, to see what a metric minds: functions of pictures, no network."""
 
-import io
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import PIL.ImageFilter
 import PIL.ImageOps
 
 from dreamsim_metric.files.pictures import find_pictures
-from dreamsim_metric.images.convert import to_image
+from dreamsim_metric.images.convert import to_image, to_mask
 from dreamsim_metric.images.encoding import encode
 
 Image = PIL.Image.Image
@@ -85,8 +84,7 @@ def _scene(file: Path) -> Scene:
     path = file.parent / "masks" / f"{file.stem}.png"
     mask = None
     if path.is_file():
-        with PIL.Image.open(path) as opened:
-            mask = opened.convert("L")
+        mask = to_mask(path)
         if mask.size != picture.size:
             raise ValueError(f"{path} is {mask.size[0]} × {mask.size[1]}; expected the size of {file.name}")
     scale = _LONGEST / max(picture.size)
@@ -150,7 +148,7 @@ def _noise(scene: Scene, levels: float) -> Image:
 
 
 def _encoded(picture: Image, format: str, **options: int | bool) -> Image:
-    return PIL.Image.open(io.BytesIO(encode(picture, format, **options))).convert("RGB")
+    return to_image(encode(picture, format, **options))
 
 
 def _jpeg(scene: Scene, loss: float) -> Image:

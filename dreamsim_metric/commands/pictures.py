@@ -63,18 +63,14 @@ def difference(arguments: Namespace) -> Output:
     check_pictures([arguments.a, arguments.b])
     check_model(arguments.model, arguments.weights)
 
-    import PIL.Image
-    import PIL.ImageOps
-
     from dreamsim_metric.difference import overlay
     from dreamsim_metric.files.write import write_file
+    from dreamsim_metric.images.convert import to_image
     from dreamsim_metric.images.encoding import encode
 
     metric = load_metric(arguments)
     found = metric.difference_map(arguments.a, arguments.b)[0]
-    with PIL.Image.open(arguments.b) as opened:
-        drawn = overlay(PIL.ImageOps.exif_transpose(opened).convert("RGB"), found)
-    write_file(arguments.out, encode(drawn))
+    write_file(arguments.out, encode(overlay(to_image(arguments.b), found)))
     y, x = divmod(int(found.argmax()), found.shape[1])
     row = {
         "a": arguments.a,

@@ -1,10 +1,13 @@
 """Which files a command is about: pictures named, and those in folders."""
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dreamsim_metric.files.store import is_url, list_files, location
+from dreamsim_metric.formats import list_endings, list_undecoded, say_how
+from dreamsim_metric.messages import list_briefly
 
 
 def find_pictures(given: Sequence[str], recursive: bool = False) -> list[str]:
@@ -29,7 +32,7 @@ def find_pictures(given: Sequence[str], recursive: bool = False) -> list[str]:
         found = list_pictures(name, recursive)
         if not found:
             hint = "name a folder that does"
-            deeper = [] if recursive else list_pictures(name, recursive=True)
+            deeper = [] if recursive else _with_endings(_files(name, recursive=True), list_endings())
             if deeper:
                 inside = os.path.dirname(deeper[0])
                 hint += f", such as {inside}, or search deeper where a command has --recursive"
@@ -41,8 +44,9 @@ def find_pictures(given: Sequence[str], recursive: bool = False) -> list[str]:
 def list_pictures(folder: str | Path, recursive: bool = False) -> list[str]:
     """List the pictures in a folder, in the order of their names; none where there is no such folder.
 
-    Pictures are the files whose endings Pillow knows. Hidden files are passed over. Links to files count as files, also
-    where they lead nowhere: what reads them says so.
+    Pictures are the files with an ending of `dreamsim_metric.formats.list_endings`. Photographs that this installation
+    does not decode, such as HEIC without `pillow-heif`, are passed over and named on stderr; hidden files in silence.
+    Links to files count as files, also where they lead nowhere: what reads them says so.
 
     Args:
         folder: path on this machine, or a URL of a store that fsspec knows.
@@ -55,16 +59,21 @@ def list_pictures(folder: str | Path, recursive: bool = False) -> list[str]:
         >>> "examples/cat.jpg" in list_pictures("examples")
         True
     """
-    endings = _endings()
+    files = _files(folder, recursive)
+    if undecoded := _with_endings(files, list_undecoded()):
+        said = list_briefly([os.path.basename(file) for file in undecoded], 3)
+        how = say_how(os.path.splitext(undecoded[0])[1])
+        print(f"passed over in {folder}, since nothing here decodes them: {said}; {how}", file=sys.stderr)
+    return _with_endings(files, list_endings())
+
+
+def _files(folder: str | Path, recursive: bool) -> list[str]:
     name = str(folder)
-    inside = list_files(name, recursive) if is_url(name) else _inside(Path(folder), recursive)
-    return sorted(file for file in inside if os.path.splitext(file)[1].lower() in endings)
+    return list_files(name, recursive) if is_url(name) else list(_inside(Path(folder), recursive))
 
 
-def _endings() -> set[str]:
-    import PIL.Image
-
-    return {ending for ending, kind in PIL.Image.registered_extensions().items() if kind in PIL.Image.OPEN}
+def _with_endings(files: Sequence[str], endings: set[str]) -> list[str]:
+    return sorted(file for file in files if os.path.splitext(file)[1].lower() in endings)
 
 
 def _inside(folder: Path, recursive: bool) -> Iterator[str]:

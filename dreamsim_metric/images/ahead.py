@@ -14,7 +14,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dreamsim_metric.bounds import check_least
-from dreamsim_metric.images.convert import Pictures, batches, from_file
+from dreamsim_metric.images.convert import Pictures, batches, count, is_single
+from dreamsim_metric.images.pillow import from_file
 from dreamsim_metric.images.resizing import resize_levels
 
 T = TypeVar("T")
@@ -105,16 +106,17 @@ def find_unreadable(files: Iterable[str | Path], *, workers: int | None = None) 
 def read_ahead(pictures: Pictures, batch_size: int, size: int, device: torch.device) -> Iterator[Pictures]:
     """Yield pictures in batches, of which files are decoded in threads while those before are used.
 
-    A list of files comes as `(N, 3, size, size)` uint8 on the device, with the pixels of `images.to_pixels`.
+    Many files come as `(N, 3, size, size)` uint8 on the device, with the pixels of `images.to_pixels`.
 
     Raises:
         OSError, ValueError: a file cannot be read.
     """
     some_at_a_time = batches(pictures, batch_size)
-    if not (isinstance(pictures, (list, tuple)) and len(pictures) > 1 and all(map(_is_path, pictures))):
+    if is_single(pictures) or not (count(pictures) > 1 and all(map(_is_path, cast(Iterable[Any], pictures)))):
         yield from some_at_a_time
         return
-    with closing(decode_files(pictures, size, at_once=batch_size)) as found:
+    files = cast(Iterable[str | Path], pictures)
+    with closing(decode_files(files, size, at_once=batch_size)) as found:
         for some in some_at_a_time:
             yield torch.stack([_raised(pixels) for pixels in islice(found, len(cast(Sequence, some)))]).to(device)
 

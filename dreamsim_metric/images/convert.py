@@ -1,48 +1,74 @@
 """Anything image-like in, `(N, 3, H, W)` pixels out; what cannot be read without guessing is an error that says why."""
 
+import io
 import os
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set, Sized
+from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, TypeVar, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 import numpy as np
 import PIL.Image
-import PIL.ImageOps
 import torch
 from torch import Tensor
 
 from dreamsim_metric.bounds import check_least
-from dreamsim_metric.images.resizing import resize, resize_image
-from dreamsim_metric.messages import say_error_with_kind
+from dreamsim_metric.images.pillow import open_encoded, open_file, to_levels, to_rgb
+from dreamsim_metric.images.resizing import resize
 
-SinglePicture = str | os.PathLike[str] | PIL.Image.Image
-"""What is one picture by its type; an array or tensor may be a batch."""
+SinglePicture = str | os.PathLike[str] | PIL.Image.Image | bytes | BinaryIO | Mapping[str, Any]
+"""What is one picture by its type: a path, an image, a file's bytes, an opened file, or a dict with `bytes` or `path`.
+
+An array or tensor may be a batch.
+"""
 
 Picture = SinglePicture | np.ndarray | Tensor
-"""A picture: a path, a PIL image, a uint8 array or tensor, or a float array or tensor in [0, 1]."""
+"""A picture: one by its type (`SinglePicture`), a uint8 array or tensor, or a float array or tensor in [0, 1]."""
 
-Pictures = Picture | Sequence[Picture]
-"""One picture, a batch `(N, …)` or a list of pictures, sizes mixed; `to_pixels` says what is accepted."""
+Pictures = Picture | Iterable[Picture]
+"""One picture, a batch `(N, …)`, or whatever gives pictures one by one: a list, a column of a table, a generator."""
 
 P = TypeVar("P", bound=Picture)
 Many = list[P] | tuple[P, ...]
 """What are several pictures by their type."""
 
 _ACCEPTED = (
-    "a path, a PIL image, a uint8 array or tensor (HWC or CHW, or batches of those), "
+    "a path, a PIL image, a file's bytes, an opened file, a uint8 array or tensor (HWC or CHW, or batches of those), "
     "a float array or tensor in [0, 1] (CHW or NCHW), or a list of those"
 )
 _CHANNELS = (1, 3, 4)
-_ORIENTATION = 0x0112  # EXIF
+_OBJECTS = "OUT"  # kinds of NumPy arrays whose elements are pictures: objects and names
+_BYTES = (bytes, bytearray, memoryview)
+_SINGLE = (str, os.PathLike, PIL.Image.Image, Mapping, *_BYTES)
 _RANGE_TOLERANCE = 1e-5  # rounding of honest arithmetic in float32, far below one 8-bit level (4e-3)
 
 
 def is_single(pictures: Pictures) -> bool:
-    """Tell one picture (a path, a PIL image, an array of 2 or 3 dimensions) from a batch or a list."""
-    if isinstance(pictures, (list, tuple)):
-        return False
-    return not (isinstance(pictures, (np.ndarray, Tensor)) and pictures.ndim == 4)
+    """Tell one picture from several.
+
+    One is what is so by its type (`SinglePicture`), and an array or tensor of two or three dimensions. Several are one
+    with four, and whatever else gives its elements one by one.
+    """
+    if isinstance(pictures, np.ndarray) and pictures.dtype.kind in _OBJECTS:
+        return pictures.ndim != 1
+    if isinstance(pictures, (np.ndarray, Tensor)):
+        return pictures.ndim != 4
+    return isinstance(pictures, _SINGLE) or hasattr(pictures, "read") or not isinstance(pictures, Iterable)
+
+
+def hold(pictures: Pictures) -> Pictures:
+    """Keep what can be gone through only once, such as a generator, in a list; all else stays as it is.
+
+    Raises:
+        ValueError: a set, which has no order, or a table instead of its column.
+    """
+    if isinstance(pictures, Set):
+        raise ValueError("got a set of pictures, which has no order; expected a list")
+    if hasattr(pictures, "columns"):
+        raise ValueError(f"got a table ({type(pictures).__name__}); expected its column of pictures")
+    if is_single(pictures) or (isinstance(pictures, Sized) and not isinstance(pictures, Iterator)):
+        return pictures
+    return list(cast(Iterable[Picture], pictures))
 
 
 def count(pictures: Pictures) -> int:
@@ -63,18 +89,24 @@ def batches(pictures: Pictures, batch_size: int) -> Iterator[Pictures]:
     n = count(pictures)
     if is_single(pictures):
         yield pictures
-    else:
+    elif isinstance(pictures, (list, tuple, np.ndarray, Tensor)):
         for start in range(0, n, batch_size):
-            yield cast(Sequence[Picture], pictures)[start : start + batch_size]
+            yield pictures[start : start + batch_size]
+    else:  # a column of a table, say, whose slices are its own affair
+        one_by_one = iter(cast(Iterable[Picture], pictures))
+        while some := list(islice(one_by_one, batch_size)):
+            yield some
 
 
 def to_pixels(pictures: Pictures, size: tuple[int, int] | None, *, check: bool = True) -> Tensor:
     """Read, convert to RGB and resize (Pillow's bicubic, aspect ratio ignored, as DreamSim was trained).
 
     Args:
-        pictures: a path, PIL image, uint8 array or tensor (0…255; HWC/NHWC or CHW/NCHW where that is unambiguous),
-            float array or tensor in [0, 1] (CHW/NCHW), or a list of those with sizes mixed. EXIF rotation is applied;
-            greyscale, palette and CMYK become RGB; transparency is laid over white; 16-bit is scaled to 8-bit.
+        pictures: a path, PIL image, a file's bytes, an opened file, a dict with `bytes` or `path` (as `datasets` has
+            them), uint8 array or tensor (0…255; HWC/NHWC or CHW/NCHW where that is unambiguous), float array or tensor
+            in [0, 1] (CHW/NCHW), or a list, column or generator of those with sizes mixed. EXIF rotation and colour
+            profiles are applied; greyscale, palette and CMYK become RGB; transparency is laid over white; 16-bit is
+            scaled to 8-bit.
         size: height and width of the result; None for the pictures' own, which must then all have one.
         check: whether values outside [0, 1] are looked for. This reads the pixels back from a GPU; switch it off inside
             a loop.
@@ -97,8 +129,10 @@ def to_pixels(pictures: Pictures, size: tuple[int, int] | None, *, check: bool =
         ValueError: got float values from 200 to 200; expected [0, 1]: if these are 8-bit levels, divide by 255 or \
 pass uint8; otherwise .clamp(0, 1)
     """
-    if isinstance(pictures, (list, tuple)):
+    pictures = hold(pictures)
+    if not is_single(pictures) and not (isinstance(pictures, Tensor) or _is_batch(pictures)):
         count(pictures)
+        pictures = list(cast(Iterable[Picture], pictures))
         devices = sorted({str(picture.device) if isinstance(picture, Tensor) else "cpu" for picture in pictures})
         if len(devices) > 1:
             raise ValueError(
@@ -114,7 +148,7 @@ pass uint8; otherwise .clamp(0, 1)
 
 
 def to_image(picture: Picture) -> PIL.Image.Image:
-    """Read one picture as `to_pixels` does, at its own size, as an RGB image.
+    """Read one picture as `to_pixels` does, at its own size, as an RGB image of its own, without profile or EXIF.
 
     Raises:
         ValueError, FileNotFoundError: as `to_pixels`.
@@ -123,26 +157,35 @@ def to_image(picture: Picture) -> PIL.Image.Image:
         >>> to_image("examples/cat.jpg").mode
         'RGB'
     """
-    if isinstance(picture, (str, os.PathLike)):
-        levels = from_file(Path(picture))[0]
-    else:
-        levels = (to_pixels(picture, None)[0] * 255).round().to(torch.uint8)
+    image = _opened(picture)
+    if image is not None:
+        return PIL.Image.fromarray(np.array(image))
+    levels = (to_pixels(picture, None)[0] * 255).round().to(torch.uint8)
     return PIL.Image.fromarray(levels.permute(1, 2, 0).cpu().numpy())
 
 
+def to_mask(file: Path) -> PIL.Image.Image:
+    """Read a mask, white where something is, as a grey image; what is transparent in it counts as black.
+
+    Raises:
+        ValueError, FileNotFoundError: as `to_pixels`.
+    """
+    return open_file(file, "black").convert("L")
+
+
 def _one(picture: Picture, size: tuple[int, int] | None, check: bool) -> Tensor:
-    if isinstance(picture, (list, tuple)) or not is_single(picture):
-        what = f"shape {tuple(picture.shape)}" if isinstance(picture, (np.ndarray, Tensor)) else "a list"
+    if not is_single(picture):
+        array = isinstance(picture, (np.ndarray, Tensor))
+        what = f"shape {tuple(cast(Tensor, picture).shape)}" if array else f"a {type(picture).__name__}"
         raise ValueError(f"got {what} inside a list; expected one picture each: pass a batch by itself, or flatten it")
     return _stack(picture, size, check)
 
 
 def _stack(pictures: Picture, size: tuple[int, int] | None, check: bool) -> Tensor:
     """`(N, 3, H, W)`, uint8 or float32, of `size` or not yet."""
-    if isinstance(pictures, (str, os.PathLike)):
-        return from_file(Path(pictures), size)
-    if isinstance(pictures, PIL.Image.Image):
-        return _from_pil(pictures, "the PIL image", size)
+    image = _opened(pictures)
+    if image is not None:
+        return to_levels(image, size)
     if isinstance(pictures, np.ndarray):
         return _from_tensor(_from_numpy(pictures), check)
     if isinstance(pictures, Tensor):
@@ -150,93 +193,51 @@ def _stack(pictures: Picture, size: tuple[int, int] | None, check: bool) -> Tens
     raise ValueError(f"got {type(pictures).__name__}; expected {_ACCEPTED}")
 
 
-def from_file(path: Path, size: tuple[int, int] | None = None) -> Tensor:
-    """Read a picture's file: `(1, 3, H, W)` uint8.
-
-    Args:
-        path: the file to read.
-        size: height and width to resize to where `from_encoded` can; None for the picture's own.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: it will not decode, or holds what would have to be guessed.
-    """
-    if not path.exists():
-        hint = "; download it first" if re.match(r"\w\w+:/", str(path)) else ""  # C:/ is a drive
-        raise FileNotFoundError(f"no such picture: {path}{hint}")
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder; expected a picture file: pass a list of the files in it")
-    if path.stat().st_size == 0:
-        raise ValueError(f"{path} is an empty file (0 bytes); expected a picture")
-    return from_encoded(path, str(path), size)
+def _is_batch(pictures: Any) -> bool:
+    return isinstance(pictures, np.ndarray) and pictures.dtype.kind not in _OBJECTS
 
 
-def from_encoded(source: Path | BinaryIO, name: str, size: tuple[int, int] | None = None) -> Tensor:
-    """Decode a picture's file, or its contents, by Pillow: `(1, 3, H, W)` uint8.
-
-    Args:
-        source: a file, or its opened contents.
-        name: the picture's name in messages.
-        size: height and width to resize to where that can be done before pixels are copied out of Pillow, which
-            threads would have to do one after the other; a picture with transparency keeps its own size.
-
-    Raises:
-        ValueError: it will not decode, or holds what would have to be guessed.
-    """
-    try:
-        with PIL.Image.open(source) as image:
-            # A multi-picture JPEG (MPO, as phones write) holds one photograph and its previews.
-            if getattr(image, "is_animated", False) and image.format != "MPO":
-                raise _UnreadableError(
-                    f"{name} has several frames ({image.format}); expected one picture: "
-                    "choose one with PIL.Image.open(path).seek(i) and pass that image"
-                )
-            image.load()
-            return _from_pil(image, name, size)
-    except _UnreadableError:
-        raise
-    except PIL.UnidentifiedImageError as error:
-        raise ValueError(f"{name} is not a picture that Pillow can read") from error
-    except PIL.Image.DecompressionBombError as error:
-        raise ValueError(
-            f"{name} is larger than Pillow allows ({error}); if you trust it, raise PIL.Image.MAX_IMAGE_PIXELS"
-        ) from error
-    except Exception as error:  # decoders raise OSError, SyntaxError, struct.error and more on damaged files
-        raise ValueError(f"{name} will not decode ({say_error_with_kind(error)}); is it whole?") from error
+def _opened(picture: Picture) -> PIL.Image.Image | None:
+    """What is one picture by its type as an RGB image; None for all else."""
+    if isinstance(picture, np.ndarray) and picture.dtype.kind in _OBJECTS and picture.ndim == 0:
+        picture = picture.item()
+    if isinstance(picture, (str, os.PathLike)):
+        return open_file(Path(picture))
+    if isinstance(picture, PIL.Image.Image):
+        return to_rgb(picture, "the PIL image")
+    if isinstance(picture, Mapping):
+        return _from_record(picture)
+    if isinstance(picture, _BYTES):
+        return _from_bytes(picture, "the picture's file")
+    if hasattr(picture, "read"):
+        file = cast(BinaryIO, picture)
+        name = f"the file {file.name}" if isinstance(getattr(file, "name", None), str) else "the opened file"
+        if file.seekable():
+            file.seek(0)  # as Pillow does: the same file may come again
+        data = file.read()
+        if isinstance(data, str):
+            raise ValueError(f"{name} is opened as text; expected a file opened with mode 'rb'")
+        return _from_bytes(data, name)
+    return None
 
 
-class _UnreadableError(ValueError):
-    """A file that decodes, and whose message is already complete."""
+def _from_bytes(data: bytes | bytearray | memoryview, name: str) -> PIL.Image.Image:
+    if len(data) == 0:
+        raise ValueError(f"{name} is empty (0 bytes); expected a picture")
+    return open_encoded(io.BytesIO(data), name)
 
 
-def _from_pil(image: PIL.Image.Image, name: str, size: tuple[int, int] | None) -> Tensor:
-    format_, mode = image.format, image.mode
-    if 0 in image.size:
-        raise _UnreadableError(f"{name} has no pixels (size {image.size}); expected at least 1 × 1")
-    try:
-        if image.getexif().get(_ORIENTATION, 1) != 1:  # else it would be copied
-            image = PIL.ImageOps.exif_transpose(image)
-        if mode.startswith("I;16") or (mode == "I" and format_ in ("PNG", "PPM")):  # both hold 0…65535
-            values = np.array(image).astype(np.int64)
-            levels = (values * 255 + 32767) // 65535
-            levels[values == image.info.get("transparency", -1)] = 255
-            return _from_tensor(torch.from_numpy(levels.astype(np.uint8)), check=False)
-        if mode in ("I", "F"):
-            raise _UnreadableError(
-                f"{name} has mode {mode}, whose value range is not defined; expected 8 or 16 bits: "
-                "scale it to 0…255 and .convert('L') first"
-            )
-        if image.has_transparency_data:
-            image = image.convert("LA") if mode == "La" else image
-            image = image.convert("RGBA")
-        else:
-            image = image if image.mode == "RGB" else image.convert("RGB")
-            image = image if size is None else resize_image(image, size)
-    except _UnreadableError:
-        raise
-    except Exception as error:
-        raise ValueError(f"{name} (mode {mode}) will not convert to RGB ({say_error_with_kind(error)})") from error
-    return _over_white(torch.from_numpy(np.array(image)).permute(2, 0, 1)[None])
+def _from_record(record: Mapping[str, Any]) -> PIL.Image.Image:
+    """A picture as the library `datasets` keeps it, its bytes or its path, either of which may be None."""
+    data, path = record.get("bytes"), record.get("path")
+    if isinstance(data, _BYTES):
+        return _from_bytes(data, str(path or "the picture's file"))
+    if data is None and isinstance(path, (str, os.PathLike)):
+        return open_file(Path(path))
+    raise ValueError(
+        f"got a dict of {', '.join(map(str, record)) or 'nothing'}; expected bytes or path of a picture: "
+        "of a table's row, pass the picture"
+    )
 
 
 def _from_numpy(array: np.ndarray) -> Tensor:

@@ -3,20 +3,17 @@
 import io
 from typing import Any, Literal, get_args
 
-import PIL
-import PIL.Image
+import PIL.features
 import torch
 from torch import Tensor
 
-from dreamsim_metric.images.convert import from_encoded
+from dreamsim_metric.images.pillow import from_encoded, is_plain_jpeg
 from dreamsim_metric.images.resizing import resize_levels
 
 Decoder = Literal["pillow", "torchvision"]
 """What decodes files: `pillow` is the reference, `torchvision` takes plain JPEGs, on CUDA by nvJPEG."""
 
 DECODERS: tuple[Decoder, ...] = get_args(Decoder)
-_ORIENTATION = 0x0112  # EXIF
-_END_OF_IMAGE = b"\xff\xd9"  # what a whole JPEG ends with; one that is cut off goes to Pillow, which says so
 
 
 def decode(data: bytes, file: str, size: int | None, decoder: Decoder = "pillow", device: str = "cpu") -> Tensor:
@@ -26,15 +23,15 @@ def decode(data: bytes, file: str, size: int | None, decoder: Decoder = "pillow"
         data: a picture file's bytes.
         file: the file's name in messages.
         size: side of the result; None for the picture's own height and width.
-        decoder: `pillow`, the reference, or `torchvision` for JPEGs that are RGB or grey and not rotated by EXIF (all
-            others go through Pillow).
+        decoder: `pillow`, the reference, or `torchvision` for JPEGs that are RGB or grey, not rotated by EXIF and
+            without a colour profile other than sRGB (all others go through Pillow).
         device: the device that will hold the pixels. For `torchvision` and CUDA a JPEG is left as it is, `(bytes,)`
             uint8, for `ToDevice` to decode there.
 
     Raises:
         ValueError: it will not decode.
     """
-    if decoder == "torchvision" and _is_plain_jpeg(data):
+    if decoder == "torchvision" and is_plain_jpeg(data):
         encoded = torch.frombuffer(bytearray(data), dtype=torch.uint8)
         if device.startswith("cuda"):
             return encoded
@@ -45,15 +42,6 @@ def decode(data: bytes, file: str, size: int | None, decoder: Decoder = "pillow"
     if pixels is None:  # for Pillow, which also says what is wrong
         pixels = from_encoded(io.BytesIO(data), file, sides)[0]
     return pixels if sides is None else resize_levels(pixels, sides).contiguous()
-
-
-def _is_plain_jpeg(data: bytes) -> bool:
-    try:
-        with PIL.Image.open(io.BytesIO(data)) as image:
-            plain = image.format == "JPEG" and image.mode in ("RGB", "L") and image.getexif().get(_ORIENTATION, 1) == 1
-    except Exception:
-        return False
-    return plain and data.rstrip(b"\0").endswith(_END_OF_IMAGE)
 
 
 def decode_by_torchvision(encoded: Any, device: str) -> Any:
@@ -68,7 +56,7 @@ def decode_by_torchvision(encoded: Any, device: str) -> Any:
 
 def decoder_version(decoder: Decoder) -> str:
     """Name the decoder and its version: numbers depend on it."""
-    version = f"Pillow {PIL.__version__}"
+    version = f"Pillow {PIL.__version__}, LittleCMS {PIL.features.version('littlecms2')}"
     if decoder == "torchvision":
         import torchvision
 

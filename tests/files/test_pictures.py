@@ -1,9 +1,11 @@
 """One rule says which files are pictures, for commands, data sets and benchmarks alike."""
 
+import io
 import os
 
 import numpy as np
 import PIL.Image
+import PIL.ImageFile
 import pytest
 
 from benchmarks.human.data.things import read_things
@@ -11,6 +13,9 @@ from benchmarks.personalization.layout import read_pictures
 from benchmarks.personalization.subjects import Prompt, Subject, read_subjects
 from benchmarks.sensitivity.changes import read_scenes
 from dreamsim_metric.files.pictures import find_pictures, list_pictures
+from dreamsim_metric.formats import list_endings
+from dreamsim_metric.images.convert import to_image
+from dreamsim_metric.images.pillow import from_encoded
 from dreamsim_metric.judgements.readers import read_triplets
 
 ENDINGS = (".tiff", ".TIF", ".gif", ".webp", ".bmp", ".ppm", ".jp2", ".jpeg", ".PNG")
@@ -34,6 +39,57 @@ def test_whatever_pillow_reads_is_a_picture(tmp_path, ending):
     file = picture(tmp_path / f"a{ending}")
     touch(tmp_path, "notes.txt", "a.npy", "a.png.part", "png")
     assert find_pictures([str(tmp_path)]) == list_pictures(tmp_path) == [str(file)]
+
+
+NO_PICTURES = [".h5", ".hdf", ".mpg", ".mpeg", ".eps", ".ps", ".pdf", ".grib", ".bufr", ".wmf", ".emf", ".svg", ".palm"]
+
+
+def test_films_drawings_and_containers_are_no_pictures(tmp_path):
+    touch(tmp_path, *(f"a{ending}" for ending in NO_PICTURES))
+    assert list_pictures(tmp_path) == []
+
+
+def test_every_format_that_counts_as_a_picture_is_decoded_by_pillow_itself():
+    """What Pillow only recognises, or hands to Ghostscript or Windows, raises OSError for want of a handler."""
+    PIL.Image.init()
+    kinds = {PIL.Image.registered_extensions()[ending] for ending in list_endings()}
+    stubs = {
+        kind
+        for kind, (factory, _) in PIL.Image.OPEN.items()
+        if isinstance(factory, type) and issubclass(factory, PIL.ImageFile.StubImageFile)
+    }
+    assert {"BUFR", "GRIB", "HDF5", "WMF"} <= stubs
+    assert not kinds & {*stubs, "EPS", "MPEG", "PDF"}
+    assert {"JPEG", "PNG", "TIFF", "WEBP", "GIF", "BMP", "JPEG2000"} <= kinds
+
+
+@pytest.fixture
+def _without_plugins(monkeypatch):
+    """As where Pillow has no plugin: what one has registered is forgotten."""
+    endings = {".heic", ".heif", ".hif", ".avif"}
+    monkeypatch.setattr("dreamsim_metric.formats.list_endings", lambda: list_endings() - endings)
+    monkeypatch.setattr("dreamsim_metric.files.pictures.list_endings", lambda: list_endings() - endings)
+
+
+@pytest.mark.usefixtures("_without_plugins")
+def test_photographs_that_are_not_decoded_here_are_named(tmp_path, capsys):
+    touch(tmp_path, "a.HEIC", "b.heic", "c.jpg", "d.avif", "e.heif", ".f.heic", "g.eps")
+    assert list_pictures(tmp_path) == [str(tmp_path / "c.jpg")]
+    said = capsys.readouterr().err
+    assert said == (
+        f"passed over in {tmp_path}, since nothing here decodes them: a.HEIC, b.heic, d.avif and 1 more; "
+        "pip install pillow-heif\n"
+    )
+    with pytest.raises(ValueError, match=r"a.HEIC is not a picture that Pillow can read; pip install pillow-heif$"):
+        from_encoded(io.BytesIO(b"no picture"), "a.HEIC")
+
+
+def test_heic_is_read_where_its_plugin_is(tmp_path):
+    heif = pytest.importorskip("pillow_heif")
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 48, 3), dtype=np.uint8)
+    heif.from_pillow(PIL.Image.fromarray(pixels)).save(tmp_path / "a.heic", quality=-1, chroma=444)
+    assert list_pictures(tmp_path) == [str(tmp_path / "a.heic")]
+    assert np.abs(np.asarray(to_image(tmp_path / "a.heic"), dtype=int) - pixels).max() <= 3
 
 
 def test_pictures_come_in_the_order_of_their_names_without_hidden_ones(tmp_path):

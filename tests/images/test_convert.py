@@ -1,13 +1,17 @@
 """Pictures in: every form of one picture gives the same pixels, and what cannot be read is an error that helps."""
 
+import io
 import re
+from collections import deque
 
 import numpy as np
+import pandas
 import PIL.Image
 import pytest
 import torch
 
-from dreamsim_metric.images.convert import batches, count, is_single, to_image, to_pixels
+from dreamsim_metric.images.convert import batches, count, hold, is_single, to_image, to_pixels
+from dreamsim_metric.images.encoding import encode
 
 RANDOM = np.random.default_rng(0)
 HWC = RANDOM.integers(0, 256, (60, 47, 3), dtype=np.uint8)
@@ -32,7 +36,19 @@ FORMS = {
     "str": lambda folder: str(saved(folder / "picture.png")),
     "Path": lambda folder: saved(folder / "picture.png"),
     "PIL": PHOTOGRAPH,
+    "bytes": encode(PHOTOGRAPH),
+    "bytearray": bytearray(encode(PHOTOGRAPH)),
+    "buffer": io.BytesIO(encode(PHOTOGRAPH)),
+    "dict with bytes": {"bytes": encode(PHOTOGRAPH), "path": "picture.png"},
+    "dict with a path": lambda folder: {"bytes": None, "path": str(saved(folder / "picture.png"))},
+    "NumPy's string": lambda folder: np.str_(saved(folder / "picture.png")),
+    "array of one object": lambda folder: np.array(saved(folder / "picture.png"), dtype=object),
     "list": [HWC],
+    "generator": lambda folder: (picture for picture in [PHOTOGRAPH]),
+    "column": lambda folder: pandas.Series([saved(folder / "picture.png")], index=["row"]),
+    "column of dicts": pandas.Series([{"bytes": encode(PHOTOGRAPH), "path": None}]),
+    "array of names": lambda folder: np.array([str(saved(folder / "picture.png"))]),
+    "array of objects": lambda folder: np.array([saved(folder / "picture.png")], dtype=object),
     "tuple": (PHOTOGRAPH,),
     **{f"{layout} array": array for layout, array in LAYOUTS.items()},
     **{f"{layout} tensor": torch.from_numpy(array) for layout, array in LAYOUTS.items()},
@@ -292,7 +308,9 @@ def test_an_opened_file_that_will_not_decode_is_an_error(folder):
 
 REAL = torch.from_numpy(RANDOM.random((3, 9, 8), np.float32))
 BYTES = np.zeros((9, 8, 3), np.uint8)
-ANYTHING = "expected a path, a PIL image, a uint8 array or tensor .*, or a list of those"
+ANYTHING = (
+    "expected a path, a PIL image, a file's bytes, an opened file, a uint8 array or tensor .*, or a list of those"
+)
 FIRST = r"expected channels first, \(3, H, W\) or \(N, 3, H, W\)"
 NOT_8_BIT = r"expected uint8 in 0…255 or floating point in \[0, 1\]: convert with .*, or divide"
 BAD = {
@@ -327,9 +345,16 @@ BAD = {
     "batch in a list": ([REAL[None]], r"got shape \(1, 3, 9, 8\) inside a list; expected one picture each: pass"),
     "None": (None, f"got NoneType; {ANYTHING}"),
     "numbers": ([0.5], f"got float; {ANYTHING}"),
-    "generator": ((picture for picture in [PHOTOGRAPH]), f"got generator; {ANYTHING}"),
-    "dict": ({"a": PHOTOGRAPH}, f"got dict; {ANYTHING}"),
-    "bytes": (b"\x89PNG", f"got bytes; {ANYTHING}"),
+    "generator of nothing": ((picture for picture in []), "got no pictures"),
+    "generator in a list": ([iter([PHOTOGRAPH])], "got a list_iterator inside a list; expected one picture each: pass"),
+    "set": ({"a.png", "b.png"}, "got a set of pictures, which has no order; expected a list"),
+    "table": (pandas.DataFrame({"a": ["a.png"]}), r"got a table \(DataFrame\); expected its column of pictures"),
+    "dict": ({"a": PHOTOGRAPH}, "got a dict of a; expected bytes or path of a picture: of a table's row, pass"),
+    "dict of nothing": ({"bytes": None, "path": None}, "got a dict of bytes, path; expected bytes or path of a pict"),
+    "bytes": (b"\x89PNG", "the picture's file is not a picture that Pillow can read"),
+    "no bytes": (b"", r"the picture's file is empty \(0 bytes\)"),
+    "text of a file": (io.StringIO("text"), "the opened file is opened as text; expected a file opened with mode 'rb'"),
+    "nothing in a column": (pandas.Series([None]), "got NoneType; expected a path"),
     "two devices": ([REAL, REAL.to("meta")], r"on cpu and meta; expected one device: move them with \.to\(device\)"),
     "a PIL image and a device": ([PHOTOGRAPH, REAL.to("meta")], "on cpu and meta; expected one device"),
     "mode I": (PHOTOGRAPH.convert("I"), r"the PIL image has mode I, .*: scale it to 0…255 and \.convert\('L'\)"),
@@ -344,8 +369,9 @@ def test_what_cannot_be_read_is_an_error_that_says_what_to_do(case):
         to_pixels(pictures, (8, 8))
 
 
-SINGLE = ["a.jpg", PHOTOGRAPH, BYTES, REAL[0]]
+SINGLE = ["a.jpg", PHOTOGRAPH, BYTES, REAL[0], b"bytes", io.BytesIO(b"bytes"), {"bytes": b"bytes", "path": None}]
 SEVERAL = [(REAL.expand(5, -1, -1, -1), 5), (BYTES[None], 1), (["a.jpg"], 1), ((PHOTOGRAPH, BYTES, REAL), 3)]
+SEVERAL += [(pandas.Series(["a.jpg"] * 3, index=[2, 0, 1]), 3), (np.array(["a.jpg", "b.jpg"]), 2), (deque([b"a"]), 1)]
 
 
 @pytest.mark.parametrize(("pictures", "n"), [*((picture, None) for picture in SINGLE), *SEVERAL])
@@ -354,6 +380,36 @@ def test_pictures_are_counted_and_divided_without_reading_them(pictures, n):
     assert count(pictures) == (n or 1)
     assert [count(some) for some in batches(pictures, 2)] == [2] * ((n or 1) // 2) + [1] * ((n or 1) % 2)
     assert all(is_single(some) == (n is None) for some in batches(pictures, 2))
+
+
+def test_what_gives_pictures_once_is_held_and_a_column_is_asked_for_each_when_it_is_wanted():
+    held = hold(picture for picture in [PHOTOGRAPH, BYTES])
+    assert held == [PHOTOGRAPH, BYTES]
+
+    class Column:
+        """As of the library `datasets`: an element is decoded when it is taken."""
+
+        taken = 0
+
+        def __len__(self):
+            return 5
+
+        def __iter__(self):
+            for _ in range(5):
+                self.taken += 1
+                yield PHOTOGRAPH
+
+    column = Column()
+    assert hold(column) is column
+    assert next(batches(column, 2)) == [PHOTOGRAPH] * 2
+    assert column.taken == 2
+
+
+def test_an_opened_file_is_read_from_its_beginning_and_stays_open(tmp_path):
+    with saved(tmp_path / "picture.png").open("rb") as file:
+        assert np.array_equal(levels(file), levels(file))
+        assert np.array_equal(np.array(to_image(file)), HWC)
+        assert not file.closed
 
 
 @pytest.mark.parametrize("nothing", [[], (), REAL[None][:0], BYTES[None][:0]], ids=["list", "tuple", "tensor", "array"])

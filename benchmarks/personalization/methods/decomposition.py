@@ -140,9 +140,7 @@ def load(folder: Path, pipeline: Any) -> Decomposed:
     """Load what `save` wrote, see `Method`."""
     held = read_config(folder)
     nodes = [
-        Node(
-            word, [PIL.Image.open(file).convert("RGB") for file in sorted((folder / f"node{i}").glob("*.png"))], scores
-        )
+        Node(word, list(map(to_image, sorted((folder / f"node{i}").glob("*.png")))), scores)
         for i, (word, scores) in enumerate(held["scores"].items())
     ]
     return Decomposed(load_words(pipeline, folder), held["words"], nodes, held["tokens"])

@@ -278,10 +278,7 @@ def load(folder: Path, pipeline: Any) -> Fabric:
     """Load what `save` wrote, see `Method`."""
     held = read_config(folder)
     try:
-        lists = {
-            name: [PIL.Image.open(folder / name / f"{i:03}.png").convert("RGB") for i in range(held[name])]
-            for name in _LISTS
-        }
+        lists = {name: [to_image(folder / name / f"{i:03}.png") for i in range(held[name])] for name in _LISTS}
         return Fabric(pipeline, held["words"], Config(**held["config"]), **lists, work=folder)
     except (KeyError, TypeError) as error:
         raise ValueError(f"{folder / FILE} cannot be used ({error}); fit the method again") from error

@@ -67,7 +67,7 @@ def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = Non
 def load(folder: Path, pipeline: Any) -> Adapted:
     """Load what `save` wrote, see `Method`."""
     held = read_config(folder)
-    photographs = [PIL.Image.open(file).convert("RGB") for file in sorted(folder.glob("*.png"))]
+    photographs = list(map(to_image, sorted(folder.glob("*.png"))))
     return _adapt(pipeline, held["words"], photographs, Config(**held["config"]))
 
 

@@ -10,6 +10,7 @@ from tqdm import tqdm
 from benchmarks.personalization.methods.base import Sampling
 from benchmarks.personalization.methods.plain import Plain
 from dreamsim_metric.files.write import write_file
+from dreamsim_metric.images.convert import to_image
 from dreamsim_metric.images.encoding import encode
 
 
@@ -35,7 +36,7 @@ def paint_class_pictures(
         seeds = range(start, min(start + batch_size, count))
         files = [folder / f"{seed:05}.png" for seed in seeds] if folder is not None else []
         if files and all(file.is_file() for file in files):
-            found += [PIL.Image.open(file).convert("RGB") for file in files]
+            found += map(to_image, files)
             continue
         made = plain.draw(f"a {noun}", seeds, sampling)
         for file, picture in zip(files, made, strict=False):

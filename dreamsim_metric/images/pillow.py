@@ -1,0 +1,217 @@
+"""Files and images to 8-bit RGB by Pillow: the one way in which pictures are opened."""
+
+import io
+import os
+import re
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import PIL.Image
+import PIL.ImageFile
+import PIL.ImageOps
+import torch
+from torch import Tensor
+
+from dreamsim_metric.formats import add_plugins, list_undecoded, say_how
+from dreamsim_metric.images.profiles import needs_conversion, to_srgb
+from dreamsim_metric.images.resizing import resize_image
+from dreamsim_metric.messages import say_error_with_kind
+
+MAX_PIXELS = "DREAMSIM_METRIC_MAX_PIXELS"
+"""The environment variable that says how many pixels a picture may have."""
+
+_ORIENTATION = 0x0112  # EXIF
+_ONE_PHOTOGRAPH = ("MPO", "HEIF")  # formats that phones write: a photograph, then its previews
+_GREY = ("L", "LA", "La")
+_END_OF_JPEG = b"\xff\xd9"  # one that is cut off goes to Pillow, which says so
+
+
+class _UnreadableError(ValueError):
+    """A file that decodes, and whose message is already complete."""
+
+
+def from_file(path: Path, size: tuple[int, int] | None = None) -> Tensor:
+    """Read a picture's file: `(1, 3, H, W)` uint8.
+
+    Args:
+        path: the file to read.
+        size: height and width of the result; None for the picture's own.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it will not decode, or holds what would have to be guessed.
+    """
+    return to_levels(open_file(path), size)
+
+
+def from_encoded(source: BinaryIO, name: str, size: tuple[int, int] | None = None) -> Tensor:
+    """Decode the contents of a picture's file: `(1, 3, H, W)` uint8.
+
+    Args:
+        source: the file, opened.
+        name: the picture's name in messages.
+        size: height and width of the result; None for the picture's own.
+
+    Raises:
+        ValueError: it will not decode, or holds what would have to be guessed.
+    """
+    return to_levels(open_encoded(source, name), size)
+
+
+def to_levels(image: PIL.Image.Image, size: tuple[int, int] | None = None) -> Tensor:
+    """Copy an RGB image out of Pillow, `(1, 3, H, W)` uint8, resized before: threads copy one after the other."""
+    image = image if size is None else resize_image(image, size)
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
+
+
+def open_file(path: Path, background: str = "white") -> PIL.Image.Image:
+    """Read a picture's file as an RGB image, see `to_rgb`.
+
+    Args:
+        path: the file to read.
+        background: colour behind what is transparent.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it will not decode, or holds what would have to be guessed.
+    """
+    if not path.exists():
+        hint = "; download it first" if re.match(r"\w\w+:/", str(path)) else ""  # C:/ is a drive
+        raise FileNotFoundError(f"no such picture: {path}{hint}")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; expected a picture file: pass a list of the files in it")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path} is an empty file (0 bytes); expected a picture")
+    # Opened here: by name, Pillow maps plain TIFFs into memory, and turns those that are rotated into noise.
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise ValueError(f"{path} cannot be opened ({say_error_with_kind(error)})") from error
+    with file:
+        return open_encoded(file, str(path), background)
+
+
+def open_encoded(source: BinaryIO, name: str, background: str = "white") -> PIL.Image.Image:
+    """Decode the contents of a picture's file as an RGB image, see `to_rgb`.
+
+    Args:
+        source: the file, opened.
+        name: the picture's name in messages.
+        background: colour behind what is transparent.
+
+    Raises:
+        ValueError: it will not decode, or holds what would have to be guessed.
+    """
+    most = _most_pixels()
+    add_plugins()
+    try:
+        with PIL.Image.open(source) as image:
+            if most is not None and (pixels := image.width * image.height) > most:
+                raise PIL.Image.DecompressionBombError(f"{pixels} pixels, {MAX_PIXELS} is {most}")
+            if getattr(image, "is_animated", False) and image.format not in _ONE_PHOTOGRAPH:
+                raise _UnreadableError(
+                    f"{name} has several frames ({image.format}); expected one picture: "
+                    "choose one with PIL.Image.open(path).seek(i) and pass that image"
+                )
+            image.load()  # what goes wrong here is the file's fault, and is said so
+            return to_rgb(image, name, background)
+    except _UnreadableError:
+        raise
+    except PIL.UnidentifiedImageError as error:
+        ending = os.path.splitext(name)[1].lower()
+        hint = f"; {say_how(ending)}" if ending in list_undecoded() else ""
+        raise ValueError(f"{name} is not a picture that Pillow can read{hint}") from error
+    except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
+        raise ValueError(
+            f"{name} has more pixels than are allowed ({error}); if you trust it, set the environment variable "
+            f"{MAX_PIXELS} to as many as it has, or raise PIL.Image.MAX_IMAGE_PIXELS"
+        ) from error
+    except Exception as error:  # decoders raise OSError, SyntaxError, struct.error and more on damaged files
+        raise ValueError(f"{name} will not decode ({say_error_with_kind(error)}); is it whole?") from error
+
+
+def _most_pixels() -> int | None:
+    """How many pixels a picture may have, told to Pillow too; None for Pillow's own limit."""
+    given = os.environ.get(MAX_PIXELS)
+    if not given:
+        return None
+    if not given.isdecimal() or int(given) == 0:
+        raise ValueError(f"got {MAX_PIXELS}={given}; expected a number of pixels, such as 500000000")
+    PIL.Image.MAX_IMAGE_PIXELS = most = int(given)
+    return most
+
+
+def to_rgb(image: PIL.Image.Image, name: str, background: str = "white") -> PIL.Image.Image:
+    """Convert an image of any kind to 8-bit sRGB.
+
+    EXIF rotation and colour profiles are applied; greyscale, palette and CMYK become RGB; 16-bit is scaled to 8-bit.
+
+    Args:
+        image: image to convert; it stays as it is.
+        name: the picture's name in messages.
+        background: colour behind what is transparent.
+
+    Raises:
+        ValueError: it will not decode, has no pixels, or holds numbers whose range is not known.
+    """
+    if 0 in image.size:
+        raise _UnreadableError(f"{name} has no pixels (size {image.size}); expected at least 1 × 1")
+    format_, mode, profile = image.format, image.mode, image.info.get("icc_profile")
+    try:
+        _load(image)
+        if image.getexif().get(_ORIENTATION, 1) != 1:  # else it would be copied
+            image = PIL.ImageOps.exif_transpose(image)
+        if mode.startswith("I;16") or (mode == "I" and format_ in ("PNG", "PPM")):  # both hold 0…65535
+            image = _from_16_bits(image)
+        if image.mode in ("I", "F"):
+            raise _UnreadableError(
+                f"{name} has mode {mode}, whose value range is not defined; expected 8 or 16 bits: "
+                "scale it to 0…255 and .convert('L') first"
+            )
+        if not image.has_transparency_data:
+            if image.mode not in ("RGB", "L", "CMYK"):
+                image = image.convert("RGB")
+            return to_srgb(image, profile)
+        grey = image.mode in _GREY
+        image = image.convert("LA") if image.mode == "La" else image
+        image = image.convert("RGBA")
+        colours = to_srgb(image.getchannel("R") if grey else image.convert("RGB"), profile)
+        colours.putalpha(image.getchannel("A"))
+        return PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, background), colours).convert("RGB")
+    except _UnreadableError:
+        raise
+    except Exception as error:
+        raise ValueError(f"{name} (mode {mode}) will not convert to RGB ({say_error_with_kind(error)})") from error
+
+
+def _load(image: PIL.Image.Image) -> None:
+    """Decode an image that may have been opened by name, of which Pillow would map plain TIFFs into memory.
+
+    Those that are rotated become noise then, see `open_file`.
+    """
+    if isinstance(image, PIL.ImageFile.ImageFile) and image.tile:
+        name, image.filename = image.filename, ""
+        try:
+            image.load()
+        finally:
+            image.filename = name
+
+
+def _from_16_bits(image: PIL.Image.Image) -> PIL.Image.Image:
+    values = np.array(image).astype(np.int64)
+    grey = PIL.Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
+    if "transparency" in image.info:
+        grey.putalpha(PIL.Image.fromarray(np.where(values == image.info["transparency"], 0, 255).astype(np.uint8)))
+    return grey
+
+
+def is_plain_jpeg(data: bytes) -> bool:
+    """Tell whether a file is a whole JPEG in RGB or grey, which every decoder turns into the same picture."""
+    try:
+        with PIL.Image.open(io.BytesIO(data)) as image:
+            plain = image.format == "JPEG" and image.mode in ("RGB", "L") and not needs_conversion(image)
+            plain = plain and image.getexif().get(_ORIENTATION, 1) == 1
+    except Exception:
+        return False
+    return plain and data.rstrip(b"\0").endswith(_END_OF_JPEG)
