@@ -12,8 +12,19 @@ from tqdm import tqdm
 
 from dreamsim_metric.distances import all_distances, check_pairs
 from dreamsim_metric.images.ahead import read_ahead
-from dreamsim_metric.images.convert import Many, P, Pictures, SinglePicture, count, hold, is_single
+from dreamsim_metric.images.convert import (
+    Many,
+    P,
+    Pictures,
+    SinglePicture,
+    batches,
+    count,
+    hold,
+    is_single,
+    to_pixels,
+)
 from dreamsim_metric.images.device import default_device
+from dreamsim_metric.images.pairs import are_8_bit, are_resized_floats
 from dreamsim_metric.loading import load
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.models import default_model
@@ -61,6 +72,7 @@ def distance(
     Returns:
         A float for two single pictures, else float32 `(N,)` on the device. Gradients flow to float tensors in batches.
         Types tell which it is for paths, images, lists and tuples; an array or tensor may be one picture or a batch.
+        Both pictures of a pair are resized in one way (`PerceptualMetric.forward`).
 
     Raises:
         ValueError, FileNotFoundError: pictures that cannot be read, or unequal numbers of them.
@@ -75,13 +87,15 @@ def distance(
     n, m = count(a), count(b)
     check_pairs(n, m)
     metric = _metric(model, device, a, b)
+    # Where pairs may be resized otherwise than each picture by itself, they are resized by the metric.
+    whole = _holds_resized_floats(metric, a, b)
     if n == m:
-        pairs = zip(_batches(a, metric, batch_size), _batches(b, metric, batch_size), strict=True)
+        pairs = zip(_batches(a, metric, batch_size, whole), _batches(b, metric, batch_size, whole), strict=True)
         d = torch.cat([metric(x, y) for x, y in pairs])
     else:
         one, many = (a, b) if n == 1 else (b, a)
-        reference = metric.preprocess(one)
-        d = torch.cat([metric(reference, some) for some in _batches(many, metric, batch_size)])
+        reference = to_pixels(one, None).to(metric.device) if whole else metric.preprocess(one)
+        d = torch.cat([metric(reference, some) for some in _batches(many, metric, batch_size, whole)])
     return d.item() if is_single(a) and is_single(b) else d
 
 
@@ -94,6 +108,8 @@ def distance_matrix(
     batch_size: int = 32,
 ) -> Tensor:
     """Compute all distances between `a` and `b`, or among `a`. Each picture is embedded once.
+
+    If 8-bit pictures and others are resized, each is embedded in both ways, for `distance` to give the same.
 
     Args:
         a, b: lists or batches of pictures of any kind that `distance` takes.
@@ -115,9 +131,23 @@ def distance_matrix(
     """
     a, b = hold(a), None if b is None or b is a else hold(b)
     metric = _metric(model, device, a, *([] if b is None else [b]))
-    u = embed(a, model=metric, batch_size=batch_size)
-    v = u if b is None else embed(b, model=metric, batch_size=batch_size)
-    return all_distances(u, v)
+    b = a if b is None else b
+    if not _holds_resized_floats(metric, a, b):
+        return _all_distances(a, b, metric, batch_size)
+    size = (metric.card.image_size, metric.card.image_size)
+    both = are_8_bit(a, size).to(metric.device)[:, None] & are_8_bit(b, size).to(metric.device)
+    rounded, unrounded = (
+        _all_distances(a, b, metric, batch_size, rounded=way) if (both == way).any() else both.float()
+        for way in (True, False)
+    )
+    return torch.where(both, rounded, unrounded)
+
+
+def _all_distances(
+    a: Pictures, b: Pictures, metric: PerceptualMetric, batch_size: int, *, rounded: bool = True
+) -> Tensor:
+    u = embed(a, model=metric, batch_size=batch_size, rounded=rounded)
+    return all_distances(u, u if b is a else embed(b, model=metric, batch_size=batch_size, rounded=rounded))
 
 
 def embed(
@@ -127,6 +157,7 @@ def embed(
     device: Device = None,
     batch_size: int = 32,
     progress: bool = False,
+    rounded: bool = True,
 ) -> Tensor:
     """Compute unit embeddings, whose `1 − cos` is the distance.
 
@@ -136,6 +167,8 @@ def embed(
         device: the place to compute on; default that of the tensors given, else CUDA where there is one, else the CPU.
         batch_size: pictures embedded at once.
         progress: whether stderr shows how far it is.
+        rounded: whether 8-bit pictures are rounded to 8 bits when they are resized, as Pillow does. `False` is for
+            embeddings that are compared with those of pictures that are not 8-bit.
 
     Returns:
         float32 `(N, embedding_size)`, also for a single picture.
@@ -154,13 +187,21 @@ def embed(
     metric = _metric(model, device, pictures)
     with tqdm(total=count(pictures), unit="picture", disable=None if progress else True) as bar:
         parts = []
-        for some in _batches(pictures, metric, batch_size):
-            parts.append(metric.embed(some))
+        for some in _batches(pictures, metric, batch_size, whole=not rounded):
+            parts.append(metric.embed(some, rounded=rounded))
             bar.update(len(parts[-1]))
     return torch.cat(parts)
 
 
-def _batches(pictures: Pictures, metric: PerceptualMetric, batch_size: int) -> Iterator[Pictures]:
+def _holds_resized_floats(metric: PerceptualMetric, *pictures: Pictures) -> bool:
+    size = (metric.card.image_size, metric.card.image_size)
+    return any(are_resized_floats(some, size) for some in pictures)
+
+
+def _batches(pictures: Pictures, metric: PerceptualMetric, batch_size: int, whole: bool = False) -> Iterator[Pictures]:
+    """Batches, resized ahead if they are files and not wanted whole."""
+    if whole:
+        return batches(pictures, batch_size)
     return read_ahead(pictures, batch_size, metric.card.image_size, metric.device)
 
 

@@ -13,6 +13,7 @@ from dreamsim_metric.card import PRECISIONS, ModelCard, Precision
 from dreamsim_metric.difference import local_distances
 from dreamsim_metric.distances import check_pairs, pair_distances
 from dreamsim_metric.images.convert import Pictures, to_pixels
+from dreamsim_metric.images.pairs import Pairs, check_device, to_pairs, to_unrounded
 from dreamsim_metric.messages import list_briefly
 from dreamsim_metric.networks.backbone import Backbone
 from dreamsim_metric.networks.heads import create_head
@@ -55,6 +56,7 @@ class PerceptualMetric(nn.Module):
         if card.head and card.center and any(branch.feature == "cls_patch" for branch in card.branches):
             raise ValueError(f"{card.name!r} has a head on tokens, which are not centred one by one: use center=False")
         self.card = card
+        self._size = (card.image_size, card.image_size)
         with torch.device("meta"):  # no time and memory for weights that are about to be replaced
             self.branches = nn.ModuleList(Backbone(branch, card.image_size) for branch in card.branches)
             self.head = create_head(card.head, card.embedding_size)
@@ -155,13 +157,10 @@ class PerceptualMetric(nn.Module):
         """Whether the networks are compiled; in half precision on CUDA that moves distances within their rounding."""
         return self._compiled is not None
 
-    def _needs_gradients(self, pixels: Tensor) -> bool:
-        return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (pixels, *self.branches.parameters()))
-
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_compiled": None}  # graphs are this process's
 
-    def preprocess(self, pictures: Pictures, *, check: bool = True) -> Tensor:
+    def preprocess(self, pictures: Pictures, *, check: bool = True, rounded: bool = True) -> Tensor:
         """Bring anything image-like to the metric's size and device: `(N, 3, S, S)` float32 in [0, 1].
 
         Mean and standard deviation are not applied here: each branch has its own.
@@ -169,15 +168,18 @@ class PerceptualMetric(nn.Module):
         Args:
             pictures: anything that `dreamsim_metric.images.to_pixels` takes; tensors on the metric's device.
             check: whether values outside [0, 1] are looked for.
+            rounded: whether 8-bit pictures are rounded to 8 bits when they are resized, as Pillow does.
         """
-        if isinstance(pictures, Tensor) and pictures.device != self.device:
-            raise ValueError(
-                f"got a tensor on {pictures.device}, the metric is on {self.device}; move one with .to(device)"
-            )
-        size = self.card.image_size
-        return to_pixels(pictures, (size, size), check=check).to(self.device)
+        check_device(pictures, self.device)
+        read = to_pixels if rounded else to_unrounded
+        return read(pictures, self._size, check=check).to(self.device)
 
-    def embed(self, pictures: Pictures, *, normalize: bool = True, check: bool = True) -> Tensor:
+    def _preprocess_pairs(self, a: Pictures, b: Pictures, check: bool = True) -> Pairs:
+        pairs = to_pairs(a, b, self._size, check=check, device=self.device)
+        check_pairs(len(pairs.a), len(pairs.b))
+        return pairs
+
+    def embed(self, pictures: Pictures, *, normalize: bool = True, check: bool = True, rounded: bool = True) -> Tensor:
         """Compute one embedding a picture.
 
         Args:
@@ -186,18 +188,19 @@ class PerceptualMetric(nn.Module):
             normalize: whether embeddings are scaled to unit length (after centring, where the card says so). If not:
                 the raw features, which the released package gives with `normalize_embeds=False`.
             check: whether values outside [0, 1] are looked for.
+            rounded: whether 8-bit pictures are rounded to 8 bits when they are resized, as Pillow does. `False` is for
+                embeddings that are compared with those of pictures that are not 8-bit, a generator's output say.
 
         Returns:
             `(N, embedding_size)` float32, always with a batch dimension.
         """
-        features = self.features(self.preprocess(pictures, check=check))
+        features = self.features(self.preprocess(pictures, check=check, rounded=rounded))
         return self.to_unit(features) if normalize else self.head(self.pool(features))
 
     def features(self, pixels: Tensor) -> Tensor:
         """Compute the branches' features, the expensive part: `(N, 3, S, S)` in [0, 1] → `(N, D)`, `(N, tokens, D)`."""
         with full_precision(pixels.device, self._tf32):
-            compiling = torch.compiler.is_compiling()
-            if self._compiled is not None and not compiling and not self._needs_gradients(pixels):
+            if self._compiled is not None and self._compiled.stands_for(self.branches, pixels):
                 return self._compiled(pixels)
             return torch.cat([branch(pixels) for branch in self.branches], dim=-1)
 
@@ -221,6 +224,9 @@ class PerceptualMetric(nn.Module):
     ) -> Tensor:
         """Compute the distances between `a[i]` and `b[i]`.
 
+        Both pictures of a pair are resized in one way: rounded to 8 bits as Pillow does where all of the two that is
+        resized is 8-bit, else without rounding.
+
         Args:
             a, b: anything image-like; as many in one as in the other, or one against many.
             reduction: `none` for `(N,)`, `mean` or `sum` for a scalar.
@@ -234,10 +240,9 @@ class PerceptualMetric(nn.Module):
         """
         if reduction not in ("none", "mean", "sum"):
             raise ValueError(f"got reduction={reduction!r}; expected 'none', 'mean' or 'sum'")
-        a, b = self.preprocess(a, check=check), self.preprocess(b, check=check)
-        check_pairs(len(a), len(b))
-        u, v = self.to_unit(self.features(torch.cat([a, b]))).split([len(a), len(b)])
-        d = pair_distances(u, v)
+        pixels, of_a, of_b = self._preprocess_pairs(a, b, check)
+        units = self.to_unit(self.features(pixels))
+        d = pair_distances(units.index_select(0, of_a), units.index_select(0, of_b))
         return d if reduction == "none" else d.mean() if reduction == "mean" else d.sum()
 
     def difference_map(self, a: Pictures, b: Pictures) -> Tensor:
@@ -257,11 +262,10 @@ class PerceptualMetric(nn.Module):
         Raises:
             ValueError: unequal numbers, pictures that cannot be read, or a network without local features.
         """
-        a, b = self.preprocess(a), self.preprocess(b)
-        check_pairs(len(a), len(b))
-        n = max(len(a), len(b))
+        pixels, of_a, of_b = self._preprocess_pairs(a, b)
+        a, b = pixels.index_select(0, of_a), pixels.index_select(0, of_b)
         with full_precision(self.device, self._tf32):
-            return local_distances(self.branches, a.expand(n, -1, -1, -1), b.expand(n, -1, -1, -1), self.card.center)
+            return local_distances(self.branches, a, b, self.card.center)
 
     def probability_same(self, a: Pictures, b: Pictures) -> Tensor:
         """Predict how likely people are to judge two pictures the same, by the psychometric curve on the card.
@@ -298,7 +302,6 @@ class PerceptualMetric(nn.Module):
         """
         if self.card.left is None:
             raise self._uncalibrated("left", "triplets of which people judged which side is nearer (2AFC)")
-        reference = self.preprocess(reference)
         return self.card.left(self(reference, left) - self(reference, right))
 
     def _uncalibrated(self, curve: str, data: str) -> ValueError:

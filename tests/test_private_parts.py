@@ -25,18 +25,20 @@ from tests.places import ROOT
 PACKAGES = ("dreamsim_metric", "data_tools", "benchmarks", "examples")
 NETWORKS = "dreamsim_metric/networks"
 USED = {  # a name, and the files that use it
-    "_C": {f"{NETWORKS}/onednn.py"},
+    "_C": {f"{NETWORKS}/onednn.py", f"{NETWORKS}/stand_in.py"},
     "_LPIPS": {"benchmarks/speed/contenders.py"},
     "__class__": {"benchmarks/speed/releases.py", f"{NETWORKS}/class_token.py"},
     "_addmm_activation": {f"{NETWORKS}/compiled.py"},
     "_apply": {"dreamsim_metric/metric.py", f"{NETWORKS}/backbone.py"},
     "_convolution_pointwise": {f"{NETWORKS}/onednn.py"},
+    "_functorch": {f"{NETWORKS}/stand_in.py"},
     "_hub_dir": {"benchmarks/speed/releases.py"},
+    "_len_torch_dispatch_stack": {f"{NETWORKS}/stand_in.py"},
     "_linear_pointwise": {"benchmarks/speed/groups.py", f"{NETWORKS}/onednn.py"},
     "_nn": {f"{NETWORKS}/onednn.py"},
     "_option_string_actions": {"dreamsim_metric/commands/parser.py"},
     "_parse_repo_info": {"benchmarks/speed/releases.py"},
-    "_version": {f"{NETWORKS}/backbone.py", f"{NETWORKS}/inference.py"},
+    "_version": {f"{NETWORKS}/inference.py", f"{NETWORKS}/stand_in.py"},
     "numpy._core": {"benchmarks/metrics/trunks.py"},
     "numpy._core.multiarray": {"benchmarks/metrics/trunks.py"},
     "onnxscript.optimizer._constant_folding": {"dreamsim_metric/export.py"},
@@ -132,6 +134,30 @@ INSIDES = {
         lambda: torch.zeros(1).add_(1)._version,
         1,
         f"{NETWORKS}/inference.py, by which changed weights are noticed",
+    ),
+    "hooks of modules": (
+        lambda: (
+            {name for name in vars(nn.Linear(1, 1)) if name.endswith("hooks") and "state_dict" not in name},
+            {
+                name
+                for name, value in vars(nn.modules.module).items()
+                if name.startswith("_global_") and name.endswith("hooks") and isinstance(value, dict)
+            },
+        ),
+        (
+            {"_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"},
+            {f"_global_{kind}_hooks" for kind in ("forward", "forward_pre", "backward", "backward_pre")}
+            | {f"_global_{kind}_registration_hooks" for kind in ("module", "parameter", "buffer")},
+        ),
+        f"{NETWORKS}/stand_in.py, by which hooks are noticed",
+    ),
+    "wrapped tensors and modes": (
+        lambda: (
+            torch._C._functorch.is_functorch_wrapped_tensor(torch.ones(1)),
+            torch._C._len_torch_dispatch_stack(),
+        ),
+        (False, 0),
+        f"{NETWORKS}/stand_in.py, by which derivatives and traces are noticed",
     ),
     "torch.nn.Module._apply": (
         lambda: arguments(nn.Module._apply),

@@ -56,6 +56,11 @@ def is_single(pictures: Pictures) -> bool:
     return isinstance(pictures, _SINGLE) or hasattr(pictures, "read") or not isinstance(pictures, Iterable)
 
 
+def are_one_by_one(pictures: Pictures) -> bool:
+    """Tell pictures that come one by one, sizes mixed, from one picture and from a batch in one array."""
+    return not is_single(pictures) and not (isinstance(pictures, Tensor) or _is_batch(pictures))
+
+
 def hold(pictures: Pictures) -> Pictures:
     """Keep what can be gone through only once, such as a generator, in a list; all else stays as it is.
 
@@ -129,8 +134,21 @@ def to_pixels(pictures: Pictures, size: tuple[int, int] | None, *, check: bool =
         ValueError: got float values from 200 to 200; expected [0, 1]: if these are 8-bit levels, divide by 255 or \
 pass uint8; otherwise .clamp(0, 1)
     """
+    stacks = to_stacks(pictures, size, check)
+    resized = [resize(stack, size or (stack.shape[-2], stack.shape[-1])) for stack in stacks]
+    if len(sizes := {f"{some.shape[-2]} × {some.shape[-1]}" for some in resized}) > 1:
+        raise ValueError(f"got pictures of sizes {', '.join(sorted(sizes))} and no size=; expected one size")
+    return torch.cat(resized)
+
+
+def to_stacks(pictures: Pictures, size: tuple[int, int] | None, check: bool) -> list[Tensor]:
+    """Read pictures: stacks `(N, 3, H, W)` of one size each, uint8 or float32; files of `size` where they can be.
+
+    Raises:
+        ValueError, FileNotFoundError: as `to_pixels`.
+    """
     pictures = hold(pictures)
-    if not is_single(pictures) and not (isinstance(pictures, Tensor) or _is_batch(pictures)):
+    if are_one_by_one(pictures):
         count(pictures)
         pictures = list(cast(Iterable[Picture], pictures))
         devices = sorted({str(picture.device) if isinstance(picture, Tensor) else "cpu" for picture in pictures})
@@ -138,13 +156,8 @@ pass uint8; otherwise .clamp(0, 1)
             raise ValueError(
                 f"got pictures on {' and '.join(devices)}; expected one device: move them with .to(device)"
             )
-        stacks = [_one(picture, size, check) for picture in pictures]
-    else:
-        stacks = [_stack(cast(Picture, pictures), size, check)]
-    resized = [resize(stack, size or (stack.shape[-2], stack.shape[-1])) for stack in stacks]
-    if len(sizes := {f"{some.shape[-2]} × {some.shape[-1]}" for some in resized}) > 1:
-        raise ValueError(f"got pictures of sizes {', '.join(sorted(sizes))} and no size=; expected one size")
-    return torch.cat(resized)
+        return [_one(picture, size, check) for picture in pictures]
+    return [_stack(cast(Picture, pictures), size, check)]
 
 
 def to_image(picture: Picture) -> PIL.Image.Image:
@@ -293,7 +306,10 @@ def _channels_first(tensor: Tensor) -> Tensor:
 
 
 def _check_range(tensor: Tensor) -> None:
-    low, high = (bound.item() for bound in tensor.detach().aminmax())
+    try:
+        low, high = (bound.item() for bound in tensor.detach().aminmax())
+    except RuntimeError:  # mapped by vmap, or traced: there are no values, or many
+        return
     if low >= -_RANGE_TOLERANCE and high <= 1 + _RANGE_TOLERANCE:
         return
     if not (np.isfinite(low) and np.isfinite(high)):

@@ -21,17 +21,17 @@ _ON_GRID = 1e-4  # in levels of 1/255; float32 rounding of k/255 is below 2e-5
 _CLIP_TOLERANCE = 1e-2  # in levels; fixed-point weights sum to 1 ± 1e-5, which takes white 255e-5 past the end
 
 
-def resize(pictures: Tensor, size: tuple[int, int]) -> Tensor:
+def resize(pictures: Tensor, size: tuple[int, int], *, rounded: Tensor | None = None) -> Tensor:
     """Resize as Pillow's BICUBIC does, ignoring the aspect ratio.
 
-    A picture whose values are 8-bit levels (uint8, or floats that all are multiples of 1/255) gives exactly Pillow's
-    8-bit result. Any other float picture goes through the same filter without the rounding to 8 bits, clipped to
-    [0, 1] after each pass as Pillow clips. Gradients are those of the filter and the clipping: the rounding passes
-    them straight through.
+    A picture whose values are 8-bit levels (`is_8_bit`) gives exactly Pillow's 8-bit result. Any other float picture
+    goes through the same filter without the rounding to 8 bits, clipped to [0, 1] after each pass as Pillow clips.
+    Gradients are those of the filter and the clipping: the rounding passes them straight through.
 
     Args:
         pictures: tensor `(N, 3, H, W)`, uint8 in 0…255 or floating point in [0, 1], on any device.
         size: height and width of the result.
+        rounded: flags `(N,)` of those that are rounded to 8 bits, of 8-bit ones; default all of those.
 
     Returns:
         `(N, 3, *size)` float32 in [0, 1] on the same device.
@@ -44,13 +44,27 @@ def resize(pictures: Tensor, size: tuple[int, int]) -> Tensor:
     """
     if tuple(pictures.shape[-2:]) == tuple(size):
         return unit_range(pictures) if pictures.dtype == torch.uint8 else pictures.float()
-    if pictures.dtype == torch.uint8 and pictures.device.type in ("cpu", "mps"):
+    if pictures.dtype == torch.uint8 and rounded is None and pictures.device.type in ("cpu", "mps"):
         # Pillow's own loop is several times faster than a dense product, and MPS has no float64.
         levels = torch.stack([resize_levels(picture, size) for picture in pictures.cpu()])
         return unit_range(levels.to(pictures.device))
     if pictures.device.type == "mps":
-        return _product(pictures.cpu(), size).to(pictures.device)
-    return _product(pictures, size)
+        return _product(pictures.cpu(), size, None if rounded is None else rounded.cpu()).to(pictures.device)
+    return _product(pictures, size, rounded)
+
+
+def is_8_bit(pictures: Tensor) -> Tensor:
+    """Tell which pictures `(N, 3, H, W)` hold 8-bit levels: uint8, or floats that all are multiples of 1/255; `(N,)`.
+
+    Example:
+        >>> is_8_bit(torch.tensor([0.2, 0.201]).view(2, 1, 1, 1))
+        tensor([ True, False])
+    """
+    if pictures.dtype == torch.uint8:
+        return torch.ones(len(pictures), dtype=torch.bool, device=pictures.device)
+    host = pictures.detach().cpu() if pictures.device.type == "mps" else pictures.detach()  # which has no float64
+    levels = host.double() * 255
+    return ((levels - levels.round()).abs().amax(dim=(1, 2, 3)) < _ON_GRID).to(pictures.device)
 
 
 def unit_range(levels: Tensor) -> Tensor:
@@ -59,10 +73,10 @@ def unit_range(levels: Tensor) -> Tensor:
     return levels.float() / torch.full((), 255.0, device=levels.device)
 
 
-def _product(pictures: Tensor, size: tuple[int, int]) -> Tensor:
+def _product(pictures: Tensor, size: tuple[int, int], rounded: Tensor | None) -> Tensor:
     """`resize` as matrix products in float64, along each axis whose length changes."""
     levels = pictures.double() if pictures.dtype == torch.uint8 else pictures.double() * 255
-    on_grid = (levels - levels.round()).abs().amax(dim=(1, 2, 3), keepdim=True) < _ON_GRID
+    on_grid = (is_8_bit(pictures) if rounded is None else rounded).view(-1, 1, 1, 1)
     levels = _round_where(levels, on_grid)
     for axis in (2, 3) if _rows_first(levels.shape[2], levels.shape[3], *size) else (3, 2):
         if levels.shape[axis] != size[axis - 2]:

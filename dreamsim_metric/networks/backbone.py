@@ -11,6 +11,7 @@ from dreamsim_metric.card import Branch
 from dreamsim_metric.messages import suggest
 from dreamsim_metric.networks.inference import CPU_BATCH, changes_are_counted, for_inference
 from dreamsim_metric.networks.mobilenet import MobileNetV2
+from dreamsim_metric.networks.stand_in import Makeup, attention_for, can_be_copied, is_looked_at
 
 _VARIANCE_FLOOR = 1e-5  # keeps the gradient of the standard deviation finite on constant feature maps
 
@@ -38,7 +39,7 @@ class Backbone(nn.Module):
         self.image_size = image_size
         self.network = read_only_for(branch, create_network(branch, image_size))
         self.dtype = torch.float32
-        self._fast: tuple[tuple[nn.Module | int, ...], nn.Module] | None = None
+        self._fast: tuple[Makeup, nn.Module] | None = None
         for name in ("mean", "std"):
             statistic = torch.tensor(getattr(branch, name), device="cpu").view(3, 1, 1)
             self.register_buffer(name, statistic, persistent=False)
@@ -72,7 +73,7 @@ class Backbone(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Compute float32 features of `(N, 3, S, S)` in [0, 1]: `(N, D)`, or `(N, 1 + patches, D)` for `cls_patch`."""
-        fast = self._without_gradients(pixels)
+        fast = self._stand_in(pixels)
         if fast is None:
             return self.plain(pixels)
         with torch.no_grad():
@@ -80,26 +81,22 @@ class Backbone(nn.Module):
 
     def plain(self, pixels: Tensor) -> Tensor:
         """Run `forward` by the network itself, and not by a quicker copy of it."""
-        return self._read(self.network, pixels)
+        with attention_for(pixels, self.network):
+            return self._read(self.network, pixels)
 
-    def _without_gradients(self, pixels: Tensor) -> nn.Module | None:
+    def _stand_in(self, pixels: Tensor) -> nn.Module | None:
         """The network's quicker copy, where it may stand in."""
-        if torch.compiler.is_compiling() or pixels.device.type != "cpu":
+        if pixels.device.type != "cpu" or is_looked_at(pixels):
             return None
-        parameters = list(self.network.parameters())
-        if torch.is_grad_enabled() and pixels.requires_grad:
-            return None
-        if any(tensor.requires_grad for tensor in parameters):  # in training one network is judged, not its copies
-            return None
-        # nn.DataParallel's replicas have no parameters; those made in inference mode keep no count of their changes.
-        if not parameters or any(tensor.is_inference() for tensor in parameters) or not changes_are_counted():
-            return None
-        versions = tuple(tensor._version for tensor in (*parameters, *self.network.buffers()))
-        made_of = (*self.network.modules(), *versions)  # a part may be replaced, or its numbers be changed
-        if self._fast is None or self._fast[0] != made_of:
+        if self._fast is None or not self._fast[0].holds(self.network):
+            if not changes_are_counted() or not can_be_copied(self.network):
+                return None
             with torch.inference_mode(False), torch.no_grad():
-                # In a tuple, since a module would be registered as a part.
-                self._fast = made_of, for_inference(self.network, self.image_size, self.dtype)
+                fast = for_inference(self.network, self.image_size, self.dtype)
+                self._fast = (
+                    Makeup(self.network, fast),
+                    fast,
+                )  # in a tuple, since a module would be registered as a part
         return self._fast[1]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -127,7 +124,10 @@ class Backbone(nn.Module):
         Raises:
             ValueError: the network does not give tokens or maps.
         """
-        x = ((pixels - self.mean) / self.std).to(self.dtype)
+        with attention_for(pixels, self.network):
+            return self._local_features(((pixels - self.mean) / self.std).to(self.dtype))
+
+    def _local_features(self, x: Tensor) -> list[Tensor]:
         if self.branch.feature == "stages":
             by_stage = self._maps(self.network, x)
             return [by_stage[stage].float() for _, stage in self.branch.stages]

@@ -14,28 +14,35 @@ from torch import Tensor, nn
 
 from dreamsim_metric.networks.guards import agrees, noise
 from dreamsim_metric.networks.inference import full_precision
-from dreamsim_metric.networks.onednn import linear
+from dreamsim_metric.networks.onednn import FusedLinear, linear
+from dreamsim_metric.networks.stand_in import has_hooks
 
 
 class ClassTokenBlock(Block):
-    """A last transformer block that computes the class token only, which is all that a class-token feature reads."""
+    """A last transformer block that computes the class token only, which is all that a class-token feature reads.
+
+    Where somebody hooks on to its attention, or has put another part there, it computes all tokens as timm does.
+    """
+
+    steps: list[type]
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Compute the numbers of the whole block's first token: `(N, T, D)` → `(N, 1, D)`.
 
         What the block is told beside its tokens, a mask say, is for the whole block.
         """
-        if any(value is not None and value is not False for value in (*args, *kwargs.values())):
+        told = any(value is not None and value is not False for value in (*args, *kwargs.values()))
+        if told or _steps(self) != self.steps or any(map(has_hooks, self.attn.modules())):
             return self.whole(x, *args, **kwargs)[:, :1]
         attention: Any = self.attn
         normed = self.norm1(x)
         n, tokens, width = normed.shape
-        if isinstance(attention.qkv, nn.Linear):
+        if type(attention.qkv) in (nn.Linear, FusedLinear) and "forward" not in vars(attention.qkv):
             weight, bias = attention.qkv.weight, attention.qkv.bias
             bias_q, bias_kv = (None, None) if bias is None else (bias[:width], bias[width:])
             query = linear(normed[:, :1], weight[:width], bias_q)
             keys_values = linear(normed, weight[width:], bias_kv)
-        else:  # an adapter around it
+        else:  # an adapter around it, or another way to its weights
             query, keys_values = attention.qkv(normed).split([width, 2 * width], dim=-1)
             query = query[:, :1]
         q = query.view(n, 1, attention.num_heads, attention.head_dim).transpose(1, 2)
@@ -50,6 +57,12 @@ class ClassTokenBlock(Block):
         return super().forward(x, *args, **kwargs)
 
 
+def _steps(block: Any) -> list[type]:
+    """The kinds of its parts, and of its attention's but those that may have an adapter around them."""
+    inside = (part for name, part in block.attn.named_children() if name not in ("qkv", "proj"))
+    return [type(part) for part in (*block.children(), *inside)]
+
+
 def shorten(block: nn.Module) -> None:
     """Let a block compute its class token only, in place, unless that gives other numbers.
 
@@ -57,6 +70,7 @@ def shorten(block: nn.Module) -> None:
     """
     if type(block) is Block and type(block.attn) is Attention:
         block.__class__ = ClassTokenBlock
+        block.steps = _steps(block)
         block.register_load_state_dict_post_hook(_confirm)
         _confirm(block)
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from dreamsim_metric.networks.guards import agrees, noise, runs_in_order
 from dreamsim_metric.networks.inference import full_precision, share
+from dreamsim_metric.networks.stand_in import Makeup, can_be_copied, has_hooks, is_looked_at
 
 _VERSIONS = 1024
 _LIMITS = ("recompile_limit", "accumulated_recompile_limit")
@@ -38,13 +39,28 @@ class Compiled:
         ValueError: the sizes are not ascending, or not positive.
     """
 
-    def __init__(self, branches: nn.ModuleList, buckets: Sequence[int]) -> None:
+    def __init__(self, branches: Any, buckets: Sequence[int]) -> None:
         if not buckets or list(buckets) != sorted(set(buckets)) or buckets[0] < 1:
             raise ValueError(f"got batch sizes {list(buckets)}; expected ascending positive ones")
         self.buckets = tuple(buckets)
-        self._branches = [_compiled(share(branch)) for branch in branches]
+        shared = nn.ModuleList(share(branch) for branch in branches)
+        # A look at every setting of every layer would take as long as a replayed graph.
+        self._makeups = [
+            Makeup(branch.network, copy.network, settings=False) for branch, copy in zip(branches, shared, strict=True)
+        ]
+        self._may_stand_in = can_be_copied(branches)
+        self._branches = [_compiled(branch) for branch in shared]
         self._graphs: dict[int, tuple[Tensor, torch.cuda.CUDAGraph, Tensor]] = {}
         self._lock = threading.Lock()  # a graph has one place for what goes in
+
+    def stands_for(self, branches: Any, pixels: Tensor) -> bool:
+        """Tell whether nothing but these branches' numbers is wanted, and they are what was compiled."""
+        return (
+            self._may_stand_in
+            and not is_looked_at(pixels)
+            and not any(map(has_hooks, (branches, *branches)))
+            and all(makeup.holds(branch.network) for makeup, branch in zip(self._makeups, branches, strict=True))
+        )
 
     @torch.no_grad()
     def __call__(self, pixels: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ Private operators of PyTorch are used where they are there and give the plain op
 """
 
 import copy
+import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
@@ -24,6 +25,7 @@ from dreamsim_metric.networks.onednn import (
 # Above 32 MB (glibc's largest threshold) an activation is mapped and unmapped by the kernel at every layer, which takes
 # longer than computing it. Six pictures stay below: the largest take 2.4 MB each in ViT-B, 4.8 MB in MobileNetV2.
 CPU_BATCH = 6
+_log = logging.getLogger(__name__)
 
 
 def for_inference(network: nn.Module, image_size: int, dtype: torch.dtype = torch.float32) -> nn.Module:
@@ -45,7 +47,11 @@ def for_inference(network: nn.Module, image_size: int, dtype: torch.dtype = torc
     by_onednn = has_linear and products_by_onednn(dtype)
     if dtype not in (torch.float32, torch.bfloat16) or not (has_norm or by_onednn):
         return network
-    fast = share(network)
+    try:
+        fast = share(network)
+    except Exception as error:  # something was put there that has no copy
+        _log.info("the plain network is taken (%s)", error)
+        return network
     if by_onednn:
         fuse_linear(fast)
         if attention_is_faster_in_steps(dtype):

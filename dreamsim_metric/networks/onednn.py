@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from dreamsim_metric.networks.guards import agrees, close, noise, runs_in_order
+from dreamsim_metric.networks.stand_in import carries_more, is_looked_at
 
 _WORTH_IT = 1.4  # far from what noise makes of equal kernels: two processes should choose alike, to the last bit
 _BEHIND_NORM: dict[type[nn.Module], tuple[str, list[float]]] = {
@@ -28,7 +29,7 @@ _QUICK_GELU = 1.702  # x · sigmoid(1.702 x) is oneDNN's swish of 1.702 x, divid
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Compute `F.linear`, by oneDNN where that is faster, on the CPU without gradients."""
-    plain = torch.is_grad_enabled() or x.device.type != "cpu" or torch.compiler.is_compiling()
+    plain = torch.is_grad_enabled() or x.device.type != "cpu" or is_looked_at(x) or carries_more(weight)
     if plain or x.dtype != weight.dtype or not products_by_onednn(x.dtype):
         return F.linear(x, weight, bias)
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
