@@ -26,8 +26,8 @@ TEXTS = {
     "title": "Which pictures look alike?",
     "consent": (
         "You will look at pictures and say how they look to you. Your answers and how long they took are stored under "
-        "a random number; nothing that says who you are is. You may stop at any time, and come back. If you agree to "
-        "take part, go on."
+        "a random number; your name and address are not. If a service sent you here, a code made from your id there is "
+        "stored too, so that you can be paid. You may stop at any time, and come back. If you agree, go on."
     ),
     "thanks": "Thank you! Your code:",
 }

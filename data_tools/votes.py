@@ -41,7 +41,7 @@ _SCHEMA = (
         correct INTEGER, response_ms REAL NOT NULL, early INTEGER NOT NULL, presented TEXT NOT NULL,
         showings INTEGER NOT NULL, off_ms REAL, build TEXT NOT NULL, received REAL NOT NULL, UNIQUE (rater, item)
     ) STRICT""",
-    "CREATE INDEX sentinels ON responses (rater, correct) WHERE kind = 'sentinel'",
+    "CREATE INDEX sentinels ON responses (rater, correct, off_ms) WHERE kind = 'sentinel'",
     """CREATE TRIGGER responses_stay BEFORE UPDATE ON responses
     BEGIN SELECT RAISE(ABORT, 'responses are never changed'); END""",
     """CREATE TRIGGER responses_remain BEFORE DELETE ON responses
