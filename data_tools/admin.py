@@ -1,7 +1,6 @@
 """What a study's owner sees of it."""
 
 import html
-import os
 import secrets
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,8 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import HTMLResponse, Response
 
 from data_tools.filtering import to_frame
-from data_tools.stats import measure
+from data_tools.secret import read_secret
+from data_tools.stats import measure, say_off_time
 from data_tools.study import Study
 from data_tools.votes import Votes, read_responses
 
@@ -29,14 +29,7 @@ def admin_token(folder: Path) -> str:
         OSError: the folder cannot be written.
         ValueError: the file is empty.
     """
-    file = folder / TOKEN
-    if not file.exists():
-        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as opened:
-            opened.write(secrets.token_urlsafe(24) + "\n")
-    token = file.read_text(encoding="utf-8").strip()
-    if len(token) < 8:
-        raise ValueError(f"{file} has {len(token)} characters; expected 8 or more: remove it, and another is made")
-    return token
+    return read_secret(folder / TOKEN)
 
 
 def make_router(folder: Path, study: Study, votes: Votes) -> APIRouter:
@@ -76,11 +69,14 @@ def build_page(study: Study, questions: dict[str, int], measured: dict[str, Any]
         key: token of the owner, for the links.
     """
     lines = [
-        f"<tr><td>{html.escape(row['rater'][:8])}…<td>{row['votes']:.0f}<td>{_number(row['median_ms'], 0)}"
+        f"<tr><td>{html.escape(row['rater'][:8])}…<td>{html.escape(row['code'])}<td>{html.escape(row['participant'])}"
+        f"<td>{row['votes']:.0f}<td>{row['off_time']:.0f}<td>{_number(row['median_ms'], 0)}"
         f"<td>{_share(row['agreement'])}"
         f"<td{_bad(row['sentinels'], study)}>{_share(row['sentinels'])}<td>{row['sentinel_failures']:.0f}"
         for row in measured["by_rater"]
     ]
+    off_time = say_off_time(measured)
+    off_time = f"<p>{off_time}</p>" if off_time else ""
     key = html.escape(key, quote=True)
     return f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(study.shown["title"])}</title>
 <meta name="viewport" content="width=device-width"><style>{_STYLE}</style>
@@ -88,13 +84,15 @@ def build_page(study: Study, questions: dict[str, int], measured: dict[str, Any]
 <progress max="{questions["all"]}" value="{questions["finished"]}"></progress>
 <p>{questions["finished"]} of {questions["all"]} questions finished, {questions["open"]} being answered.
 {measured["votes"]} votes of {measured["raters"]} raters count.</p>
+{off_time}
 <table><tr><th>agreement<th>estimate<th>95 % interval ({RESAMPLES} resamples)
 <tr><td>Krippendorff's alpha{_interval(measured["alpha"])}
 <tr><td>two votes on a question{_interval(measured["pairwise"])}
 <tr><td>split-half reliability{_interval(measured["split_half"])}
 <tr><td>unanimous<td>{_share(measured["unanimous"])}<td></table>
-<table><tr><th>rater<th>votes<th>median ms<th>with the majority<th>sentinels right<th>wrong
-{"".join(lines) or '<tr><td colspan="6">nobody yet'}</table>
+<table><tr><th>rater<th>code<th>participant<th>votes<th>off time<th>median ms<th>with the majority
+<th>sentinels right<th>wrong
+{"".join(lines) or '<tr><td colspan="9">nobody yet'}</table>
 <p><a href="/admin/votes.csv?key={key}">votes.csv</a> ·
 <a href="/admin/statistics.json?key={key}">statistics.json</a></p>
 """

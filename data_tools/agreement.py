@@ -120,7 +120,8 @@ def measure_raters(votes: pd.DataFrame, task: str) -> pd.DataFrame:
     """Compute what there is to know of each rater.
 
     Returns:
-        A table with a row a rater: `votes`; `median_ms`; `sentinels`, share right (NaN if none met);
+        A table with a row a rater: `code`, which they were given; `participant`, the token of whom a recruiting service
+        sent; `votes`; `early`, presses that were too soon; `median_ms`; `sentinels`, share right (NaN if none met);
         `sentinel_failures`; `agreement`, share of the votes that are with the majority of the others' (ties and
         questions without others left out).
     """
@@ -133,7 +134,9 @@ def measure_raters(votes: pd.DataFrame, task: str) -> pd.DataFrame:
     hidden = votes[votes.kind == "sentinel"]
     return pd.DataFrame(
         {
+            **{name: votes.groupby("rater")[name].first() for name in ("code", "participant")},
             "votes": main.groupby("rater").size(),
+            "early": votes.groupby(["rater", "screen"]).early.first().groupby("rater").sum(),
             "median_ms": main.groupby("rater").response_ms.median(),
             "sentinels": score_sentinels(votes),
             "sentinel_failures": (hidden.correct == 0).groupby(hidden.rater).sum(),

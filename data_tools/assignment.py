@@ -71,8 +71,9 @@ class Assignment:
         first = ANSWERS[self.study.task][0]
         rejected = {rater for (rater,) in self._db.execute("SELECT rater FROM raters") if self.rejected(rater)}
         found = {item.id: [0, 0] for item in self._main}
-        for rater, item, answer in self._db.execute("SELECT rater, item, answer FROM responses WHERE kind = 'main'"):
-            if item in found and rater not in rejected:
+        answers = "SELECT rater, item, answer, off_ms FROM responses WHERE kind = 'main'"
+        for rater, item, answer, off_ms in self._db.execute(answers):
+            if item in found and rater not in rejected and self.on_time(off_ms):
                 found[item][0] += 1
                 found[item][1] += answer == first
         live = self._db.execute(
@@ -103,9 +104,16 @@ class Assignment:
 
     def rejected(self, rater: str) -> bool:
         """Tell whether a rater was wrong on so many sentinels that their votes do not count."""
-        mean = "SELECT avg(correct) FROM responses WHERE kind = 'sentinel' AND rater = ?"
-        share = self._db.execute(mean, (rater,)).fetchone()[0]
+        mean = (
+            "SELECT avg(correct) FROM responses WHERE kind = 'sentinel' AND rater = ? "
+            "AND (off_ms IS NULL OR off_ms <= ?)"
+        )
+        share = self._db.execute(mean, (rater, self.study.tolerance_ms)).fetchone()[0]
         return share is not None and share < self.study.min_sentinels
+
+    def on_time(self, off_ms: float | None) -> bool:
+        """Tell whether an answer counts whose pictures were shown so many milliseconds too long or too short."""
+        return off_ms is None or off_ms <= self.study.tolerance_ms
 
     def total(self) -> int:
         """Count the screens that a rater is asked, if questions do not run out."""

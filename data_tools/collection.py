@@ -1,5 +1,6 @@
 """Votes become a data set: the NIGHTS layout for triplets, a table for pairs, which training and evaluation read."""
 
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from data_tools.categories import read_categories
-from data_tools.filtering import keep, keep_counted, tally, to_frame
+from data_tools.filtering import drop_off_time, keep, keep_counted, tally, to_frame
 from data_tools.simulation import BUILD
 from data_tools.study import Item, Study
 from data_tools.votes import read_responses
@@ -109,6 +110,7 @@ def collect(
     *,
     quick_ms: float = 0.0,
     max_quick: float = 1.0,
+    tolerance_ms: float | None = None,
     min_votes: int | None = None,
     disputed: bool = False,
 ) -> dict[str, Any]:
@@ -119,6 +121,8 @@ def collect(
         out: folder for the data set.
         quick_ms: milliseconds below which an answer is left out.
         max_quick: largest share of such answers that a rater may have; the others are left out.
+        tolerance_ms: milliseconds by which a pair's pictures and masks may have been shown longer or shorter than 500;
+            answers to others are left out. Default: the study's; infinite to keep all.
         min_votes: votes that a question needs. Default: those of all rounds for triplets, one for pairs.
         disputed: whether triplets that people disagree on are kept. Pairs are kept whatever people say of them.
 
@@ -131,7 +135,8 @@ def collect(
     """
     study = Study.read(folder)
     everything = to_frame(read_responses(folder, study))
-    votes = keep_counted(everything, study, quick_ms, max_quick)
+    tolerance = study.tolerance_ms if tolerance_ms is None else tolerance_ms
+    votes = keep_counted(everything, study, quick_ms, max_quick, tolerance)
     all_counts = tally(votes, study.task)
     triplets = study.task == "2afc"
     least = min_votes or (sum(study.rounds) if triplets else 1)
@@ -140,6 +145,8 @@ def collect(
     about = {
         "responses": len(everything),
         "responses left out": len(everything) - len(votes),
+        "responses off time": len(everything) - len(drop_off_time(everything, tolerance)),
+        "tolerance ms": tolerance if math.isfinite(tolerance) else None,
         "raters": int(everything.rater.nunique()),
         "raters left out": int(everything.rater.nunique() - votes.rater.nunique()),
         "questions with votes": len(all_counts),

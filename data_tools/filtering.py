@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from data_tools.study import ANSWERS, Study
+from dreamsim_metric.bounds import check_least
 
 COLUMNS = {
     "response": "int64",
@@ -22,9 +23,14 @@ COLUMNS = {
     "answer": "str",
     "correct": "float64",
     "response_ms": "float64",
+    "early": "float64",
     "presented": "str",
+    "showings": "float64",
+    "off_ms": "float64",
     "build": "str",
     "received": "float64",
+    "code": "str",
+    "participant": "str",
 }
 
 
@@ -66,6 +72,25 @@ def drop_quick(votes: pd.DataFrame, quick_ms: float) -> pd.DataFrame:
     return votes[votes.response_ms >= quick_ms]
 
 
+def drop_off_time(votes: pd.DataFrame, tolerance_ms: float) -> pd.DataFrame:
+    """Leave out answers to pictures that were shown too long, too short or more than once.
+
+    Args:
+        votes: table of votes, a row a response.
+        tolerance_ms: largest departure from the planned times in milliseconds; infinite to leave out none.
+
+    Raises:
+        ValueError: the tolerance is negative, or no number.
+
+    Example:
+        >>> votes = pd.DataFrame({"item": ["7", "8", "9"], "off_ms": [8.3, 1250.0, float("nan")]})  # nan: not timed
+        >>> list(drop_off_time(votes, 50)["item"])
+        ['7', '9']
+    """
+    check_least("tolerance_ms", tolerance_ms, 0)
+    return votes[~(votes.off_ms > tolerance_ms)]
+
+
 def tally(votes: pd.DataFrame, task: str) -> pd.DataFrame:
     """Count how often each answer was given to each question.
 
@@ -98,6 +123,21 @@ def keep(counts: pd.DataFrame, min_votes: int = 1, unanimous: bool = False) -> p
     return found[found.drop(columns="votes").max(axis=1) == found.votes] if unanimous else found
 
 
-def keep_counted(votes: pd.DataFrame, study: Study, quick_ms: float = 0.0, max_quick: float = 1.0) -> pd.DataFrame:
-    """Keep the rows that count in a study: answers of raters who look, not too quick."""
-    return drop_quick(drop_raters(votes, study.min_sentinels, quick_ms, max_quick), quick_ms)
+def keep_counted(
+    votes: pd.DataFrame,
+    study: Study,
+    quick_ms: float = 0.0,
+    max_quick: float = 1.0,
+    tolerance_ms: float | None = None,
+) -> pd.DataFrame:
+    """Keep the rows that count in a study: answers of raters who look, to what was shown as planned, not too quick.
+
+    Args:
+        votes: table of votes, a row a response.
+        study: study that the votes are for.
+        quick_ms: milliseconds below which an answer was too quick to have been thought about.
+        max_quick: largest share of too quick answers that a rater may have.
+        tolerance_ms: largest departure from the planned times in milliseconds. Default: the study's.
+    """
+    shown = drop_off_time(votes, study.tolerance_ms if tolerance_ms is None else tolerance_ms)
+    return drop_quick(drop_raters(shown, study.min_sentinels, quick_ms, max_quick), quick_ms)

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from data_tools.admin import admin_token, make_router
 from data_tools.assignment import Asked
+from data_tools.participants import hash_participant
 from data_tools.study import Study
 from data_tools.votes import RefusedError, UnknownRaterError, Votes
 from dreamsim_metric.messages import list_briefly
@@ -40,6 +41,13 @@ class Consent(_Strict):
 
     agreed: bool
     build: str = Field(max_length=100)
+    participant: str | None = Field(default=None, max_length=1000)
+
+
+class Participant(_Strict):
+    """Somebody whom a recruiting service sent."""
+
+    participant: str = Field(max_length=1000)
 
 
 class Answer(_Strict):
@@ -56,6 +64,8 @@ class Answers(_Strict):
     screen: int = Field(ge=0, le=1_000_000)
     answers: list[Answer] = Field(min_length=1, max_length=2)
     presented: list[Annotated[float, Field(ge=0, le=86_400_000, allow_inf_nan=False)]] = Field(max_length=32)
+    showings: int = Field(default=1, ge=1, le=1_000_000)
+    early: int = Field(default=0, ge=0, le=1_000_000)
     build: str = Field(max_length=100)
 
 
@@ -132,13 +142,23 @@ def create_app(folder: Path) -> FastAPI:
 
     @app.get("/api/study")
     def about() -> dict[str, Any]:
-        return {"id": study.id, "task": study.task, "texts": study.shown}
+        return {"id": study.id, "task": study.task, "texts": study.shown, "participant": study.participant}
+
+    def token(participant: str) -> str:
+        try:
+            return hash_participant(folder, participant)
+        except ValueError as error:
+            raise RefusedError(str(error)) from error
+
+    @app.post("/api/participants")
+    def find(sent: Participant) -> dict[str, str | None]:
+        return {"rater": votes.find(token(sent.participant))}
 
     @app.post("/api/raters", status_code=201)
     def register(consent: Consent) -> dict[str, str]:
         if not consent.agreed:
             raise RefusedError("nobody takes part who does not agree")
-        return {"rater": votes.register(consent.build)}
+        return {"rater": votes.register(consent.build, token(consent.participant) if consent.participant else None)}
 
     @app.get("/api/raters/{rater}")
     def screens(rater: str) -> dict[str, Any]:
@@ -149,7 +169,8 @@ def create_app(folder: Path) -> FastAPI:
         given = {items.get(one.item, one.item): (one.answer, one.response_ms) for one in sent.answers}
         if len(given) < len(sent.answers):
             raise RefusedError("got two answers to one question")
-        right = votes.answer(rater, sent.screen, given, sent.presented, sent.build)
+        times = {"showings": sent.showings, "early": sent.early}
+        right = votes.answer(rater, sent.screen, given, sent.presented, sent.build, **times)
         return {"right": right, **_screens(votes, rater)}
 
     @app.post("/api/raters/{rater}/leave", status_code=204)

@@ -19,6 +19,7 @@ from typing import Any
 import httpx2
 import numpy as np
 
+from data_tools.presentation import PLANNED
 from data_tools.study import ANSWERS, Study
 
 BUILD = "simulated"
@@ -103,6 +104,7 @@ def simulate(
     """
     known = {study.key(item): value for item, value in evidence(study, observer, model).items()}
     answered, lock = 0, threading.Lock()
+    presented = PLANNED if study.task == "jnd" else (0.0,)
 
     def rate(number: int) -> None:
         nonlocal answered
@@ -119,7 +121,7 @@ def simulate(
                     answer = ANSWERS[study.task][int(random.random() >= chance)]
                     took = float(np.exp(random.normal(7.2, 0.4)))  # 1.3 s in the middle
                     answers.append({"item": item["item"], "answer": answer, "response_ms": round(took, 1)})
-                sent = {"screen": screen["screen"], "answers": answers, "presented": [0.0], "build": BUILD}
+                sent = {"screen": screen["screen"], "answers": answers, "presented": presented, "build": BUILD}
                 begun = time.perf_counter()
                 state = _call(client, patience, "POST", f"/api/raters/{rater}/answers", sent)
                 with lock:

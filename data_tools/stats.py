@@ -6,24 +6,49 @@ from pathlib import Path
 from typing import Any
 
 from data_tools.agreement import measure_agreement, measure_raters
-from data_tools.filtering import keep_counted, to_frame
+from data_tools.filtering import drop_off_time, keep_counted, to_frame
 from data_tools.simulation import BUILD
 from data_tools.study import ANSWERS, Study
 from data_tools.votes import read_responses
 
 
-def measure(folder: Path, quick_ms: float = 0.0, max_quick: float = 1.0, resamples: int = 1000) -> dict[str, Any]:
+def measure(
+    folder: Path,
+    quick_ms: float = 0.0,
+    max_quick: float = 1.0,
+    resamples: int = 1000,
+    tolerance_ms: float | None = None,
+) -> dict[str, Any]:
     """Compute `agreement.measure_agreement` of the votes that count, and `measure_raters` of all.
+
+    Args:
+        folder: folder of the study.
+        quick_ms: milliseconds below which an answer was too quick to have been thought about.
+        max_quick: largest share of too quick answers that a rater may have.
+        resamples: number of bootstrap draws for the intervals.
+        tolerance_ms: largest departure from the planned times in milliseconds. Default: the study's.
+
+    Returns:
+        The figures; `off_time`, answers (of each rater, too) to what was shown too long, too short or more than once;
+        `simulated`, answers that are a model's.
 
     Raises:
         FileNotFoundError, ValueError: Same as in `Study.read` and `votes.read_responses`.
     """
     study = Study.read(folder)
     table = to_frame(read_responses(folder, study))
-    raters = measure_raters(table, study.task).reset_index().to_dict("records")
-    found = measure_agreement(keep_counted(table, study, quick_ms, max_quick), study.task, resamples)
-    simulated = int((table.build == BUILD).sum())
-    figures: dict[str, Any] = _plain({"task": study.task, "simulated": simulated, **found, "by_rater": raters})
+    tolerance = study.tolerance_ms if tolerance_ms is None else tolerance_ms
+    off_time = table[~table.response.isin(drop_off_time(table, tolerance).response)]
+    by_rater = measure_raters(table, study.task)
+    by_rater["off_time"] = off_time.groupby("rater").size().reindex(by_rater.index, fill_value=0)
+    found = measure_agreement(keep_counted(table, study, quick_ms, max_quick, tolerance), study.task, resamples)
+    about = {
+        "task": study.task,
+        "simulated": int((table.build == BUILD).sum()),
+        "off_time": len(off_time),
+        "tolerance_ms": tolerance,
+    }
+    figures: dict[str, Any] = _plain({**about, **found, "by_rater": by_rater.reset_index().to_dict("records")})
     return figures
 
 
@@ -36,11 +61,21 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def say_off_time(found: dict[str, Any]) -> str:
+    """Say how many of the answers that `measure` saw do not count for what was shown; nothing where all do."""
+    if not found["off_time"]:
+        return ""
+    tolerance = f"more than {found['tolerance_ms']:g} ms too long or too short"
+    return f"{found['off_time']} answers do not count: pictures were shown {tolerance}, or more than once."
+
+
 def lines(found: dict[str, Any]) -> Iterator[str]:
     """Yield what `measure` found, line by line, to read."""
     if found["simulated"]:
         yield f"SIMULATED: {found['simulated']} responses are a model's, not people's"
     yield f"{found['votes']} votes of {found['raters']} raters on {found['questions']} questions"
+    if said := say_off_time(found):
+        yield said
     names = {"alpha": "Krippendorff's alpha", "pairwise": "two votes agree", "split_half": "split-half reliability"}
     for key, name in names.items():
         estimate, low, high = ("–" if value is None else f"{value:.3f}" for value in found[key])

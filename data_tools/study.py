@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
+from data_tools.participants import NAMES
 from data_tools.tables import PAIRS, TRIPLETS
 from dreamsim_metric.bounds import check_least
 from dreamsim_metric.files.digest import digest_file
@@ -25,8 +26,8 @@ TEXTS = {
     "title": "Which pictures look alike?",
     "consent": (
         "You will look at pictures and say how they look to you. Your answers and how long they took are stored under "
-        "a random number; nothing that says who you are is. You may stop at any time, and come back. If you agree to "
-        "take part, go on."
+        "a random number; your name and address are not. If a service sent you here, a code made from your id there is "
+        "stored too, so that you can be paid. You may stop at any time, and come back. If you agree, go on."
     ),
     "thanks": "Thank you! Your code:",
 }
@@ -79,6 +80,9 @@ class Study:
         min_sentinels: share of the sentinels to be right on; the votes of raters below do not count, and are asked of
             others.
         lease_minutes: minutes after which a question that somebody has open is given to another.
+        tolerance_ms: milliseconds by which a pair's pictures and masks may be shown longer or shorter than 500; answers
+            to others do not count, and are asked of others.
+        participant: names in the address under which a recruiting service gives a rater's id.
         seed: seed of all that is random.
         texts: the texts `title`, `consent`, `instructions`, `thanks`: yours to write.
     """
@@ -92,6 +96,8 @@ class Study:
     sentinel_every: int = 10
     min_sentinels: float = 0.75
     lease_minutes: float = 20
+    tolerance_ms: float = 50
+    participant: tuple[str, ...] = NAMES
     seed: int = 0
     texts: dict[str, str] = field(default_factory=dict)
 
@@ -99,6 +105,7 @@ class Study:
         if self.task not in ANSWERS:
             raise ValueError(f"got task {self.task!r}; expected one of {', '.join(ANSWERS)}")
         least = {"trials": 1, "practice": 0, "sentinel_every": 0, "min_sentinels": 0, "lease_minutes": 0.01}
+        least["tolerance_ms"] = 0
         for name, lowest in least.items():
             check_least(name, getattr(self, name), lowest)
         if self.min_sentinels > 1:
@@ -190,7 +197,8 @@ class Study:
             unknown = set(held) - {known.name for known in fields(cls)}
             if unknown:
                 raise ValueError(f"it has unknown entries: {', '.join(sorted(unknown))}")
-            found = cls(**{**held, "rounds": tuple(held["rounds"])})
+            lists = {name: _tuple(name, held[name]) for name in ("rounds", "participant") if name in held}
+            found = cls(**{**held, **lists})
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"{file} cannot be used: {error}") from error
         if cls.of(Path(found.pictures)).table != found.table:
@@ -238,3 +246,9 @@ class Study:
                 pictures = (this, this, other) if answer == "left" else (this, other, this)
             found.append(Item(f"{kind}-{i}", kind, pictures, one.category, one.prompt, answer))
         return found
+
+
+def _tuple(name: str, value: object) -> tuple[Any, ...]:
+    if not isinstance(value, list):
+        raise ValueError(f"got {name} {value!r}; expected a list")
+    return tuple(value)

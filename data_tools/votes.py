@@ -19,13 +19,16 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from data_tools.assignment import Asked, Assignment
+from data_tools.presentation import measure_departure
 from data_tools.study import ANSWERS, Item, Study
 
 VOTES = "votes.sqlite"
-_FORMAT = 1
+_FORMAT = 2
 _SCHEMA = (
     "CREATE TABLE study (id TEXT NOT NULL, format INTEGER NOT NULL)",
-    "CREATE TABLE raters (rater TEXT PRIMARY KEY, code TEXT NOT NULL, build TEXT NOT NULL, began REAL NOT NULL) STRICT",
+    """CREATE TABLE raters (
+        rater TEXT PRIMARY KEY, code TEXT NOT NULL, participant TEXT UNIQUE, build TEXT NOT NULL, began REAL NOT NULL
+    ) STRICT""",
     """CREATE TABLE leases (
         lease INTEGER PRIMARY KEY, rater TEXT NOT NULL REFERENCES raters, screen INTEGER NOT NULL, item TEXT NOT NULL,
         swapped INTEGER NOT NULL, given REAL NOT NULL, expires REAL NOT NULL
@@ -35,10 +38,10 @@ _SCHEMA = (
     """CREATE TABLE responses (
         response INTEGER PRIMARY KEY, rater TEXT NOT NULL REFERENCES raters, item TEXT NOT NULL, kind TEXT NOT NULL,
         screen INTEGER NOT NULL, position INTEGER NOT NULL, swapped INTEGER NOT NULL, answer TEXT NOT NULL,
-        correct INTEGER, response_ms REAL NOT NULL, presented TEXT NOT NULL, build TEXT NOT NULL,
-        received REAL NOT NULL, UNIQUE (rater, item)
+        correct INTEGER, response_ms REAL NOT NULL, early INTEGER NOT NULL, presented TEXT NOT NULL,
+        showings INTEGER NOT NULL, off_ms REAL, build TEXT NOT NULL, received REAL NOT NULL, UNIQUE (rater, item)
     ) STRICT""",
-    "CREATE INDEX sentinels ON responses (rater, correct) WHERE kind = 'sentinel'",
+    "CREATE INDEX sentinels ON responses (rater, correct, off_ms) WHERE kind = 'sentinel'",
     """CREATE TRIGGER responses_stay BEFORE UPDATE ON responses
     BEGIN SELECT RAISE(ABORT, 'responses are never changed'); END""",
     """CREATE TRIGGER responses_remain BEFORE DELETE ON responses
@@ -112,7 +115,10 @@ class Votes:
             self._db.execute("INSERT INTO study VALUES (?, ?)", (self.study.id, _FORMAT))
         found = self._db.execute("SELECT id, format FROM study").fetchone()
         if found != (self.study.id, _FORMAT):
-            raise ValueError(f"{file} has the votes of another study; move it away, or serve the study that it is of")
+            raise ValueError(
+                f"{file} has the votes of another study, or of another version of this package; move it away, or serve "
+                "the study that it is of"
+            )
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -137,20 +143,31 @@ class Votes:
                 os.fsync(self._log)
                 self._synced = covered
 
-    def register(self, build: str) -> str:
+    def register(self, build: str, participant: str | None = None) -> str:
         """Register a new rater, who agreed to take part.
 
         Args:
             build: build of the page that they look at.
+            participant: token of whom a recruiting service sent (`participants.hash_participant`).
 
         Returns:
-            Their token, random.
+            Their token, random; of a participant who is registered already, the one that they have.
         """
         rater, code = secrets.token_urlsafe(16), secrets.token_hex(4).upper()
         with self._writing():
-            self._db.execute("INSERT INTO raters VALUES (?, ?, ?, ?)", (rater, code, build, self._clock()))
+            known = self.find(participant)
+            if known:
+                return known
+            row = (rater, code, participant, build, self._clock())
+            self._db.execute("INSERT INTO raters VALUES (?, ?, ?, ?, ?)", row)
         self._sync()
         return rater
+
+    def find(self, participant: str | None) -> str | None:
+        """Return the rater that a participant is, if they are one."""
+        with self._lock:
+            found = self._db.execute("SELECT rater FROM raters WHERE participant = ?", (participant,)).fetchone()
+        return str(found[0]) if found else None
 
     def code(self, rater: str) -> str:
         """Return the code that a rater is given at the end.
@@ -207,6 +224,9 @@ class Votes:
         answers: Mapping[str, tuple[str, float]],
         presented: Sequence[float],
         build: str,
+        *,
+        showings: int = 1,
+        early: int = 0,
     ) -> dict[str, bool]:
         """Take the answers of one screen, whole or not at all; what was taken before is not taken again.
 
@@ -219,6 +239,8 @@ class Votes:
                 sides, and its response time in milliseconds.
             presented: milliseconds from the screen's beginning to the moment when each picture came.
             build: build of the page that was answered on.
+            showings: how often the pictures were shown, where they are shown briefly.
+            early: presses that came too soon to be answers.
 
         Returns:
             Whether the answer was right, by practice question.
@@ -238,10 +260,13 @@ class Votes:
             if not answers or not set(answers) <= set(asked):
                 raise RefusedError(f"got answers to {', '.join(answers) or 'nothing'}; screen {screen} asks others")
             rest = {"screen": screen, "presented": json.dumps(list(presented)), "build": build}
+            rest |= {"showings": showings, "early": early}
             right = {}
             for name, (answer, response_ms) in answers.items():
                 position, swapped = asked[name]
-                row = {**rest, "position": position, "swapped": swapped, "response_ms": response_ms}
+                timed = self.study.task == "jnd"  # triplets stay for as long as they are looked at
+                off_ms = measure_departure(presented, position, showings) if timed else None
+                row = {**rest, "position": position, "swapped": swapped, "response_ms": response_ms, "off_ms": off_ms}
                 correct = self._store(rater, self.items[name], answer, row)
                 if self.items[name].kind == "practice":
                     right[name] = bool(correct)
@@ -265,7 +290,7 @@ class Votes:
         self._questions.take_back(rater, item.id)
         if self._questions.rejected(rater) != rejected:
             self._questions.count()  # none of the rater's votes counts now, or all of them
-        elif new and item.kind == "main" and not rejected:
+        elif new and item.kind == "main" and not rejected and self._questions.on_time(row["off_ms"]):
             self._questions.add(item.id, answer)
         return correct
 
@@ -289,13 +314,35 @@ def read_responses(folder: Path, study: Study) -> list[dict[str, Any]]:
         FileNotFoundError: nobody was asked yet.
         ValueError: the file is of another study, or of something else.
     """
+    return _read(
+        folder,
+        study,
+        "SELECT responses.*, code, coalesce(participant, '') AS participant "
+        "FROM responses JOIN raters USING (rater) ORDER BY response",
+    )
+
+
+def read_raters(folder: Path, study: Study) -> list[dict[str, Any]]:
+    """Read all raters of a study, in the order in which they agreed: token, code, participant and screens answered.
+
+    Raises:
+        FileNotFoundError, ValueError: Same as in `read_responses`.
+    """
+    return _read(
+        folder,
+        study,
+        "SELECT rater, code, coalesce(participant, '') AS participant, count(DISTINCT screen) AS screens "
+        "FROM raters LEFT JOIN responses USING (rater) GROUP BY rater ORDER BY began",
+    )
+
+
+def _read(folder: Path, study: Study, query: str) -> list[dict[str, Any]]:
     file = check_votes(folder)
     try:
         with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as db:
             if db.execute("SELECT id, format FROM study").fetchone() != (study.id, _FORMAT):
-                raise ValueError(f"{file} has the votes of another study")
-            cursor = db.execute("SELECT * FROM responses ORDER BY response")
-            names = [column[0] for column in cursor.description]
-            return [dict(zip(names, row, strict=True)) for row in cursor]
+                raise ValueError(f"{file} has the votes of another study, or of another version of this package")
+            db.row_factory = sqlite3.Row
+            return [dict(row) for row in db.execute(query)]
     except sqlite3.DatabaseError as error:
         raise ValueError(f"{file} is no file of votes ({error})") from error

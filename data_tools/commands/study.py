@@ -1,4 +1,4 @@
-"""`dreamsim-data study`, `serve`, `simulate`, `stats`, `collect` and `validate`: from pictures to people's answers."""
+"""`dreamsim-data study`, `serve`, `simulate`, `raters`, `stats`, `collect`, `validate`: from pictures to answers."""
 
 from argparse import Namespace
 from pathlib import Path
@@ -41,6 +41,19 @@ def _add_study(to: Parser) -> None:
         metavar="N",
         help="minutes after which an open question is given to another rater (default: 20)",
     )
+    to.add_argument(
+        "--tolerance-ms",
+        type=float,
+        metavar="N",
+        help="milliseconds by which a picture of a pair may be shown longer or shorter than 500 (default: 50)",
+    )
+    to.add_argument(
+        "--participant",
+        nargs="+",
+        metavar="NAME",
+        help="names in the address under which a recruiting service gives a rater's id (default: those of Prolific, "
+        "CloudResearch, MTurk and SONA)",
+    )
     add_option(to, "--seed")
 
 
@@ -50,10 +63,11 @@ def study(arguments: Namespace) -> Output:
 
     from data_tools.study import STUDY, Study
 
-    names = ("trials", "practice", "sentinel_every", "min_sentinels", "lease_minutes", "seed")
+    names = ("trials", "practice", "sentinel_every", "min_sentinels", "lease_minutes", "tolerance_ms", "seed")
     options: dict[str, Any] = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
-    if arguments.rounds:
-        options["rounds"] = tuple(arguments.rounds)
+    for name in ("rounds", "participant"):
+        if getattr(arguments, name):
+            options[name] = tuple(getattr(arguments, name))
     made = Study.of(arguments.pictures, **options)
     count = sum(item.kind == "main" for item in made.items())
     made.write(arguments.out)
@@ -120,6 +134,36 @@ def _add_votes(to: Parser) -> None:
         metavar="N",
         help="largest share of such answers of a rater; one with more does not count",
     )
+    to.add_argument(
+        "--tolerance-ms",
+        type=float,
+        metavar="N",
+        help="milliseconds by which a picture of a pair may have been shown longer or shorter than 500; inf for any "
+        "(default: the study's)",
+    )
+
+
+def _add_raters(to: Parser) -> None:
+    _add_folder(to)
+    to.add_argument(
+        "participants", nargs="*", metavar="ID", help="ids that a recruiting service gave (default: all raters)"
+    )
+
+
+def raters(arguments: Namespace) -> Output:
+    """Find who took part, to pay them."""
+    held = _read(arguments.folder, votes=True)
+
+    from data_tools.participants import hash_participant
+    from data_tools.votes import read_raters
+
+    found = read_raters(arguments.folder, held)
+    if arguments.participants:
+        by_token = {row["participant"]: row for row in found}
+        nobody = {"rater": "", "code": "", "participant": "", "screens": 0}
+        tokens = {one: hash_participant(arguments.folder, one) for one in arguments.participants}
+        found = [{"id": one, **by_token.get(token, nobody)} for one, token in tokens.items()]
+    return Output(found, lambda rows: ("  ".join(str(value or "–") for value in row.values()) for row in rows))
 
 
 def _add_stats(to: Parser) -> None:
@@ -133,7 +177,7 @@ def stats(arguments: Namespace) -> Output:
 
     from data_tools.stats import lines, measure, plot
 
-    found = measure(arguments.folder, arguments.min_ms, arguments.max_quick)
+    found = measure(arguments.folder, arguments.min_ms, arguments.max_quick, tolerance_ms=arguments.tolerance_ms)
     if arguments.out:
         plot(found, arguments.out)
     return Output([found], lambda rows: lines(found), single=True)
@@ -162,6 +206,7 @@ def collect(arguments: Namespace) -> Output:
         arguments.out,
         quick_ms=arguments.min_ms,
         max_quick=arguments.max_quick,
+        tolerance_ms=arguments.tolerance_ms,
         min_votes=arguments.min_votes,
         disputed=arguments.disputed,
     )
@@ -201,6 +246,7 @@ COMMANDS = (
         "serve", "the page where people judge, and the server that keeps their votes", serve, _add_serve, prints=False
     ),
     Command("simulate", "answers of a model of noisy raters, to try a study; no people's", simulate, _add_simulate),
+    Command("raters", "who took part, with codes and participants, to pay them", raters, _add_raters),
     Command("stats", "how much people agree", stats, _add_stats),
     Command("collect", "what people agree on, as a data set to train on", collect, _add_collect),
     Command("validate", "everything that is wrong with a data set", validate, _add_validate),

@@ -194,7 +194,10 @@ SLIPS = {
     "data sheet gone": FOLDER,
     "data categories cifra10": "did you mean cifar10",
     "data study gone --out x": FOLDER,
-    **{f"data {name} gone": "gone has no study.json" for name in ("serve", "simulate", "stats", "collect --out x")},
+    **{
+        f"data {name} gone": "gone has no study.json"
+        for name in ("serve", "simulate", "raters", "stats", "collect --out x")
+    },
     "data validate gone": FOLDER,
     "bench human --data gone --out x": "no such data set: gone",
     "bench human --data nigths=judged --out x": "did you mean nights",

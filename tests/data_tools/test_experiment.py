@@ -3,62 +3,15 @@
 import itertools
 import json
 
-import pytest
-
 from data_tools.votes import read_responses
 from tests.browser import browser as browser
 from tests.browser import needs_browser
+from tests.raters import READY, click, step, take_part
+from tests.raters import open_page as open_page
 from tests.studies import pairs, serving, study, triplets
 
 pytestmark = needs_browser
 FEW = {"trials": 4, "practice": 1, "sentinel_every": 2}
-
-
-@pytest.fixture
-def open_page(browser):
-    contexts = []
-
-    def opened(url, context=None, script="", **options):
-        if context is None:
-            context = browser.new_context(**options)
-            contexts.append(context)
-        page = context.new_page()
-        page.failures = []
-        page.on("pageerror", lambda error: page.failures.append(str(error)))
-        page.on("console", lambda said: page.failures.append(said.text) if said.type == "error" else None)
-        page.add_init_script(script)
-        page.set_default_timeout(15_000)
-        page.goto(url)
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-
-
-def click(page, name):
-    page.get_by_role("button", name=name).click()
-
-
-def take_part(page):
-    click(page, "I agree")
-    click(page, "Begin")
-
-
-def step(page, key):
-    """Answer one screen, practice feedback included; whether there was one."""
-    page.locator(".choice, .code, button:has-text('Go on')").first.wait_for()
-    if page.locator(".code").count():
-        return False
-    before = page.locator("#experiment").inner_html()
-    if page.locator("button:has-text('Go on')").count():
-        click(page, "Go on")
-    elif key:
-        page.keyboard.press(key)
-    else:
-        page.locator(".choice button").first.click()
-    page.wait_for_function("before => document.querySelector('#experiment').innerHTML !== before", arg=before)
-    return True
 
 
 def test_a_whole_session_by_keys_and_clicks(open_page, tmp_path):
@@ -133,7 +86,7 @@ def test_a_reload_a_second_tab_and_a_double_press_neither_lose_nor_repeat(open_p
         page.locator(".choice").wait_for()
         other = open_page(url, page.context)
         click(other, "Go on")
-        other.locator(".choice").wait_for()
+        page.locator(READY).first.wait_for()
         page.keyboard.press("ArrowLeft")
         page.keyboard.press("ArrowLeft")
         for tab in (other, page):
@@ -150,7 +103,7 @@ def test_an_answer_given_while_the_server_is_away_arrives_later(open_page, tmp_p
     with serving(tmp_path / "study") as url:
         page = open_page(url)
         take_part(page)
-        page.locator(".choice").wait_for()
+        page.locator(READY).first.wait_for()
         page.context.set_offline(True)
         page.keyboard.press("ArrowLeft")
         page.get_by_text("Your answer is kept").wait_for()
@@ -184,8 +137,8 @@ def test_it_fits_a_phone(open_page, tmp_path):
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
         boxes = [button.bounding_box() for button in page.locator(".choice button").all()]
         assert all(box["y"] + box["height"] <= 640 for box in boxes)
-        page.locator(".choice button").last.tap()
-        page.locator(".choice").wait_for()
+        page.locator(READY).last.tap()
+        page.get_by_text("Your code:").or_(page.locator(".choice")).first.wait_for()
 
 
 def test_a_whole_session_of_pairs_and_its_timing(open_page, tmp_path):
@@ -201,6 +154,7 @@ def test_a_whole_session_of_pairs_and_its_timing(open_page, tmp_path):
             if page.locator("button:has-text('Go on')").count():
                 click(page, "Go on")
                 continue
+            page.locator(".text button:not([aria-disabled])").first.wait_for()
             question = page.locator(".text p").inner_text()
             page.keyboard.press(next(keys))
             page.wait_for_function("old => document.querySelector('.text p')?.innerText !== old", arg=question)

@@ -105,6 +105,9 @@ BAD_ANSWERS = {
     "twice": ("answers", [{"item": "x", "answer": "left", "response_ms": 1.0}] * 2, 422),
     "another screen": ("screen", 99, 422),
     "a fraction of a screen": ("screen", 0.5, 422),
+    "shown less than once": ("showings", 0, 422),
+    "fewer than no early presses": ("early", -1, 422),
+    "a fraction of a press": ("early", 0.5, 422),
     "many times": ("presented", [0.0] * 33, 422),
     "oversized": ("build", "x" * LARGEST, 413),
 }

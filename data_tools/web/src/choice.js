@@ -1,6 +1,7 @@
 // A jsPsych plugin: a reference above, two pictures below, chosen by a click or an arrow key.
 import { ParameterType } from "jspsych";
-import { loaded } from "./pictures.js";
+import { answered } from "./answer.js";
+import { load, proportion } from "./pictures.js";
 
 const KEYS = { ArrowLeft: 0, ArrowRight: 1 };
 
@@ -8,18 +9,23 @@ export class Choice {
   static info = {
     name: "choice",
     version: "1.0.0",
-    parameters: { pictures: { type: ParameterType.COMPLEX, default: undefined } },
-    // answers: chosen, 0 (left) or 1 (right) on the screen, and rt, milliseconds since the pictures were shown
+    parameters: {
+      pictures: { type: ParameterType.COMPLEX, default: undefined },
+      later: { type: ParameterType.COMPLEX, default: [] },
+    },
+    // answers: chosen, 0 (left) or 1 (right) on the screen; rt, milliseconds since the pictures were painted; early,
+    // presses that were too soon
     data: { answers: { type: ParameterType.COMPLEX }, presented: { type: ParameterType.COMPLEX } },
   };
 
-  async trial(display, { pictures }) {
+  async trial(display, { pictures, later }) {
     const begun = performance.now();
-    const [reference, left, right] = await Promise.all(pictures.map(loaded));
+    const [reference, left, right] = await load(pictures, later);
     const page = document.createElement("div");
     page.className = "choice";
     reference.className = "reference";
     reference.alt = "the picture to compare with";
+    for (const picture of [reference, left, right]) proportion(picture, picture.naturalWidth, picture.naturalHeight);
     const buttons = [left, right].map((picture, side) => {
       const button = document.createElement("button");
       button.type = "button";
@@ -30,24 +36,8 @@ export class Choice {
       return button;
     });
     page.append(reference, ...buttons);
-    // Shown and answerable from the same frame on: a key between the two would be lost. Where the pictures are there
-    // already, that frame may have begun before this screen did.
-    const shown = await new Promise(requestAnimationFrame);
-    display.replaceChildren(page);
-
-    return new Promise((resolve) => {
-      const press = (event) => {
-        // A key that is held down since the last screen is no answer to this one.
-        if (event.key in KEYS && !event.repeat) choose(KEYS[event.key]);
-      };
-      const choose = (chosen) => {
-        const rt = performance.now() - shown;
-        document.removeEventListener("keydown", press);
-        display.replaceChildren();
-        resolve({ answers: [{ chosen, rt }], presented: [Math.max(0, shown - begun)] });
-      };
-      document.addEventListener("keydown", press);
-      buttons.forEach((button, side) => button.addEventListener("click", () => choose(side), { once: true }));
-    });
+    const { shown, ...answer } = await answered(display, page, buttons, KEYS);
+    display.replaceChildren();
+    return { answers: [answer], presented: [Math.max(0, shown - begun)] };
   }
 }

@@ -1,9 +1,9 @@
 // The experiment: consent, instructions, one screen after the other, a code.
 import CallFunction from "@jspsych/plugin-call-function";
 import HtmlButtonResponse from "@jspsych/plugin-html-button-response";
-import Preload from "@jspsych/plugin-preload";
 import { initJsPsych } from "jspsych";
 
+import { SHORTEST_MS } from "./answer.js";
 import { Brief } from "./brief.js";
 import { Choice } from "./choice.js";
 import { Rater, about } from "./server.js";
@@ -16,22 +16,36 @@ const text = (words, more = "") => {
   page.textContent = words;
   return page.outerHTML + more;
 };
-const page = (words, button, more) => ({ type: HtmlButtonResponse, stimulus: text(words, more), choices: [button] });
+const page = (words, button, more) => ({
+  type: HtmlButtonResponse,
+  stimulus: text(words, more),
+  choices: [button],
+  enable_button_after: SHORTEST_MS, // a double click on the page before does not skip this one
+});
+// The id of whoever a recruiting service sent, under the first name in the address that has one.
+const participantOf = (names) => {
+  const given = new URLSearchParams(location.search);
+  return names.map((name) => given.get(name)).find(Boolean) ?? null;
+};
+const fail = (error) => {
+  document.querySelector("main").innerHTML = text(`This does not work: ${error.message}. Reload the page to try again.`);
+};
 
 async function main() {
-  const { id, task, texts } = await about();
+  const { id, task, texts, participant: names } = await about();
   document.title = texts.title;
-  let [rater, state] = (await Rater.known(id)) ?? [];
+  const participant = participantOf(names);
+  let [rater, state] = (await Rater.known(id, participant)) ?? [];
   let feedback = null;
   const header = document.querySelector("header");
   const screen = () => state.screens[0];
-  const urls = () => state.screens.flatMap(({ items }) => items.flatMap(({ pictures }) => pictures));
+  const later = () => state.screens.slice(1).flatMap(({ items }) => items.flatMap(({ pictures }) => pictures));
 
   const begin = {
     type: CallFunction,
     async: true,
     func: async (done) => {
-      [rater, state] = await Rater.begin(id);
+      [rater, state] = await Rater.begin(id, participant);
       done();
     },
   };
@@ -39,21 +53,19 @@ async function main() {
     ? [page("Welcome back. You can go on where you were.", "Go on")]
     : [page(texts.consent, "I agree"), begin, page(texts.instructions, "Begin")];
 
-  const preload = {
-    type: Preload,
-    images: urls,
-    show_progress_bar: false,
-    max_load_time: 60_000,
-    error_message: "<p>A picture could not be loaded. Reload this page to try again; your answers are kept.</p>",
-    on_start: () => {
-      header.hidden = false;
-      Object.assign(header.querySelector("progress"), { value: state.done, max: state.total });
-    },
-  };
   const ask = {
-    "2afc": { type: Choice, pictures: () => screen().items[0].pictures },
-    jnd: { type: Brief, pairs: () => screen().items.map(({ pictures }) => pictures) },
+    "2afc": { type: Choice, pictures: () => screen().items[0].pictures, later },
+    jnd: {
+      type: Brief,
+      pairs: () => screen().items.map(({ pictures }) => pictures),
+      later,
+      begin: () => rater.show(screen().items),
+    },
   }[task];
+  ask.on_start = () => {
+    header.hidden = false;
+    Object.assign(header.querySelector("progress"), { value: state.done, max: state.total });
+  };
   const send = {
     type: CallFunction,
     async: true,
@@ -64,7 +76,8 @@ async function main() {
         const chosen = task === "2afc" && swapped ? 1 - answers[i].chosen : answers[i].chosen;
         return { item, answer: SIDES[task][chosen], response_ms: answers[i].rt };
       });
-      state = await rater.answer(screen().screen, given, presented);
+      const early = answers.reduce((sum, one) => sum + one.early, 0);
+      state = await rater.answer(screen().screen, given, presented, early);
       const right = Object.values(state.right ?? {});
       feedback = right.length ? right.every(Boolean) : null;
       done();
@@ -73,15 +86,14 @@ async function main() {
   const tell = {
     timeline: [
       {
-        type: HtmlButtonResponse,
+        ...page("", "Go on"),
         stimulus: () => text(feedback ? "Practice: that was right." : "Practice: that was not right. Look again at the next."),
-        choices: ["Go on"],
       },
     ],
     conditional_function: () => feedback !== null,
   };
   const left = () => state.screens.length > 0;
-  const screens = { timeline: [preload, ask, send, tell], loop_function: left };
+  const screens = { timeline: [ask, send, tell], loop_function: left };
   const bye = {
     type: HtmlButtonResponse,
     stimulus: () => text(texts.thanks, `<p class="code">${state.code}</p>`),
@@ -94,9 +106,11 @@ async function main() {
   const jsPsych = initJsPsych({ display_element: "experiment" });
   document.querySelector("#pause").addEventListener("click", async () => {
     jsPsych.pauseExperiment();
-    await rater.leave();
     header.hidden = true;
-    document.querySelector("main").innerHTML = text("Your answers are kept. Come back to this page in this browser.");
+    document.querySelector("main").innerHTML = text(
+      participant ? "Your answers are kept. Come back to this page by the same link." : "Your answers are kept. Come back to this page in this browser.",
+    );
+    await rater.leave();
     const button = Object.assign(document.createElement("button"), { textContent: "Go on" });
     button.addEventListener("click", () => location.reload());
     document.querySelector(".text").append(document.createElement("br"), button);
@@ -104,6 +118,6 @@ async function main() {
   await jsPsych.run([...welcome, { timeline: [screens], conditional_function: left }, bye]);
 }
 
-main().catch((error) => {
-  document.querySelector("main").innerHTML = text(`This does not work: ${error.message}. Reload the page to try again.`);
-});
+// What fails within a screen fails for all to see, too.
+window.addEventListener("unhandledrejection", ({ reason }) => fail(reason));
+main().catch(fail);

@@ -1,12 +1,18 @@
 // What goes to the server and back. An answer is kept in the browser until the server has it.
-
-const notice = Object.assign(document.createElement("p"), { className: "notice", hidden: true });
-document.body.append(notice);
+import { hush, say } from "./notice.js";
 
 export class Refused extends Error {
   constructor(status, detail) {
     super(detail);
     this.status = status;
+  }
+}
+
+function reason(text) {
+  try {
+    return String(JSON.parse(text).detail).slice(0, 300);
+  } catch {
+    return text.slice(0, 300);
   }
 }
 
@@ -16,16 +22,15 @@ async function call(path, options) {
     try {
       const response = await fetch(path, options);
       if (response.ok) {
-        notice.hidden = true;
+        hush();
         return response.status === 204 ? null : await response.json();
       }
-      if (response.status < 500) throw new Refused(response.status, (await response.text()).slice(0, 300));
-      notice.textContent = "The server has a problem. Your answer is kept; trying again …";
+      if (response.status < 500) throw new Refused(response.status, reason(await response.text()));
+      say("The server has a problem. Your answer is kept; trying again …");
     } catch (error) {
       if (error instanceof Refused) throw error;
-      notice.textContent = "No connection. Your answer is kept; trying again …";
+      say("No connection. Your answer is kept; trying again …");
     }
-    notice.hidden = false;
     await new Promise((resolve) => setTimeout(resolve, wait));
   }
 }
@@ -35,29 +40,35 @@ const post = (path, body) =>
 
 export const about = () => call("/api/study");
 
-// Somebody who takes part: known to this browser, or new.
+// Somebody who takes part: known by the id in the address or to this browser, or new.
 export class Rater {
   constructor(study, token) {
     this.name = `rater ${study}`;
     this.token = token;
   }
 
-  // Who was here before, and their state; nothing where there is nobody.
-  static async known(study) {
-    const rater = new Rater(study, localStorage.getItem(`rater ${study}`));
-    if (!rater.token) return null;
+  // Who was here before, and their state; nothing where there is nobody. An id in the address goes before what the
+  // browser knows: it may be another person's.
+  static async known(study, participant) {
+    const name = `rater ${study}`;
+    const found = participant ? await post("/api/participants", { participant }) : { rater: localStorage.getItem(name) };
+    if (!found.rater) return null;
+    const rater = new Rater(study, found.rater);
     try {
       return [rater, (await rater.send()) ?? (await call(rater.path))];
     } catch (error) {
       if (error.status !== 404) throw error;
       localStorage.removeItem(rater.name);
-      localStorage.removeItem(rater.unsent);
+      rater.unsent().forEach((key) => localStorage.removeItem(key));
       return null;
     }
   }
 
-  static async begin(study) {
-    const { rater: token } = await post("/api/raters", { agreed: true, build: BUILD });
+  // Who agrees, once: another tab may have been quicker.
+  static async begin(study, participant) {
+    const known = await Rater.known(study, participant);
+    if (known) return known;
+    const { rater: token } = await post("/api/raters", { agreed: true, build: BUILD, participant });
     const rater = new Rater(study, token);
     localStorage.setItem(rater.name, token);
     return [rater, await call(rater.path)];
@@ -67,28 +78,48 @@ export class Rater {
     return `/api/raters/${encodeURIComponent(this.token)}`;
   }
 
-  get unsent() {
-    return `unsent ${this.token}`;
+  // Counts that questions' pictures are shown: once more where the page was left or hidden in the middle.
+  show(items) {
+    items.forEach(({ item }) => localStorage.setItem(this.shown(item), this.showings(item) + 1));
   }
 
-  async answer(screen, answers, presented) {
-    localStorage.setItem(this.unsent, JSON.stringify({ screen, answers, presented, build: BUILD }));
+  showings(item) {
+    return Number(localStorage.getItem(this.shown(item)));
+  }
+
+  shown(item) {
+    return `shown ${this.token} ${item}`;
+  }
+
+  // Names of the answers that this browser keeps: one a screen, so that two tabs do not overwrite each other's.
+  unsent() {
+    return Object.keys(localStorage).filter((key) => key.startsWith(`unsent ${this.token} `));
+  }
+
+  async answer(screen, answers, presented, early) {
+    const key = `unsent ${this.token} ${screen}`;
+    const showings = Math.max(1, ...answers.map(({ item }) => this.showings(item)));
+    const sent = { screen, answers, presented, showings, early, build: BUILD };
+    if (!localStorage.getItem(key)) localStorage.setItem(key, JSON.stringify(sent)); // the first answer stands
     return this.send();
   }
 
   // What this browser keeps; the new state, or nothing where there is nothing to send.
   async send() {
-    const kept = localStorage.getItem(this.unsent);
-    if (!kept) return null;
-    let state;
-    try {
-      state = await post(`${this.path}/answers`, JSON.parse(kept));
-    } catch (error) {
-      if (error.status !== 422) throw error;
-      console.error("not taken:", error.message); // it would not be taken the next time either
-      state = await call(this.path);
+    let state = null;
+    for (const key of this.unsent()) {
+      const kept = localStorage.getItem(key);
+      if (!kept) continue; // another tab was quicker
+      try {
+        state = await post(`${this.path}/answers`, JSON.parse(kept));
+      } catch (error) {
+        if (error.status !== 422) throw error;
+        console.error("not taken:", error.message); // it would not be taken the next time either
+        state = await call(this.path);
+      }
+      localStorage.removeItem(key);
+      JSON.parse(kept).answers.forEach(({ item }) => localStorage.removeItem(this.shown(item)));
     }
-    localStorage.removeItem(this.unsent);
     return state;
   }
 
