@@ -1,5 +1,6 @@
 """`dreamsim-metric score`, `embed`, `rank` and `duplicates`: very many pictures."""
 
+import math
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from dreamsim_metric.bounds import check_least
 from dreamsim_metric.commands.names import check_folder, check_model, check_pictures
-from dreamsim_metric.commands.options import NETWORKS, add_option, add_options, load_metric
+from dreamsim_metric.commands.options import NETWORKS, add_cache, add_option, add_options, load_metric, open_cache
 from dreamsim_metric.commands.output import Output
 from dreamsim_metric.commands.parser import Parser
 from dreamsim_metric.commands.pictures import MANY
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _TABLES = (".csv", ".parquet")
 _WRITTEN = "table to write the rows to, .csv or .parquet"
+_DUPLICATE = ("group", "a", "b", "distance")
 _EMBEDDED = f"{MANY}, or one folder that `embed` made"
 
 
@@ -94,9 +96,7 @@ def _add_reading(to: Parser, on_error: str) -> None:
     to.add_argument(
         "--resize-on", choices=("host", "device"), default="host", help="where pictures are resized: CPU or GPU"
     )
-    kept = to.add_mutually_exclusive_group()
-    add_option(kept, "--cache")
-    kept.add_argument("--no-cache", action="store_true", help="keep nothing for the next run")
+    add_cache(to)
     to.add_argument(
         "--ray",
         metavar="ADDRESS",
@@ -156,6 +156,7 @@ def _pairs(arguments: Namespace) -> list[Row]:
 def embed(arguments: Namespace) -> Output:
     """Write the embeddings of pictures, some thousand a file."""
     check_model(arguments.model, arguments.weights)
+    check_least("--shard-size", arguments.shard_size)
     files = _files(arguments)
 
     from dreamsim_metric.scale.scoring import embed_folder
@@ -217,6 +218,8 @@ def rank(arguments: Namespace) -> Output:
 def duplicates(arguments: Namespace) -> Output:
     """List pictures that look nearly the same, in groups."""
     _check_table(arguments.out)
+    if not 0 < arguments.below < math.inf:
+        raise ValueError(f"got below={arguments.below}; expected a distance above 0")
     check_model(arguments.model, arguments.weights)
     files = _files(arguments)
 
@@ -231,9 +234,9 @@ def duplicates(arguments: Namespace) -> Output:
         "groups": rows[-1]["group"] if rows else 0,
     }
     if arguments.out:
-        return _written(arguments.out, rows, summary, columns=("group", "a", "b", "distance"))
+        return _written(arguments.out, rows, summary, columns=_DUPLICATE)
     print(", ".join(f"{name} {value}" for name, value in summary.items()), file=sys.stderr)
-    return Output(rows)
+    return Output(rows, columns=_DUPLICATE)
 
 
 def _files(arguments: Namespace) -> list[str]:
@@ -254,7 +257,6 @@ def _files(arguments: Namespace) -> list[str]:
 
 def _prepared(arguments: Namespace) -> tuple["PerceptualMetric", "Cache | None", "Options"]:
     """Metric, cache and options of `embed_files`."""
-    from dreamsim_metric.scale.cache import Cache, cache_file
     from dreamsim_metric.scale.embedding import Options
 
     names = ("batch_size", "workers", "decoder", "resize_on", "on_error")
@@ -269,9 +271,7 @@ def _prepared(arguments: Namespace) -> tuple["PerceptualMetric", "Cache | None",
                 "got --cache with --ray; a cache is one machine's: with Ray, finished shards are what is kept"
             )
         return load_metric(arguments, "cpu"), None, options  # the actors choose their devices
-    metric = load_metric(arguments)
-    cache = None if arguments.no_cache else Cache(arguments.cache or cache_file())
-    return metric, cache, options
+    return load_metric(arguments), None if arguments.no_cache else open_cache(arguments), options
 
 
 def _shards(arguments: Namespace, prepared: tuple | None = None) -> "Embeddings":
