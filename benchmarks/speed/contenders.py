@@ -14,10 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.names import check_precisions
 from benchmarks.speed.machine import has_bfloat16
 from benchmarks.speed.releases import kept_release, load_released
 from dreamsim_metric import PerceptualMetric, load
-from dreamsim_metric.card import PRECISIONS, ModelCard, Precision
+from dreamsim_metric.card import ModelCard, Precision
 from dreamsim_metric.distances import pair_distances
 from dreamsim_metric.export import export
 from dreamsim_metric.models import MODELS
@@ -48,9 +49,8 @@ class Variant:
         Raises:
             ValueError: neither.
         """
+        check_precisions([text])
         precision, _, more = text.partition("+")
-        if precision not in PRECISIONS or more not in ("", "compiled"):
-            raise ValueError(f"got precision {text!r}; expected {', '.join(PRECISIONS)}, with +compiled or without")
         return cls(precision, bool(more))
 
 
