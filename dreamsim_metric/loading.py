@@ -27,6 +27,7 @@ def load(
     precision: Precision = "float32",
     center: bool | None = None,
     image_size: int | None = None,
+    in_state_dict: bool = True,
 ) -> PerceptualMetric:
     """Make a metric from a name.
 
@@ -44,6 +45,8 @@ def load(
             package).
         image_size: input size in pixels, in place of the card's. Position embeddings are interpolated as the released
             models do.
+        in_state_dict: whether the weights are part of the `state_dict` of a module that holds the metric, and so of its
+            checkpoints.
 
     Returns:
         A frozen metric, new at each call.
@@ -58,6 +61,11 @@ def load(
         >>> metric = load("mini")
         >>> metric.card.name, metric.precision, metric.device
         ('mini', 'float32', device(type='cpu'))
+        >>> model = torch.nn.ModuleDict({"network": torch.nn.Linear(2, 2), "loss": load("mini", in_state_dict=False)})
+        >>> list(model.state_dict())
+        ['network.weight', 'network.bias']
+        >>> model.load_state_dict(model.state_dict())
+        <All keys matched successfully>
         >>> load("minni")
         Traceback (most recent call last):
         ValueError: unknown model 'minni': did you mean mini? Also accepted: timm:NAME, open_clip:ARCH/TAG, \
@@ -70,6 +78,7 @@ hf:OWNER/REPO, or the path of a folder with card.json
     if image_size is not None:
         card = replace(card, image_size=image_size)
     metric = PerceptualMetric(card, state)
+    metric.in_state_dict = in_state_dict
     if precision != "float32":
         metric.set_precision(precision)
     return metric if device is None else metric.to(device)

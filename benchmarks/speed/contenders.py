@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -51,7 +51,7 @@ class Variant:
         """
         check_precisions([text])
         precision, _, more = text.partition("+")
-        return cls(precision, bool(more))
+        return cls(cast(Precision, precision), bool(more))
 
 
 def variants(device: str) -> list[Variant]:
