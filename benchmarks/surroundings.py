@@ -9,6 +9,7 @@ import torch
 from dreamsim_metric.version import __version__
 
 _LIBRARIES = ("dreamsim_metric", "torch", "torchvision", "timm", "open_clip_torch", "piq", "lpips", "pillow", "numpy")
+SURROUNDINGS = ("versions", "python", "machine")
 
 
 def surroundings() -> dict[str, Any]:

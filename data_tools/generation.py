@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from data_tools.manifest import append_rows, open_run, read_rows, replace_rows
 from data_tools.pipelines import DTYPES, Model, load_model, versions
-from data_tools.tables import ROLES, collect_groups, settle_rows, write_table
+from data_tools.tables import COLUMNS, ROLES, collect_groups, settle_rows, write_table
 from dreamsim_metric.bounds import check_least
 from dreamsim_metric.files.lock import lock_folder
 from dreamsim_metric.files.write import write_file
@@ -197,7 +197,7 @@ class _Run:
 
     def variations(self) -> list[Work]:
         """List variations of the pictures that were kept, one strength after the other: a batch has one strength."""
-        rows = settle_rows(read_rows(self.out))
+        rows = settle_rows(read_rows(self.out, columns=COLUMNS))
         self.bases = {row["group"]: row for row in rows if row["part"] == "base" and not row["dropped"]}
         return [
             Work(group, f"{self.config.vary}{strength:g}", row["category"], strength)
@@ -209,7 +209,7 @@ class _Run:
         """Make pictures until each is kept or has had its attempts."""
         size = self.config.batch_size
         for attempt in range(ATTEMPTS):
-            rows = read_rows(self.out)
+            rows = read_rows(self.out, columns=COLUMNS)
             earlier = settle_rows([row for row in rows if row["attempt"] < attempt])
             kept = {(row["group"], row["part"]) for row in earlier if not row["dropped"]}
             missing = [work for work in works if (work.group, work.part) not in kept]
@@ -308,7 +308,7 @@ class _Run:
     def finish(self) -> Summary:
         """Mark duplicates, sort the manifest, write the table of what is complete."""
         with self.state.main_process_first():
-            rows = settle_rows(read_rows(self.out))
+            rows = settle_rows(read_rows(self.out, columns=COLUMNS))
             if self.state.is_main_process:
                 replace_rows(self.out, rows)
                 for row in rows:

@@ -41,10 +41,19 @@ def open_run(folder: Path, settings: Mapping[str, Any]) -> None:
                 "repeat the first settings to go on, or choose another folder"
             )
         return
-    if folder.is_dir() and any(file.name != LOCK for file in folder.iterdir()):
-        raise FileExistsError(f"{folder} is not empty and no generation of ours; choose another folder")
+    check_folder_of_run(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(file, settings, sort_keys=True)
+
+
+def check_folder_of_run(folder: Path) -> None:
+    """Be sure that a run can begin in a folder, or has begun.
+
+    Raises:
+        FileExistsError: the folder holds something else.
+    """
+    if not (folder / SETTINGS).is_file() and folder.is_dir() and any(file.name != LOCK for file in folder.iterdir()):
+        raise FileExistsError(f"{folder} is not empty and no generation of ours; choose another folder")
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
@@ -83,12 +92,29 @@ def append_rows(folder: Path, rows: Iterable[dict[str, Any]], name: str = MANIFE
         os.fsync(file.fileno())
 
 
-def read_rows(folder: Path, name: str = MANIFEST) -> list[dict[str, Any]]:
-    """Read all whole lines of a file, as they were added; a cut last one is left out."""
+def read_rows(folder: Path, name: str = MANIFEST, columns: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Read all whole lines of a file, as they were added; a cut last one is left out.
+
+    Args:
+        folder: folder of the run.
+        name: name of the file in the folder.
+        columns: names that each line must have.
+
+    Raises:
+        ValueError: a line is damaged or lacks columns, as those of another version may.
+    """
     file = folder / name
     if not file.is_file():
         return []
-    return [json.loads(line) for line in file.read_bytes()[: _whole(file)].splitlines()]
+    what = "remove them, or begin again in another folder"
+    try:
+        rows = [json.loads(line) for line in file.read_bytes()[: _whole(file)].splitlines()]
+    except ValueError as error:  # of the syntax or of the encoding
+        raise ValueError(f"{file} is damaged: it has lines that are no JSON ({error}); {what}") from error
+    missing = sorted(one for one in columns if not all(isinstance(row, dict) and one in row for row in rows))
+    if missing:
+        raise ValueError(f"{file} has lines without {', '.join(missing)}, perhaps of another version; {what}")
+    return rows
 
 
 def replace_rows(folder: Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -8,7 +8,7 @@ import PIL.ImageDraw
 import PIL.ImageFont
 
 from data_tools.manifest import read_rows, read_settings
-from data_tools.tables import collect_groups, settle_rows
+from data_tools.tables import COLUMNS, collect_groups, settle_rows
 from dreamsim_metric.files.write import write_file
 from dreamsim_metric.images.convert import to_image
 from dreamsim_metric.images.encoding import encode
@@ -58,7 +58,7 @@ def sheet(folder: Path, path: Path, side: int = 128, columns: int = 2, most: int
 
 def _lines(folder: Path) -> list[tuple[str, Sequence[Path]]]:
     found: dict[str, list[Path]] = {}
-    for group in collect_groups(settle_rows(read_rows(folder))):
+    for group in collect_groups(settle_rows(read_rows(folder, columns=COLUMNS))):
         paths = [folder / row["path"] for row in group]
         text = f"{group[0]['group']}  {group[0]['prompt']}"
         if len(group) == 3:

@@ -9,6 +9,10 @@ from dreamsim_metric.judgements.columns import PAIR_PATHS, TRIPLET_PATHS
 
 ROLES = ("ref", "left", "right")
 TRIPLETS, PAIRS = "triplets.csv", "pairs.csv"
+COLUMNS = (  # of a generation's manifest
+    *("path", "group", "part", "category", "prompt", "seed", "attempt", "model", "revision", "dtype", "scheduler"),
+    *("steps", "guidance", "width", "height", "strength", "of", "sha256", "dropped"),
+)
 
 
 def settle_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

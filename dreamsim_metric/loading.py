@@ -22,11 +22,12 @@ from dreamsim_metric.weights.lora import merge_lora
 def load(
     model: str | os.PathLike[str] | None = None,
     *,
-    source: str | os.PathLike[str] | None = None,
+    source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
     device: str | torch.device | None = None,
     precision: Precision = "float32",
     center: bool | None = None,
     image_size: int | None = None,
+    in_state_dict: bool = True,
 ) -> PerceptualMetric:
     """Make a metric from a name.
 
@@ -37,7 +38,8 @@ def load(
             `$DREAMSIM_METRIC_MODEL`, else `mini`.
         source: weights already on disk, read instead of downloading: the archive of a DreamSim release or the folder
             it was unpacked in, or a checkpoint of DreamSim's trainer on that type; for such a checkpoint, the release
-            with its base weights; for timm and open_clip, a checkpoint file.
+            with its base weights; for timm and open_clip, a checkpoint file;
+            for a folder that training wrote, the weights of what it tuned, in a list where that is several models.
         device: the place to compute on; default the CPU.
         precision: what the networks compute in, one of `dreamsim_metric.Precision`; others than float32 change
             distances.
@@ -45,6 +47,8 @@ def load(
             package).
         image_size: input size in pixels, in place of the card's. Position embeddings are interpolated as the released
             models do.
+        in_state_dict: whether the weights are part of the `state_dict` of a module that holds the metric, and so of its
+            checkpoints.
 
     Returns:
         A frozen metric, new at each call.
@@ -59,52 +63,66 @@ def load(
         >>> metric = load("mini")
         >>> metric.card.name, metric.precision, metric.device
         ('mini', 'float32', device(type='cpu'))
+        >>> model = torch.nn.ModuleDict({"network": torch.nn.Linear(2, 2), "loss": load("mini", in_state_dict=False)})
+        >>> list(model.state_dict())
+        ['network.weight', 'network.bias']
+        >>> model.load_state_dict(model.state_dict())
+        <All keys matched successfully>
         >>> load("minni")
         Traceback (most recent call last):
         ValueError: unknown model 'minni': did you mean mini? Also accepted: timm:NAME, open_clip:ARCH/TAG, \
 hf:OWNER/REPO, or the path of a folder with card.json
     """
-    card, state = _card_and_state(str(model or default_model()), None if source is None else Path(source), image_size)
+    given = () if source is None else (source,) if isinstance(source, (str, os.PathLike)) else source
+    card, state = _card_and_state(str(model or default_model()), tuple(map(Path, given)), image_size)
     if center is not None:
         card = replace(card, center=center)
     if image_size is not None:
         card = replace(card, image_size=image_size)
     metric = PerceptualMetric(card, state)
+    metric.in_state_dict = in_state_dict
     if precision != "float32":
         metric.set_precision(precision)
     return metric if device is None else metric.to(device)
 
 
-def _card_and_state(name: str, source: Path | None, image_size: int | None) -> tuple[ModelCard, dict[str, Tensor]]:
-    checkpoint = source if name in MODELS else Path(name)
+def _card_and_state(name: str, sources: Sequence[Path], image_size: int | None) -> tuple[ModelCard, dict[str, Tensor]]:
+    checkpoint = _only(sources, name) if name in MODELS else Path(name)
     if checkpoint is not None and is_checkpoint(checkpoint):
         from dreamsim_metric.weights.checkpoint import read_checkpoint
 
-        return read_checkpoint(checkpoint, *((None, name) if name in MODELS else (source,)))
+        return read_checkpoint(checkpoint, *((None, name) if name in MODELS else (_only(sources, name),)))
     if name in MODELS:
-        return MODELS[name], _official_state(MODELS[name], source)
+        return MODELS[name], _official_state(MODELS[name], _only(sources, name))
     if name.startswith(("timm:", "open_clip:")):
         from dreamsim_metric.weights.libraries import read_pretrained
 
-        return read_pretrained(name, source, image_size)
-    if source is not None:
-        raise ValueError(
-            f"got source={str(source)!r} with {name!r}; source is for DreamSim releases, timm: and open_clip:"
-        )
+        return read_pretrained(name, _only(sources, name), image_size)
     if name == "mini":
-        return _from_folder(MINI)
+        return _from_folder(MINI, sources)
     if name.startswith("hf:"):
-        return _from_folder(from_hub(name.removeprefix("hf:")))
+        return _from_folder(from_hub(name.removeprefix("hf:")), sources)
     if Path(name).is_dir():
-        return _from_folder(Path(name))
+        return _from_folder(Path(name), sources)
     raise unknown_model(name)
 
 
-def _from_folder(folder: Path) -> tuple[ModelCard, dict[str, Tensor]]:
+def _only(sources: Sequence[Path], name: str) -> Path | None:
+    if len(sources) > 1:
+        raise ValueError(f"got {len(sources)} sources of weights for {name}; expected one")
+    return sources[0] if sources else None
+
+
+def _from_folder(folder: Path, sources: Sequence[Path] = ()) -> tuple[ModelCard, dict[str, Tensor]]:
     card, weights = read_folder(folder)
     if not isinstance(weights, Tuned):
+        if sources:
+            raise ValueError(
+                f"got source={str(sources[0])!r} with {card.name!r}, which brings its weights; source is for DreamSim "
+                "releases, timm:, open_clip:, and folders of what was tuned on them"
+            )
         return card, weights
-    _, state = read_bases(card.base, card.image_size)
+    _, state = read_bases(card.base, card.image_size, sources)
     if digest(state) != card.base_sha256:
         raise ValueError(
             f"{folder} was tuned on {' and '.join(card.base)} with other weights than those found now (sha256 "
@@ -115,19 +133,27 @@ def _from_folder(folder: Path) -> tuple[ModelCard, dict[str, Tensor]]:
     return card, state | weights.head
 
 
-def read_bases(names: Sequence[str], image_size: int | None) -> tuple[ModelCard, dict[str, Tensor]]:
+def read_bases(
+    names: Sequence[str], image_size: int | None, sources: Sequence[Path] = ()
+) -> tuple[ModelCard, dict[str, Tensor]]:
     """Read card and weights of what is tuned together: the branches of all these models, in order.
 
     Args:
         names: names that `load` takes.
         image_size: input size in pixels, in place of the models' own.
+        sources: weights already on disk, one for each model; none to download them.
 
     Raises:
-        ValueError: none, models of several input sizes, or several with heads; and what `load` raises.
+        ValueError: none, another number of sources, models of several input sizes, or several with heads; and what
+            `load` raises.
     """
     if not names:
         raise ValueError("got no model to tune; expected one name or more")
-    cards, states = zip(*(_card_and_state(name, None, image_size) for name in names), strict=True)
+    if sources and len(sources) != len(names):
+        each = ", ".join(names)
+        raise ValueError(f"got {len(sources)} sources for {each}; expected one for each, in this order")
+    found = (_card_and_state(name, sources[i : i + 1], image_size) for i, name in enumerate(names))
+    cards, states = zip(*found, strict=True)
     sizes = {image_size or card.image_size for card in cards}
     if len(sizes) > 1:
         raise ValueError(f"got models for pictures of {' and '.join(map(str, sorted(sizes)))} pixels; set image_size")

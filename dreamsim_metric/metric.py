@@ -37,6 +37,10 @@ class PerceptualMetric(nn.Module):
         card: the card of the model to build.
         state: weights by name, in the form of `state_dict()`.
 
+    Attributes:
+        in_state_dict: whether the weights are part of the `state_dict` of a module that holds the metric, and so of its
+            checkpoints. If not, such a checkpoint is loaded strictly all the same, and the weights stay as they are.
+
     Raises:
         ValueError: weights missing, surplus or of the wrong shape.
 
@@ -60,6 +64,8 @@ class PerceptualMetric(nn.Module):
         with torch.device("meta"):  # no time and memory for weights that are about to be replaced
             self.branches = nn.ModuleList(Backbone(branch, card.image_size) for branch in card.branches)
             self.head = create_head(card.head, card.embedding_size)
+        self.in_state_dict = True
+        self.register_load_state_dict_pre_hook(_keep_weights)
         self._tf32 = False
         self._compiled: Compiled | None = None
         self.load_state_dict(self._fitted(state), assign=True)
@@ -92,6 +98,11 @@ class PerceptualMetric(nn.Module):
     def train(self, mode: bool = True) -> "PerceptualMetric":
         """Stay in evaluation mode, whatever is asked for: a distance must not depend on dropout or on the batch."""
         return super().train(False)
+
+    def state_dict(self, *args: Any, **options: Any) -> Any:
+        """Return the weights by name; nothing to a module that holds the metric, if not `in_state_dict`."""
+        holder = args[0] if args else options.get("destination")
+        return super().state_dict(*args, **options) if self.in_state_dict or holder is None else holder
 
     def _apply(self, fn: Any, recurse: bool = True) -> "PerceptualMetric":
         super()._apply(fn, recurse)
@@ -346,3 +357,9 @@ class PerceptualMetric(nn.Module):
             ConnectionError: no network, or the hub refused; the message says why.
         """
         return push(self.card, self.state_dict(), repository, private, token)
+
+
+def _keep_weights(metric: PerceptualMetric, state: dict[str, Tensor], prefix: str, *rest: Any) -> None:
+    """Fill a checkpoint in with the metric's own weights, where it holds none of them as was asked for."""
+    if not metric.in_state_dict and not any(name.startswith(prefix) for name in state):
+        state.update({prefix + name: tensor for name, tensor in metric.state_dict().items()})

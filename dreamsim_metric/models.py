@@ -1,9 +1,12 @@
 """The table of named models."""
 
 import os
-from typing import Any
+import re
+from importlib.machinery import PathFinder
+from importlib.util import find_spec
+from typing import Any, get_args
 
-from dreamsim_metric.card import Branch, Download, ModelCard
+from dreamsim_metric.card import Branch, Download, Feature, ModelCard
 from dreamsim_metric.messages import suggest
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -117,6 +120,47 @@ def list_models() -> list[str]:
 def default_model() -> str:
     """Name the model of those who name none: `$DREAMSIM_METRIC_MODEL`, else `mini`."""
     return os.environ.get("DREAMSIM_METRIC_MODEL") or "mini"
+
+
+_FORMS = {  # by library: its package, what a name looks like, and that in words
+    "timm": ("timm", r"[\w.-]+", "timm:NAME or timm:NAME#FEATURE"),
+    "open_clip": ("open_clip", r"[\w.-]+/[\w.-]+", "open_clip:ARCH/TAG or open_clip:ARCH/TAG#FEATURE"),
+    "hf": ("huggingface_hub", r"[\w.-]+/[\w.-]+(@[\w./-]+)?", "hf:OWNER/REPO or hf:OWNER/REPO@REVISION"),
+}
+
+
+def is_of_library(name: str) -> bool:
+    """Tell whether a name begins as those of models that other libraries have."""
+    return name.startswith(tuple(f"{library}:" for library in _FORMS))
+
+
+def check_library_name(name: str, *, tagged: bool = True) -> None:
+    """Be sure, without importing the library, that it can have a model of this name.
+
+    Args:
+        name: a name that begins with `timm:`, `open_clip:` or `hf:`.
+        tagged: whether a name of open_clip must say which weights; not where a file of weights is given.
+
+    Raises:
+        ValueError: the name has another form, or an unknown feature.
+        ImportError: the library is not installed.
+
+    Example:
+        >>> check_library_name("timm:vit_base_patch16_224.dino#cls_norm")
+        >>> check_library_name("open_clip:ViT-B-32")
+        Traceback (most recent call last):
+        ValueError: got 'open_clip:ViT-B-32'; expected open_clip:ARCH/TAG or open_clip:ARCH/TAG#FEATURE
+    """
+    library, _, rest = name.partition(":")
+    package, form, words = _FORMS[library]
+    network, mark, feature = rest.partition("#") if library != "hf" else (rest, "", "")
+    untagged = library == "open_clip" and not tagged and re.fullmatch(r"[\w.-]+", network)
+    if not untagged and not re.fullmatch(form, network):
+        raise ValueError(f"got {name!r}; expected {words}")
+    if mark and feature not in get_args(Feature):
+        raise ValueError(f"got feature {feature!r} in {name!r}; expected one of {', '.join(get_args(Feature))}")
+    if PathFinder.find_spec(package) is None and find_spec(package) is None:
+        raise ImportError(f"got {name!r}, and the package {package} is not installed; install dreamsim_metric again")
 
 
 def unknown_model(name: str) -> ValueError:

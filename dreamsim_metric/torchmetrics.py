@@ -18,7 +18,8 @@ class PerceptualDistance(torchmetrics.Metric):
     """Distance between pairs of pictures, accumulated.
 
     Args:
-        model: a name that `dreamsim_metric.load` takes, or a metric.
+        model: a name that `dreamsim_metric.load` takes, or a metric; one that was loaded with `in_state_dict=False` is
+            left out of `state_dict` and checkpoints.
         reduction: `mean` or `sum` over all pairs, or `none` for all distances `(N,)`.
         kwargs: other arguments of `torchmetrics.Metric`.
 

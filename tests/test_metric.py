@@ -226,6 +226,75 @@ def test_copies_and_pickles_give_the_same_numbers(metric, pixels, tmp_path):
         metric.save_pretrained(tmp_path / "saved")
 
 
+class Holder(torch.nn.Module):
+    """A network with a metric for its loss, as users write it."""
+
+    def __init__(self, loss):
+        super().__init__()
+        self.network = torch.nn.Linear(2, 2)
+        self.inner = torch.nn.ModuleDict({"loss": loss})
+
+
+def pickled(module):
+    return pickle.loads(pickle.dumps(module))
+
+
+@pytest.mark.parametrize(("change", "assign"), [(None, False), (copy.deepcopy, True), (pickled, False)])
+def test_a_metric_that_is_left_out_of_checkpoints_loads_strictly(metric, pixels, tmp_path, change, assign):
+    change = change or (lambda module: module)
+    holder = change(Holder(load("mini", in_state_dict=False)))
+    torch.save(holder.state_dict(), tmp_path / "checkpoint.pt")
+    assert (tmp_path / "checkpoint.pt").stat().st_size < 10_000
+    held = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert list(held) == ["network.weight", "network.bias"]
+    other = change(Holder(load("mini", in_state_dict=False)))
+    expected = metric(pixels[:1], pixels[1:2])
+    other.load_state_dict(held, strict=True, assign=assign)
+    assert torch.equal(other.network.weight, holder.network.weight)
+    assert torch.equal(other.inner["loss"](pixels[:1], pixels[1:2]), expected)
+    assert not any(weight.requires_grad for weight in other.inner["loss"].parameters())
+    with pytest.raises(RuntimeError, match=r"Missing key.*network\.bias"):
+        other.load_state_dict({"network.weight": held["network.weight"]})
+    with pytest.raises(RuntimeError, match=r"Unexpected key.*network\.more"):
+        other.load_state_dict(held | {"network.more": torch.zeros(1)})
+
+
+def test_weights_that_a_checkpoint_holds_are_taken_and_must_be_all_there(metric):
+    whole = Holder(metric).state_dict()
+    assert len(whole) == len(metric.state_dict()) + 2
+    name = next(name for name in whole if name.endswith("fc1.weight"))
+    holder = Holder(load("mini", in_state_dict=False))
+    holder.load_state_dict(whole | {name: torch.ones_like(whole[name])})
+    assert (holder.inner["loss"].state_dict()[name.removeprefix("inner.loss.")] == 1).all()
+    del whole[name]
+    with pytest.raises(RuntimeError, match=rf"Missing key.*{name}"):
+        holder.load_state_dict(whole)
+    with pytest.raises(RuntimeError, match=r"Missing key.*inner\.loss"):  # as ever, where it was not asked for
+        Holder(load("mini")).load_state_dict(Holder(load("mini", in_state_dict=False)).state_dict())
+
+
+def test_a_metric_that_is_left_out_has_its_own_weights_and_is_moved_wrapped_and_saved_as_others(metric, tmp_path):
+    left_out = load("mini", in_state_dict=False)
+    own = left_out.state_dict()
+    assert all(torch.equal(own[name], tensor) for name, tensor in metric.state_dict().items())
+    left_out.load_state_dict(own)
+    left_out.save_pretrained(tmp_path / "saved")
+    saved = load(tmp_path / "saved").state_dict()
+    assert all(torch.equal(own[name], saved[name]) for name in own)
+    holder = Holder(left_out).to(torch.bfloat16)
+    assert holder.inner["loss"].precision == "bfloat16"
+    averaged = torch.optim.swa_utils.AveragedModel(holder)
+    assert list(averaged.state_dict()) == ["n_averaged", "module.network.weight", "module.network.bias"]
+    averaged.load_state_dict(averaged.state_dict())
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        wrapped = torch.nn.parallel.DistributedDataParallel(holder)
+        assert list(wrapped.state_dict()) == ["module.network.weight", "module.network.bias"]
+        wrapped.load_state_dict(wrapped.state_dict())
+    finally:
+        torch.distributed.destroy_process_group()
+
+
 def test_it_compiles_without_a_graph_break(metric, pixels):
     compiled = torch.compile(metric, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(pixels[:2], pixels[2:4]), metric(pixels[:2], pixels[2:4]), atol=1e-6, rtol=0)

@@ -67,3 +67,17 @@ def test_it_syncs_over_processes(pairs, expected, tmp_path):
         for rank in (0, 1):
             got = torch.load(tmp_path / f"{reduction}{rank}.pt")
             torch.testing.assert_close(got, reduce(expected), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_a_metric_can_be_left_out_of_checkpoints(reduction, pairs, expected):
+    metric = PerceptualDistance(load("mini", in_state_dict=False), reduction)
+    metric.persistent(True)
+    metric.update(*pairs)
+    held = metric.state_dict()
+    assert set(held) == ({"distances"} if reduction == "none" else {"total", "pairs"})
+    other = torch.nn.ModuleDict({"validation": PerceptualDistance(load("mini", in_state_dict=False), reduction)})
+    other["validation"].persistent(True)
+    other.load_state_dict({f"validation.{name}": value for name, value in held.items()})
+    other["validation"]._update_count = 1  # else torchmetrics says that nothing was added
+    assert torch.equal(other["validation"].compute(), metric.compute())

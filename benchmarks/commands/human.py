@@ -1,7 +1,7 @@
 """`dreamsim-bench human`, `data` and `metrics`: metrics beside people."""
 
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,11 @@ from benchmarks.commands.options import (
     add_metrics,
     asked_for,
     check_asked,
-    open_cache,
     quick_without_network,
 )
 from benchmarks.names import check_source, known_metrics
-from dreamsim_metric.bounds import check_least
 from dreamsim_metric.commands.names import check_folder
-from dreamsim_metric.commands.options import add_option
+from dreamsim_metric.commands.options import add_option, open_cache
 from dreamsim_metric.commands.output import Output, frame_rows
 from dreamsim_metric.commands.parser import Parser
 from dreamsim_metric.commands.program import Command
@@ -48,8 +46,6 @@ def _add_human(to: Parser) -> None:
 
 def human(arguments: Namespace) -> Output:
     """Measure agreement of metrics with people."""
-    for option, value in (("--draws", arguments.draws), ("--batch-size", arguments.batch_size)):
-        check_least(option, value)
     for given in arguments.data:
         name, _, path = given.rpartition("=")
         if name:
@@ -57,8 +53,12 @@ def human(arguments: Namespace) -> Output:
         if not Path(path).exists():
             raise FileNotFoundError(f"no such data set: {path}; expected NAME=FOLDER, or a folder or a table")
     check_asked(arguments)
+
+    from benchmarks.human.sources import read_parts
+
+    parts = [part for given in arguments.data for part in read_parts(given, arguments.split)]
     with quick_without_network():  # before anything imports the hub's client
-        scores = _measure(arguments)
+        scores = _measure(arguments, parts)
 
     def lines(rows: Any) -> Iterator[str]:
         yield from score_lines(scores)
@@ -67,12 +67,10 @@ def human(arguments: Namespace) -> Output:
     return Output(frame_rows(scores), lines)
 
 
-def _measure(arguments: Namespace) -> Any:
+def _measure(arguments: Namespace, parts: Sequence[Any]) -> Any:
     from benchmarks.human.run import run
-    from benchmarks.human.sources import read_parts
 
     makers, options = asked_for(arguments)
-    parts = [part for given in arguments.data for part in read_parts(given, arguments.split)]
     return run(
         makers,
         parts,

@@ -8,15 +8,12 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchmarks.names import check_metrics
 from dreamsim_metric.commands.options import add_options
 from dreamsim_metric.commands.options import device as chosen_device
 from dreamsim_metric.commands.parser import Parser
-
-if TYPE_CHECKING:
-    from dreamsim_metric.scale.cache import Cache
 
 DEFAULT_METRICS = (
     *("mini", "ensemble", "lpips-alex", "lpips-vgg", "lpips-squeeze", "dists", "psnr", "ssim", "ms-ssim"),
@@ -86,13 +83,6 @@ def asked_for(arguments: Namespace) -> tuple[dict[str, Any], Any]:
         raise ValueError(f"got --weights {unknown[0]}=…; expected METRIC=FILE of one of {', '.join(makers)}")
     on = torch.device(chosen_device(arguments))
     return makers, lambda name: Options(weights.get(name, ()), on)
-
-
-def open_cache(arguments: Namespace) -> "Cache":
-    """Open the cache that `--cache` names, else the user's one."""
-    from dreamsim_metric.scale.cache import Cache, cache_file
-
-    return Cache(arguments.cache or cache_file())
 
 
 @contextmanager

@@ -12,14 +12,14 @@ from benchmarks.commands.options import (
     add_metrics,
     asked_for,
     check_asked,
-    open_cache,
     quick_without_network,
 )
-from benchmarks.names import check_methods
+from benchmarks.names import check_methods, check_preset, read_settings
 from data_tools.commands.pipeline import MINI, add_pipeline, check_pipeline
+from data_tools.manifest import check_folder_of_run
 from dreamsim_metric.bounds import check_least
 from dreamsim_metric.commands.names import check_folder
-from dreamsim_metric.commands.options import add_option
+from dreamsim_metric.commands.options import add_option, open_cache
 from dreamsim_metric.commands.output import Output, frame_rows
 from dreamsim_metric.commands.parser import Parser
 from dreamsim_metric.commands.program import Command
@@ -83,13 +83,22 @@ def _add_scoring(to: Parser, device: bool = False) -> None:
 
 def personalize(arguments: Namespace) -> Output | None:
     """Fit methods to subjects, paint, score and report."""
-    from benchmarks.personalization.subjects import read_subjects
+    from benchmarks.personalization.subjects import find_subjects, read_subjects
 
     if arguments.prompts is not None:
         check_least("--prompts", arguments.prompts)
+    for option, number, least in (("--seeds", arguments.seeds, 1), ("--class-pictures", arguments.class_pictures, 0)):
+        check_least(option, number, least)
+    if arguments.steps is not None:
+        check_least("--steps", arguments.steps)
     check_methods(arguments.methods)
+    preset = arguments.preset or ("mini" if arguments.model == MINI else "sd15")
+    check_preset(preset)
+    read_settings(arguments.set, arguments.methods)
     check_pipeline(arguments.model)
     _check_scoring(arguments)
+    find_subjects(arguments.subjects, arguments.only)
+    check_folder_of_run(arguments.out)
     subjects = [
         dataclasses.replace(subject, prompts=spread_prompts(subject.prompts, arguments.prompts))
         for subject in read_subjects(arguments.subjects, arguments.only)
@@ -102,7 +111,6 @@ def personalize(arguments: Namespace) -> Output | None:
         from benchmarks.personalization.methods.base import Sampling
         from benchmarks.personalization.run import Plan, run
 
-        preset = arguments.preset or ("mini" if arguments.model == MINI else "sd15")
         methods = configure_methods(arguments.methods, preset, arguments.set)
         plan = Plan(
             arguments.model,
@@ -130,10 +138,12 @@ def personalize(arguments: Namespace) -> Output | None:
 
 def measure(arguments: Namespace) -> Output:
     """Score pictures that were made elsewhere, and report."""
-    from benchmarks.personalization.subjects import read_subjects
+    from benchmarks.personalization.layout import find_paintings, picture_folder
+    from benchmarks.personalization.subjects import find_subjects, read_subjects
 
     check_folder(arguments.pictures, "folder of pictures")
     _check_scoring(arguments)
+    find_paintings(picture_folder(arguments.pictures), find_subjects(arguments.subjects))
     subjects = read_subjects(arguments.subjects)
     scores = _scores(arguments, arguments.pictures, subjects, arguments.out)
     return _reported(scores, arguments.out, subjects)
@@ -141,7 +151,12 @@ def measure(arguments: Namespace) -> Output:
 
 def _check_scoring(arguments: Namespace) -> None:
     check_asked(arguments)
-    read_thresholds(arguments.copy_below)
+    own = any(name.endswith(".py") for name in arguments.metrics)  # of names that only it knows
+    for name in read_thresholds(arguments.copy_below):
+        if not own and name not in arguments.metrics:
+            raise ValueError(
+                f"got --copy-below {name}=…; expected METRIC=NUMBER of one of {', '.join(arguments.metrics)}"
+            )
 
 
 def _scores(arguments: Namespace, pictures: Path, subjects: Sequence[Any], out: Path) -> Any:
@@ -206,21 +221,12 @@ def configure_methods(names: Sequence[str], preset: str, changes: Sequence[str])
     Raises:
         ValueError: an unknown method, preset or field, or a value of another kind.
     """
-    from benchmarks.personalization.methods.registry import METHODS, find_methods
+    from benchmarks.personalization.methods.registry import find_methods
 
+    check_preset(preset)
     methods = find_methods(names)
-    presets = sorted({name for method in METHODS.values() for name in method.presets})
-    if preset not in presets:
-        raise ValueError(f"unknown preset {preset!r}; expected one of {', '.join(presets)}")
     configs = {name: method.config(preset) for name, method in methods.items()}
-    for text in changes:
-        target, equals, written = text.partition("=")
-        name, dot, field = target.rpartition(".")
-        if not equals or not dot or name not in configs:
-            raise ValueError(f"got --set {text}; expected METHOD.FIELD=VALUE of one of {', '.join(configs)}")
-        known = {one.name for one in dataclasses.fields(configs[name])}
-        if field not in known:
-            raise ValueError(f"{name} has no {field!r}; it has {', '.join(sorted(known)) or 'nothing to set'}")
+    for name, field, written in read_settings(changes, names):
         before = getattr(configs[name], field)
         try:
             value = ast.literal_eval(written)
@@ -229,7 +235,7 @@ def configure_methods(names: Sequence[str], preset: str, changes: Sequence[str])
         if isinstance(before, float) and isinstance(value, int):
             value = float(value)
         if not isinstance(value, type(before)) or dataclasses.is_dataclass(before):
-            raise ValueError(f"got {target} = {written}; expected a value like {before!r}")
+            raise ValueError(f"got {name}.{field} = {written}; expected a value like {before!r}")
         configs[name] = dataclasses.replace(configs[name], **{field: value})
     return {name: (method, configs[name]) for name, method in methods.items()}
 

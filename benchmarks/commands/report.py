@@ -3,6 +3,7 @@
 from argparse import Namespace
 from pathlib import Path
 
+from benchmarks.tables import check_results
 from dreamsim_metric.commands.names import check_folder
 from dreamsim_metric.commands.options import add_option
 from dreamsim_metric.commands.output import Output
@@ -18,6 +19,7 @@ def _add_report(to: Parser) -> None:
 def report(arguments: Namespace) -> Output:
     """Make a page of what was measured."""
     check_folder(arguments.folder)
+    check_results(arguments.folder)
 
     from benchmarks.report.page import write_report
     from benchmarks.report.personalization import is_scored, write_personalization_report

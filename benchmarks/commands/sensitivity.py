@@ -9,6 +9,7 @@ from dreamsim_metric.commands.options import add_option
 from dreamsim_metric.commands.output import Output, frame_rows
 from dreamsim_metric.commands.parser import Parser
 from dreamsim_metric.commands.program import Command
+from dreamsim_metric.files.pictures import find_pictures
 
 
 def _add_sensitivity(to: Parser) -> None:
@@ -23,6 +24,7 @@ def sensitivity(arguments: Namespace) -> Output:
     """Measure distances against the strength of known changes."""
     check_folder(arguments.pictures, "folder of pictures")
     check_asked(arguments)
+    find_pictures([str(arguments.pictures)])
     with quick_without_network():
         from benchmarks.sensitivity.changes import read_scenes
         from benchmarks.sensitivity.run import ranking_lines, run

@@ -4,7 +4,8 @@ import math
 from argparse import Namespace
 from pathlib import Path
 
-from benchmarks.names import GROUPS, check_groups
+from benchmarks.names import GROUPS, check_groups, check_precisions
+from dreamsim_metric.bounds import check_least
 from dreamsim_metric.commands.options import add_option
 from dreamsim_metric.commands.output import Output, frame_rows
 from dreamsim_metric.commands.parser import Parser
@@ -59,6 +60,11 @@ def speed(arguments: Namespace) -> Output:
         raise ValueError(f"got model {arguments.model!r}; expected a released type: {', '.join(MODELS)}")
     if arguments.device not in (None, "cpu", "cuda"):
         raise ValueError(f"got --device {arguments.device}; expected cpu or cuda")
+    check_precisions(arguments.precisions or ())
+    for option in ("threads", "batches", "rounds", "max_pictures"):
+        given = getattr(arguments, option)
+        if given is not None:
+            check_least(f"--{option.replace('_', '-')}", min(given) if isinstance(given, list) else given)
 
     from benchmarks.speed.plan import make_plan
     from benchmarks.speed.printing import markdown

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.human.examples import COLUMNS as EXAMPLE_COLUMNS
 from benchmarks.human.examples import choose_examples
 from benchmarks.human.measure import measure
 from benchmarks.human.scoring import Figure, find_ceilings, score
@@ -26,10 +27,19 @@ from dreamsim_metric.messages import say_error
 from dreamsim_metric.scale.cache import Cache
 
 SETTINGS = "settings.json"
-TABLES = ("metrics", "scores", "comparisons", "questions", "answers", "examples")
 
 _PART = ("data", "split", "kind")
-_ANSWER = (*_PART, "id", "metric", "d0", "d1", "d2")
+TABLES = {  # columns by table
+    "metrics": METRIC_COLUMNS,
+    "scores": (
+        *(*_PART, "score", "metric", "value", "low", "high", "ref_low", "ref_high", "rank"),
+        *("ceiling", "people", "others", "n", "draws", "seed", "version"),
+    ),
+    "comparisons": (*_PART, "score", "better", "worse", "difference", "low", "high", "p", "p_holm"),
+    "questions": (*_PART, "id", "picture0", "picture1", "picture2", "target", "votes"),
+    "answers": (*_PART, "id", "metric", "d0", "d1", "d2"),
+    "examples": EXAMPLE_COLUMNS,
+}
 
 
 def run(
@@ -104,7 +114,7 @@ def run(
         "scores": _scores(parts, scores, draws, seed),
         "comparisons": _comparisons(parts, scores),
         "questions": pd.concat([_questions(part) for part in parts], ignore_index=True),
-        "answers": pd.concat(answers, ignore_index=True) if answers else pd.DataFrame(columns=list(_ANSWER)),
+        "answers": pd.concat(answers, ignore_index=True) if answers else pd.DataFrame(columns=list(TABLES["answers"])),
         "examples": choose_examples(parts, distances, mapper),
     }
     files = {out / f"{name}.parquet": frame.to_parquet(index=False) for name, frame in frames.items()}
@@ -169,7 +179,7 @@ def _scores(
                 | {kind: known.get(kind, np.nan) for kind in ("ceiling", "people", "others")}
                 | {"n": figure.n, "draws": draws, "seed": seed, "version": version("dreamsim_metric")}
             )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=list(TABLES["scores"]))
 
 
 def _comparisons(parts: Sequence[Part], scores: dict[tuple[int, str], dict[str, Figure]]) -> pd.DataFrame:
@@ -188,8 +198,7 @@ def _comparisons(parts: Sequence[Part], scores: dict[tuple[int, str], dict[str, 
             )
         corrected = holm(np.array([row["p"] for row in found]))
         rows += [row | {"p_holm": float(p)} for row, p in zip(found, corrected, strict=True)]
-    columns = (*_PART, "score", "better", "worse", "difference", "low", "high", "p", "p_holm")
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=list(TABLES["comparisons"]))
 
 
 def _settings(parts: Sequence[Part], command: Sequence[str], draws: int, seed: int) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from pathlib import Path
 from benchmarks.personalization.subjects import Prompt, Subject
 from data_tools.manifest import MANIFEST
 from dreamsim_metric.files.pictures import list_pictures
-from dreamsim_metric.images.ahead import find_unreadable
 from dreamsim_metric.messages import list_briefly, suggest
 
 CLASS = "class"
@@ -84,6 +83,23 @@ def read_pictures(folder: Path, subjects: Sequence[Subject]) -> list[Gallery]:
         ValueError: an unknown subject or prompt (with the nearest ones), a name that is no seed, two pictures of one
             seed, or pictures that cannot be read: all problems at once.
     """
+    found = find_paintings(folder, subjects)
+    problems = _unreadable(folder, [picture.path for pictures in found.values() for picture in pictures])
+    if problems:
+        raise _wrong(folder, problems)
+    by_name = {subject.name: subject for subject in subjects}
+    return [_gallery(method, by_name[name], found[method, name]) for method, name in sorted(found)]
+
+
+def find_paintings(folder: Path, subjects: Sequence[Subject]) -> dict[tuple[str, str], list[Painting]]:
+    """Find the pictures of `read_pictures` by their names alone: they are not decoded.
+
+    Returns:
+        Pictures by method and subject.
+
+    Raises:
+        FileNotFoundError, ValueError: same as in `read_pictures`.
+    """
     if not folder.is_dir():
         raise FileNotFoundError(f"no such folder of pictures: {folder}")
     known = _by_slug(subjects)
@@ -98,11 +114,13 @@ def read_pictures(folder: Path, subjects: Sequence[Subject]) -> list[Gallery]:
             picture = Painting(None if slug == CLASS else known[name][slug], int(path.stem), path)
             found.setdefault((method, name), []).append(picture)
     problems += [f"{path.relative_to(folder)}: another picture of this seed" for path in _repeated(found.values())]
-    problems += _unreadable(folder, [picture.path for pictures in found.values() for picture in pictures])
     if problems:
-        raise ValueError(f"{folder}: {list_briefly(problems, _SAID, '; ')}")
-    by_name = {subject.name: subject for subject in subjects}
-    return [_gallery(method, by_name[name], found[method, name]) for method, name in sorted(found)]
+        raise _wrong(folder, problems)
+    return found
+
+
+def _wrong(folder: Path, problems: list[str]) -> ValueError:
+    return ValueError(f"{folder}: {list_briefly(problems, _SAID, '; ')}")
 
 
 def _by_slug(subjects: Sequence[Subject]) -> dict[str, dict[str, Prompt]]:
@@ -164,6 +182,8 @@ def _repeated(galleries: Iterable[list[Painting]]) -> list[Path]:
 
 def _unreadable(folder: Path, paths: Sequence[Path]) -> list[str]:
     """Decode all before hours of work: a picture left out would change a figure unseen."""
+    from dreamsim_metric.images.ahead import find_unreadable  # and torch: what names tell is said without
+
     found = find_unreadable(paths).items()
     return [f"{path.relative_to(folder)}: {why}; paint it again, or remove it" for path, why in found]
 

@@ -32,6 +32,7 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 from tqdm import tqdm
 
+from benchmarks.personalization.columns import MANIFEST_COLUMNS
 from benchmarks.personalization.layout import CLASS, CLASS_PROMPT, COSTS, FAILURES, FITS, PAINTED
 from benchmarks.personalization.methods.base import Method, Personalized, Sampling
 from benchmarks.personalization.subjects import Subject, fill
@@ -109,7 +110,7 @@ def run(
         The failures, of all processes: method, subject, stage, error.
 
     Raises:
-        ValueError: no prompts, or the folder was begun with other settings: which differ.
+        ValueError: no prompts, or the folder was begun with other settings (which differ) or by another version.
         FileExistsError: the folder holds something else.
         FileNotFoundError: parts of the pipeline are missing.
         OSError: no such model, or the disk is full; what was made is intact.
@@ -119,6 +120,7 @@ def run(
     for subject in subjects:
         if not subject.prompts:
             raise ValueError(f"subject {subject.name} has no prompts")
+    read_rows(out, columns=MANIFEST_COLUMNS)  # what cannot be gone on with is said before hours of work
     # Fits take hours, and one process may have one more than another.
     state = PartialState(cpu=device == "cpu", timeout=timedelta(days=7))
     model = load_model(
@@ -167,7 +169,8 @@ class _Jobs:
 
     def do(self, job: _Job) -> None:
         """Fit, unless that was done, and draw what is missing."""
-        rows = [row for row in read_rows(self.out) if (row["method"], row["subject"]) == (job.name, job.subject.name)]
+        painted = read_rows(self.out, columns=MANIFEST_COLUMNS)
+        rows = [row for row in painted if (row["method"], row["subject"]) == (job.name, job.subject.name)]
         there = {(row["slug"], row["seed"]) for row in rows if (self.out / row["path"]).is_file()}
         requests = [_Request(p.text, p.slug, p.kind, self.plan.seeds) for p in job.subject.prompts]
         requests.append(_Request(CLASS_PROMPT, CLASS, CLASS, self.plan.class_pictures))

@@ -98,6 +98,21 @@ def read_subjects(folder: Path, names: list[str] | None = None) -> list[Subject]
         FileNotFoundError: no such folder, no table in it, or a subject without photographs.
         ValueError: an unknown subject, a table that lacks something, a photograph that will not open.
     """
+    subjects = find_subjects(folder, names)
+
+    from dreamsim_metric.images.ahead import find_unreadable  # torch comes with it
+
+    for file, why in find_unreadable(file for subject in subjects for file in subject.pictures).items():
+        raise ValueError(f"{file} cannot be read ({why}); replace or remove it")
+    return subjects
+
+
+def find_subjects(folder: Path, names: list[str] | None = None) -> list[Subject]:
+    """Find the subjects of `read_subjects` by tables and names alone: photographs are not decoded.
+
+    Raises:
+        FileNotFoundError, ValueError: same as in `read_subjects`.
+    """
     if not folder.is_dir():
         raise FileNotFoundError(f"no such folder of subjects: {folder}")
     base, nouns, prompts = _dreambench(folder) if _is_dreambench(folder) else _ours(folder)
@@ -108,13 +123,9 @@ def read_subjects(folder: Path, names: list[str] | None = None) -> list[Subject]
 
 
 def _pictures(folder: Path) -> tuple[Path, ...]:
-    from dreamsim_metric.images.ahead import find_unreadable  # torch comes with it
-
     files = tuple(map(Path, list_pictures(folder)))
     if not files:
         raise FileNotFoundError(f"no photographs in {folder}; expected some (files with a picture's ending)")
-    for file, why in find_unreadable(files).items():
-        raise ValueError(f"{file} cannot be read ({why}); replace or remove it")
     return files
 
 

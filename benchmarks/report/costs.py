@@ -1,10 +1,8 @@
 """What a run's methods took, and what failed."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -54,7 +52,8 @@ def read_costs(home: Path | None, methods: Sequence[str]) -> list[Cost]:
     Raises:
         ValueError: the file is damaged.
     """
-    rows = pd.DataFrame(_lines(home, COSTS, COST_COLUMNS), columns=list(COST_COLUMNS))
+    costs = read_rows(home, COSTS, COST_COLUMNS) if home else []
+    rows = pd.DataFrame(costs, columns=list(COST_COLUMNS))
     found = []
     for name in methods:
         mine = rows[rows["method"] == name]
@@ -73,23 +72,11 @@ def read_failures(home: Path | None) -> list[Failure]:
     Raises:
         ValueError: a file is damaged.
     """
-    painted = {
-        (row["method"], row["subject"]) for row in _lines(home, COSTS, COST_COLUMNS) if row["stage"] == "sample"
-    }  # written when all was painted
-    return [
-        Failure(row["method"], row["subject"], row["stage"], row["error"], (row["method"], row["subject"]) in painted)
-        for row in _lines(home, FAILURES, FAILURE_COLUMNS)
-    ]
-
-
-def _lines(home: Path | None, name: str, columns: Sequence[str]) -> list[dict[str, Any]]:
     if home is None:
         return []
-    try:
-        rows = read_rows(home, name)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{home / name} is damaged ({error}); remove the line, or the file") from error
-    missing = sorted({column for column in columns for row in rows if column not in row})
-    if missing:
-        raise ValueError(f"{home / name} has lines without {', '.join(missing)}; remove them, or the file")
-    return rows
+    costs = read_rows(home, COSTS, COST_COLUMNS)
+    painted = {(row["method"], row["subject"]) for row in costs if row["stage"] == "sample"}  # once all was painted
+    return [
+        Failure(row["method"], row["subject"], row["stage"], row["error"], (row["method"], row["subject"]) in painted)
+        for row in read_rows(home, FAILURES, FAILURE_COLUMNS)
+    ]

@@ -15,9 +15,10 @@ from benchmarks.report.examples import Example, read_examples
 from benchmarks.report.rendering import write_page
 from benchmarks.report.sensitivity import read_sensitivity
 from benchmarks.report.speed import read_speed
-from benchmarks.report.tables import read_settings, read_table
 from benchmarks.sensitivity.run import SETTINGS as CHANGED
 from benchmarks.speed.run import SETTINGS as TIMED
+from benchmarks.surroundings import SURROUNDINGS
+from benchmarks.tables import no_results, read_settings, read_table
 from dreamsim_metric.judgements.agreement import by_margin
 
 _PART = ["data", "split", "kind"]
@@ -57,10 +58,7 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
     """
     measured = (folder / run.SETTINGS).is_file()
     if not measured and not any((folder / name).is_file() for name in (CHANGED, TIMED)):
-        raise FileNotFoundError(
-            f"no results in {folder}; expected a folder that `dreamsim-bench human`, `sensitivity` or `speed` wrote "
-            "with --out"
-        )
+        raise no_results(folder)
     shown = _human(folder) if measured else {"settings": None, "metrics": [], "lines": []}
     shown["sensitivity"] = read_sensitivity(folder, shown["lines"])
     shown["speed"] = read_speed(folder)
@@ -68,8 +66,8 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
 
 
 def _human(folder: Path) -> dict[str, Any]:
-    tables = {name: read_table(folder, f"{name}.parquet") for name in run.TABLES}
-    settings = read_settings(folder / run.SETTINGS)
+    tables = {name: read_table(folder, f"{name}.parquet", columns) for name, columns in run.TABLES.items()}
+    settings = read_settings(folder / run.SETTINGS, "made", "command", "draws", "seed", "data", *SURROUNDINGS)
     metrics, scores = tables["metrics"], tables["scores"]
     found = {"settings": settings, "metrics": metrics.to_dict("records"), "lines": []}
     if not len(scores):  # no metric could be had

@@ -29,11 +29,13 @@ from benchmarks.report.figures import (
 from benchmarks.report.painted import Album, choose_cases, list_rounds, list_trees, make_grids
 from benchmarks.report.published import PUBLISHED, Published
 from benchmarks.report.rendering import write_page
-from benchmarks.report.tables import read_settings, read_table
 from benchmarks.report.tradeoff import Axis, draw_tradeoff
+from benchmarks.surroundings import SURROUNDINGS
+from benchmarks.tables import read_settings, read_table
 from data_tools.manifest import MANIFEST, SETTINGS
 
 _DIVERSITY = "diversity"  # of ours: what fidelity is shown against where nothing measures prompts
+_KNOWN = ("methods", "subjects", "pictures", "made", "command", "draws", "seed", "copying", "protocols", *SURROUNDINGS)
 
 Frames = Mapping[str, pd.DataFrame]
 
@@ -64,26 +66,11 @@ def write_personalization_report(run: Path, subjects: Sequence[Subject] | None =
         raise FileNotFoundError(
             f"no scores in {run}; expected a folder that `dreamsim-bench personalize` or `measure` wrote with --out"
         )
-    tables = _read_tables(folder)
-    settings = read_settings(folder / SETTINGS)
-    missing = [name for name in ("methods", "subjects", "pictures") if name not in settings]
-    if missing:
-        raise ValueError(f"{folder / SETTINGS} lacks {', '.join(missing)}; measure again into that folder")
+    tables = {name: read_table(folder, f"{name}.parquet", columns) for name, columns in TABLES.items()}
+    settings = read_settings(folder / SETTINGS, *_KNOWN)
     home = _home(run, folder, settings)
     shown = _shown(tables, settings, home, _album(home, settings, subjects))
     return write_page("personalization.html", shown, out or run / "report.html")
-
-
-def _read_tables(folder: Path) -> Frames:
-    tables = {name: read_table(folder, f"{name}.parquet") for name in TABLES}
-    for name, columns in TABLES.items():
-        missing = [one for one in columns if one not in tables[name]]
-        if missing:
-            raise ValueError(
-                f"{folder / name}.parquet lacks the columns {', '.join(missing)}; expected the table of "
-                "`dreamsim-bench personalize` or `measure`: measure again into that folder"
-            )
-    return tables
 
 
 def _home(run: Path, folder: Path, settings: Mapping[str, Any]) -> Path | None:

@@ -8,9 +8,8 @@ import numpy as np
 
 from benchmarks.report.charts import Line, draw_curves
 from benchmarks.report.examples import encode_uri
-from benchmarks.report.tables import read_settings, read_table
-from benchmarks.sensitivity.changes import CHANGES
-from benchmarks.sensitivity.run import PICTURES, SETTINGS, TABLE, rank_changes
+from benchmarks.sensitivity.run import COLUMNS, PICTURE_COLUMNS, PICTURES, SETTINGS, TABLE, rank_changes
+from benchmarks.tables import read_settings, read_table
 
 
 @dataclass(frozen=True)
@@ -62,8 +61,8 @@ def read_sensitivity(folder: Path, lines: Sequence[Line]) -> Sensitivity | None:
     """
     if not (folder / SETTINGS).is_file():
         return None
-    settings = read_settings(folder / SETTINGS)
-    table, pictures = read_table(folder, TABLE), read_table(folder, PICTURES)
+    settings = read_settings(folder / SETTINGS, "scenes", "left out")
+    table, pictures = read_table(folder, TABLE, COLUMNS), read_table(folder, PICTURES, PICTURE_COLUMNS)
     if not len(table):
         return None
     names = dict.fromkeys([*(line.name for line in lines), *table["metric"]])
@@ -75,7 +74,7 @@ def read_sensitivity(folder: Path, lines: Sequence[Line]) -> Sensitivity | None:
         changes.append(
             Change(
                 name=str(name),
-                invariance=CHANGES[str(name)].invariance,
+                invariance=bool(rows["invariance"].iloc[0]),
                 means=[(f"{value:.2f}", round(100 * float(np.clip(value, 0, 1)))) for value in values],
                 curves=draw_curves(rows, drawn, str(rows["unit"].iloc[0])),
                 thumbnails=[(encode_uri(row.picture), f"{row.level:g}") for row in shown.itertuples()],

@@ -10,10 +10,10 @@ import pandas as pd
 from matplotlib.ticker import NullFormatter, NullLocator
 
 from benchmarks.report.charts import INK, MUTED, Line, open_drawing
-from benchmarks.report.tables import read_settings, read_table
 from benchmarks.speed.printing import contests, memory, ratio, seconds, title
-from benchmarks.speed.run import SETTINGS, TABLE
+from benchmarks.speed.run import COLUMNS, SETTINGS, TABLE
 from benchmarks.speed.targets import Reached, read_targets
+from benchmarks.tables import read_settings, read_table
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ def read_speed(folder: Path) -> Speed | None:
     """
     if not (folder / SETTINGS).is_file():
         return None
-    settings = read_settings(folder / SETTINGS)
-    table = read_table(folder, TABLE)
+    settings = read_settings(folder / SETTINGS, "machines", "commands")
+    table = read_table(folder, TABLE, COLUMNS)
     lines = [Line(name, i) for i, name in enumerate(dict.fromkeys(["dreamsim_metric", "dreamsim", *table["package"]]))]
     drawn = [line for line in lines if line.name in set(table["package"])]
     groups: dict[str, list[Chart]] = {}

@@ -18,6 +18,8 @@ from dreamsim_metric.files.write import write_files
 from dreamsim_metric.messages import say_error
 
 TABLE, PICTURES, SETTINGS = "sensitivity.parquet", "sensitivity-pictures.parquet", "sensitivity.json"
+COLUMNS = ("metric", "scene", "change", "unit", "level", "invariance", "distance", "relative")
+PICTURE_COLUMNS = ("scene", "change", "level", "picture")
 
 _SIDE = 96  # pixels of a thumbnail
 
@@ -64,7 +66,7 @@ def run(
             left_out[name] = f"weights not available: {say_error(error)}"
     for name, why in left_out.items():
         print(f"{name}: {why}", file=sys.stderr)
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
     settings = {"command": list(command), "scenes": [scene.name for scene in scenes], "left out": left_out}
     tables = {TABLE: table, PICTURES: _thumbnails(scenes)}
     files = {out / name: frame.to_parquet(index=False) for name, frame in tables.items()}

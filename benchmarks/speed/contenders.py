@@ -7,17 +7,18 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.names import check_precisions
 from benchmarks.speed.machine import has_bfloat16
 from benchmarks.speed.releases import kept_release, load_released
 from dreamsim_metric import PerceptualMetric, load
-from dreamsim_metric.card import PRECISIONS, ModelCard, Precision
+from dreamsim_metric.card import ModelCard, Precision
 from dreamsim_metric.distances import pair_distances
 from dreamsim_metric.export import export
 from dreamsim_metric.models import MODELS
@@ -48,10 +49,9 @@ class Variant:
         Raises:
             ValueError: neither.
         """
+        check_precisions([text])
         precision, _, more = text.partition("+")
-        if precision not in PRECISIONS or more not in ("", "compiled"):
-            raise ValueError(f"got precision {text!r}; expected {', '.join(PRECISIONS)}, with +compiled or without")
-        return cls(precision, bool(more))
+        return cls(cast(Precision, precision), bool(more))
 
 
 def variants(device: str) -> list[Variant]:

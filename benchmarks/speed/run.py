@@ -15,11 +15,17 @@ from benchmarks.speed.machine import describe, short_name
 from benchmarks.speed.measure import measure
 from benchmarks.speed.plan import Plan
 from benchmarks.surroundings import version
+from benchmarks.tables import read_table
 from dreamsim_metric.files.json_file import format_json, read_json
 from dreamsim_metric.files.table import Row
 from dreamsim_metric.files.write import write_files
 
 TABLE, SETTINGS = "speed.parquet", "speed.json"
+COLUMNS = (
+    *("group", "axis", "size", "subject", "package", "model", "precision", "device", "threads", "batch", "unit"),
+    *("count", "rounds", "clock", "peak_bytes", "error", "wall_s", "cpu_s", "ratio", "ratio_low", "ratio_high"),
+    *("ratio_wall", "difference", "reference", "version", "machine"),
+)
 
 
 def run(
@@ -82,9 +88,9 @@ def _group(name: str, plan: Plan, rounds: int, seconds: float) -> list[Row]:
 def _write(out: Path, table: pd.DataFrame, machine: dict[str, Any], command: Sequence[str]) -> None:
     settings: dict[str, Any] = {"machines": {}, "commands": []}
     if (out / SETTINGS).is_file() and (out / TABLE).is_file():
-        settings = read_json(out / SETTINGS, "choose another folder, or remove it")
+        settings = read_json(out / SETTINGS, "choose another folder, or remove it", ("machines", "commands"))
         same = ["group", "device", "threads", "batch", "machine"]
-        before = pd.read_parquet(out / TABLE)
+        before = read_table(out, TABLE, COLUMNS)
         mine = set(map(tuple, table[same].to_numpy()))
         kept = before[[key not in mine for key in map(tuple, before[same].to_numpy())]]
         table = pd.concat([kept, table], ignore_index=True) if len(kept) else table

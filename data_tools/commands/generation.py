@@ -9,6 +9,7 @@ from typing import Any
 
 from data_tools.categories import list_categories, read_categories
 from data_tools.commands.pipeline import add_pipeline, check_pipeline
+from data_tools.manifest import check_folder_of_run
 from dreamsim_metric.bounds import check_least
 from dreamsim_metric.commands.names import check_folder
 from dreamsim_metric.commands.options import add_option
@@ -55,6 +56,7 @@ def generate(arguments: Namespace) -> Output | None:
     if size is not None and len(size) > 2:
         raise ValueError(f"got --size {' '.join(map(str, size))}; expected a side, or width and height")
     check_pipeline(arguments.model)
+    check_folder_of_run(arguments.out)
 
     from data_tools.generation import Config, generate
     from dreamsim_metric.images.device import default_device

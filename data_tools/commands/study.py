@@ -222,10 +222,10 @@ def validate(arguments: Namespace) -> Output:
     """Look for everything that is wrong with a data set."""
     check_folder(arguments.folder)
 
-    from data_tools.validate import validate
+    from data_tools.validate import count_tables, write_line
 
-    found = validate(arguments.folder, shared_pictures=arguments.shared_pictures)
-    return Output([{"table": line} for line in found], lambda rows: found)
+    found = count_tables(arguments.folder, shared_pictures=arguments.shared_pictures)
+    return Output(found, lambda rows: map(write_line, rows))
 
 
 def _read(folder: Path, votes: bool = False) -> Any:

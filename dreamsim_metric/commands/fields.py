@@ -58,8 +58,10 @@ def _settings(hint: Any) -> dict[str, Any]:
         (hint,) = (arg for arg in args if arg is not NoneType)
         return _settings(hint)
     if origin is tuple:
-        repeated = args[-1] is Ellipsis
-        return {**_settings(args[0]), "nargs": "+" if repeated else len(args)}
+        several: dict[str, Any] = {"nargs": len(args)}
+        if args[-1] is Ellipsis:  # `--model a b` or `--model a --model b`
+            several = {"nargs": "+", "action": "extend"}
+        return _settings(args[0]) | several
     if origin is Literal:
         return {"choices": args}
     return {"action": "store_true"} if hint is bool else {"type": hint, "metavar": _METAVARS[hint]}

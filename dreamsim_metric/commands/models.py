@@ -1,6 +1,7 @@
 """`dreamsim-metric models`, `info`, `download` and `export`: what models there are, and where they lie."""
 
 from argparse import Namespace
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -44,15 +45,17 @@ def info(arguments: Namespace) -> Output:
 def download(arguments: Namespace) -> Output:
     """Keep a released model in the cache, or be sure that another can be loaded."""
     name, weights = check_model(arguments.model, arguments.weights), arguments.weights
-    if weights is not None and name not in MODELS:
+    if weights and name not in MODELS:
         raise ValueError(f"got --weights with {name}; expected one of the released models: {', '.join(MODELS)}")
 
     from dreamsim_metric.loading import install, load
 
     if name in MODELS:
-        if weights is not None and is_checkpoint(weights):
-            raise ValueError(f"{weights} was tuned on {name}, and is no release of it; use it by --model {weights}")
-        folder: Path | None = install(MODELS[name], weights)
+        if weights and is_checkpoint(weights[0]):
+            raise ValueError(
+                f"{weights[0]} was tuned on {name} and is no release of it; use it by --model {weights[0]}"
+            )
+        folder: Path | None = install(MODELS[name], weights[0] if weights else None)
     else:
         load(name)
         folder = MINI if name == "mini" else Path(name) if Path(name).is_dir() else None
@@ -89,14 +92,14 @@ def export(arguments: Namespace) -> Output:
     return Output([row], record_lines)
 
 
-def find_card(name: str | None, weights: Path | None = None) -> ModelCard:
+def find_card(name: str | None, weights: Sequence[Path] | None = None) -> ModelCard:
     """Find the card of a model; of a network that timm, open_clip or the hub has, it takes the network itself.
 
     Raises:
         As `check_model` and `load`.
     """
     name = check_model(name, weights)
-    tuned = any(is_checkpoint(path) for path in (Path(name), weights) if path)
+    tuned = any(is_checkpoint(path) for path in (Path(name), *(weights or ())))
     if name in MODELS and not tuned:
         return MODELS[name]
     if not tuned and (":" not in name or Path(name).is_dir()):

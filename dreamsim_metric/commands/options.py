@@ -4,11 +4,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dreamsim_metric.bounds import check_least
 from dreamsim_metric.card import PRECISIONS
 from dreamsim_metric.commands.parser import Parser
 
 if TYPE_CHECKING:
     from dreamsim_metric.metric import PerceptualMetric
+    from dreamsim_metric.scale.cache import Cache
 
 NETWORKS = ("--model", "--weights", "--device", "--batch-size", "--precision", "--compile")
 """Options of all commands that embed pictures."""
@@ -21,9 +23,10 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     },
     "--weights": {
         "type": Path,
+        "action": "append",
         "metavar": "PATH",
         "help": "weights on this disk, in place of a download: a release's archive or folder; a file, for timm: and "
-        "open_clip:",
+        "open_clip:; for the folder of a run, those of the model that it tuned; repeat for the next of several",
     },
     "--device": {
         "metavar": "NAME",
@@ -52,6 +55,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "PATH",
         "help": "file that keeps what was computed for the next run (default: in the user cache)",
     },
+    "--no-cache": {"action": "store_true", "help": "keep nothing for the next run"},
     "--data": {
         "type": Path,
         "required": True,
@@ -85,6 +89,20 @@ def add_options(to: Parser, *flags: str) -> None:
         add_option(to, flag)
 
 
+def add_cache(to: Parser) -> None:
+    """Add the options that say where embeddings are kept."""
+    kept = to.add_mutually_exclusive_group()
+    add_option(kept, "--cache")
+    add_option(kept, "--no-cache")
+
+
+def open_cache(arguments: argparse.Namespace) -> "Cache":
+    """Open the cache that `--cache` names, else the user's one."""
+    from dreamsim_metric.scale.cache import Cache, cache_file
+
+    return Cache(arguments.cache or cache_file())
+
+
 def add_common(to: Parser, version: str, *, prints: bool) -> None:
     """Add what every command has.
 
@@ -101,6 +119,18 @@ def add_common(to: Parser, version: str, *, prints: bool) -> None:
         to.set_defaults(json=False, csv=False)
     to.add_argument("--debug", action="store_true", help="show where an error comes from")
     to.add_argument("--version", action="version", version=version, help="show the version and exit")
+
+
+def check_shared(arguments: argparse.Namespace) -> None:
+    """Be sure, before anything is imported for it, that numbers which several commands take are large enough.
+
+    Raises:
+        ValueError: one is not.
+    """
+    for name in ("batch_size", "workers", "draws"):
+        number = getattr(arguments, name, None)
+        if number is not None:
+            check_least(f"--{name.replace('_', '-')}", number)
 
 
 def device(arguments: argparse.Namespace) -> str:

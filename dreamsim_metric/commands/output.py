@@ -50,12 +50,14 @@ class Output:
         lines: how it is shown to people.
         single: whether it is one thing: JSON is then the row itself, not a list of it.
         failure: what went wrong in spite of the rows, if anything did: the error that the command ends with.
+        columns: names that the rows would have, for CSV where there are none.
     """
 
     rows: Sequence[Row]
     lines: Callable[[Sequence[Row]], Iterable[str]] = table_lines
     single: bool = False
     failure: str = ""
+    columns: Sequence[str] = ()
 
 
 def show(output: Output | None, form: Form) -> None:
@@ -72,9 +74,10 @@ def show(output: Output | None, form: Form) -> None:
     elif form == "json":
         rows = [_plain(row) for row in output.rows]
         print(json.dumps(rows[0] if output.single else rows, indent=2))
-    elif output.rows:
+    else:
         rows = [_plain(row) for row in output.rows]
-        print(format_csv([{name: _cell(value) for name, value in row.items()} for row in rows]), end="")
+        cells = [{name: _cell(value) for name, value in row.items()} for row in rows]
+        print(format_csv(cells, () if cells else output.columns), end="")
     if output.failure:
         raise RuntimeError(output.failure)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dreamsim_metric.commands.options import add_common
+from dreamsim_metric.commands.options import add_common, check_shared
 from dreamsim_metric.commands.output import Form, Output, show
 from dreamsim_metric.commands.parser import Parser
 from dreamsim_metric.commands.run import run_command
@@ -97,9 +97,14 @@ class Program:
         arguments.command_line = [self.name, *given]
         command: Command = arguments.command
         form: Form = "json" if arguments.json else "csv" if arguments.csv else "text"
+
+        def work() -> None:
+            check_shared(arguments)
+            show(command.run(arguments), form)
+
         return run_command(
             self.name,
-            lambda: show(command.run(arguments), form),
+            work,
             extra=command.extra or self._extra,
             debug=arguments.debug,
             interrupted=command.interrupted or self._interrupted,

@@ -1,5 +1,6 @@
 """`dreamsim-metric score`, `embed`, `rank` and `duplicates`: very many pictures."""
 
+import math
 import sys
 from argparse import Namespace
 from dataclasses import replace
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dreamsim_metric.bounds import check_least
 from dreamsim_metric.commands.names import check_folder, check_model, check_pictures
-from dreamsim_metric.commands.options import NETWORKS, add_option, add_options, load_metric
+from dreamsim_metric.commands.options import NETWORKS, add_cache, add_option, add_options, load_metric, open_cache
 from dreamsim_metric.commands.output import Output
 from dreamsim_metric.commands.parser import Parser
 from dreamsim_metric.commands.pictures import MANY
@@ -100,9 +101,7 @@ def _add_reading(to: Parser, on_error: str) -> None:
     to.add_argument(
         "--resize-on", choices=("host", "device"), default="host", help="where pictures are resized: CPU or GPU"
     )
-    kept = to.add_mutually_exclusive_group()
-    add_option(kept, "--cache")
-    kept.add_argument("--no-cache", action="store_true", help="keep nothing for the next run")
+    add_cache(to)
     to.add_argument(
         "--ray",
         metavar="ADDRESS",
@@ -165,6 +164,7 @@ def _pairs(arguments: Namespace) -> Comparisons:
 def embed(arguments: Namespace) -> Output:
     """Write the embeddings of pictures, some thousand a file."""
     check_model(arguments.model, arguments.weights)
+    check_least("--shard-size", arguments.shard_size)
     files = _files(arguments)
 
     from dreamsim_metric.scale.scoring import embed_folder
@@ -227,6 +227,8 @@ def rank(arguments: Namespace) -> Output:
 def duplicates(arguments: Namespace) -> Output:
     """List pictures that look nearly the same, in groups."""
     check_ending(arguments.out)
+    if not 0 < arguments.below < math.inf:
+        raise ValueError(f"got below={arguments.below}; expected a distance above 0")
     check_model(arguments.model, arguments.weights)
     files = _files(arguments)
 
@@ -243,7 +245,7 @@ def duplicates(arguments: Namespace) -> Output:
     if arguments.out:
         return _written(arguments.out, Columns.of(rows, _DUPLICATES), summary)
     print(", ".join(f"{name} {value}" for name, value in summary.items()), file=sys.stderr)
-    return Output(rows)
+    return Output(rows, columns=tuple(_DUPLICATES))
 
 
 def _files(arguments: Namespace) -> list[str]:
@@ -264,7 +266,6 @@ def _files(arguments: Namespace) -> list[str]:
 
 def _prepared(arguments: Namespace) -> tuple["PerceptualMetric", "Cache | None", "Options"]:
     """Metric, cache and options of `embed_files`."""
-    from dreamsim_metric.scale.cache import Cache, cache_file
     from dreamsim_metric.scale.embedding import Options
 
     names = ("batch_size", "workers", "decoder", "resize_on", "on_error")
@@ -279,9 +280,7 @@ def _prepared(arguments: Namespace) -> tuple["PerceptualMetric", "Cache | None",
                 "got --cache with --ray; a cache is one machine's: with Ray, finished shards are what is kept"
             )
         return load_metric(arguments, "cpu"), None, options  # the actors choose their devices
-    metric = load_metric(arguments)
-    cache = None if arguments.no_cache else Cache(arguments.cache or cache_file())
-    return metric, cache, options
+    return load_metric(arguments), None if arguments.no_cache else open_cache(arguments), options
 
 
 def _shards(arguments: Namespace, prepared: tuple | None = None) -> "Embeddings":

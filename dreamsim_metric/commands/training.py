@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from dreamsim_metric.bounds import check_least
 from dreamsim_metric.commands.fields import add_fields, show_defaults
-from dreamsim_metric.commands.names import check_data, check_model
-from dreamsim_metric.commands.options import add_option, add_options, device
+from dreamsim_metric.commands.names import check_data, check_model, check_new
+from dreamsim_metric.commands.options import NETWORKS, add_cache, add_option, add_options, load_metric, open_cache
 from dreamsim_metric.commands.output import Output, record_lines
 from dreamsim_metric.commands.parser import Parser
 from dreamsim_metric.commands.program import Command
@@ -54,8 +54,17 @@ def train(arguments: Namespace) -> Output | None:
     """Tune a metric; what is printed are the figures of the best model."""
     config = _config(arguments)
     check_data(config.data)
-    for name in config.model:
-        check_model(name)
+    if config.weights and len(config.weights) != len(config.model):
+        raise ValueError(f"got {len(config.weights)} --weights; expected one for each of {', '.join(config.model)}")
+    for i, name in enumerate(config.model):
+        check_model(name, config.weights[i : i + 1])
+
+    from dreamsim_metric.judgements.readers import kinds, read_triplets  # without torch
+    from dreamsim_metric.training.checkpoints import check_out
+
+    if "triplets" not in kinds(config.data):
+        read_triplets(config.data, config.format)  # says what was looked for
+    check_out(config)
 
     from dreamsim_metric.training.loop import train
 
@@ -77,10 +86,11 @@ def _config(arguments: Namespace) -> "Config":
 
 
 def _add_judging(to: Parser, split: str) -> None:
-    add_options(to, "--model", "--weights", "--data")
+    add_options(to, "--data")
     to.add_argument("--split", default=split, metavar="NAME", help="part of the data, or all")
     to.add_argument("--format", choices=FORMATS, help="format of the data (default: by its layout)")
-    add_options(to, "--min-votes", "--device", "--batch-size", "--workers")
+    add_options(to, "--min-votes", *NETWORKS, "--workers")
+    add_cache(to)
 
 
 def _add_evaluate(to: Parser) -> None:
@@ -98,6 +108,8 @@ def evaluate(arguments: Namespace) -> Output:
         raise ValueError(
             f"got --record with {model}; expected the folder of a model, such as a run or save_pretrained's"
         )
+    if arguments.record and arguments.precision != "float32":
+        raise ValueError(f"got --record with --precision {arguments.precision}; a card's figures are those of float32")
     metric, judged, data = _judged(arguments)
 
     from dreamsim_metric.evaluation.judging import scores, write_report
@@ -105,6 +117,7 @@ def evaluate(arguments: Namespace) -> Output:
     rows = scores(judged, metric.card)
     if arguments.out:
         about = {"model": model, "data": str(arguments.data), "split": arguments.split, "card": metric.card.name}
+        about |= {"precision": arguments.precision}
         write_report(arguments.out, judged, metric.card, rows, about, arguments.hardest)
     if arguments.record:
         found = {row["score"]: row["value"] for row in rows}
@@ -125,14 +138,18 @@ def calibrate(arguments: Namespace) -> Output:
     name = arguments.model or default_model()
     if not arguments.out and not (Path(name) / CARD).is_file():
         raise ValueError(f"got no --out; {name} is not a folder that could keep the curves")
+    check_new(arguments.out)
     metric, judged, data = _judged(arguments)
 
     from dreamsim_metric.evaluation.judging import calibrate
 
     card = calibrate(judged, metric.card, data)
     if arguments.out:
-        metric.card = replace(card, name=arguments.out.name)
-        metric.save_pretrained(arguments.out)
+        from dreamsim_metric.loading import load
+
+        kept = load(arguments.model, source=arguments.weights)  # in float32, whatever was measured with
+        kept.card = replace(card, name=arguments.out.name)
+        kept.save_pretrained(arguments.out)
     else:
         _write_card(Path(name), replace(read_card(Path(name)), left=card.left, same=card.same))
     curves = {"probability_left": card.left, "probability_same": card.same}
@@ -148,9 +165,7 @@ def _judged(arguments: Namespace) -> tuple["PerceptualMetric", "Judged", str]:
     check_model(arguments.model, arguments.weights)
     check_data(arguments.data)
 
-    from dreamsim_metric.evaluation.judging import judge
-    from dreamsim_metric.judgements.readers import kinds, read_pairs, read_triplets
-    from dreamsim_metric.loading import load
+    from dreamsim_metric.judgements.readers import kinds, read_pairs, read_triplets  # without torch
 
     held = kinds(arguments.data)
     triplets = pairs = None
@@ -161,8 +176,12 @@ def _judged(arguments: Namespace) -> tuple["PerceptualMetric", "Judged", str]:
     table: Any = triplets or pairs
     data = f"{table.name} {arguments.split}"
     triplets, pairs = _split(triplets, arguments.split, pairs), _split(pairs, arguments.split, triplets)
-    metric = load(arguments.model, source=arguments.weights, device=device(arguments))
-    judged = judge(metric, triplets, pairs, batch_size=arguments.batch_size, workers=arguments.workers)
+
+    from dreamsim_metric.evaluation.judging import judge
+
+    metric = load_metric(arguments)
+    cache = None if arguments.no_cache else open_cache(arguments)
+    judged = judge(metric, triplets, pairs, cache, batch_size=arguments.batch_size, workers=arguments.workers)
     return metric, judged, data
 
 

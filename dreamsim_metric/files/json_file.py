@@ -1,6 +1,7 @@
 """JSON files: written whole, and what is no JSON named."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +27,17 @@ def write_json(file: Path, value: Any, *, sort_keys: bool = False) -> None:
     write_file(file, format_json(value, sort_keys=sort_keys))
 
 
-def parse_json(content: bytes, name: object, hint: str) -> dict[str, Any]:
+def parse_json(content: bytes, name: object, hint: str, keys: Iterable[str] = ()) -> dict[str, Any]:
     """Read the content of a file that holds a JSON object.
 
     Args:
         content: the bytes of the file.
         name: what the error calls the file.
         hint: what to do about a file that is damaged, for the error.
+        keys: names that the object must have.
 
     Raises:
-        ValueError: not JSON, or not an object.
+        ValueError: not JSON, not an object, or one without some of the keys.
 
     Example:
         >>> parse_json(b"{", "settings.json", "run again into that folder")
@@ -43,6 +45,10 @@ def parse_json(content: bytes, name: object, hint: str) -> dict[str, Any]:
             ...
         ValueError: settings.json is not JSON (Expecting property name enclosed in double quotes: line 1 column 2 \
 (char 1)); run again into that folder
+        >>> parse_json(b"{}", "settings.json", "run again into that folder", ("seed",))
+        Traceback (most recent call last):
+            ...
+        ValueError: settings.json lacks seed, perhaps as one of another version; run again into that folder
     """
     try:
         found = json.loads(content)
@@ -50,18 +56,22 @@ def parse_json(content: bytes, name: object, hint: str) -> dict[str, Any]:
         raise ValueError(f"{name} is not JSON ({error}); {hint}") from error
     if not isinstance(found, dict):
         raise ValueError(f"{name} is not a JSON object (it is a {type(found).__name__}); {hint}")
+    missing = [key for key in keys if key not in found]
+    if missing:
+        raise ValueError(f"{name} lacks {', '.join(missing)}, perhaps as one of another version; {hint}")
     return found
 
 
-def read_json(file: Path, hint: str) -> dict[str, Any]:
+def read_json(file: Path, hint: str, keys: Iterable[str] = ()) -> dict[str, Any]:
     """Read a file that holds a JSON object.
 
     Args:
         file: path on this machine, or a `location` in a store.
         hint: what to do about a file that is damaged, for the error.
+        keys: names that the object must have.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not JSON, or not an object.
+        ValueError: not JSON, not an object, or one without some of the keys.
     """
-    return parse_json(file.read_bytes(), file, hint)
+    return parse_json(file.read_bytes(), file, hint, keys)

@@ -4,8 +4,8 @@ Pillow rounds 8-bit pictures to 8 bits after each pass. If one of two pictures w
 almost the same, were not, they would differ by more than they do.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch

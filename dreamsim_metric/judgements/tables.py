@@ -5,10 +5,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
-from torch.utils.data import Dataset
 
 from dreamsim_metric.messages import list_briefly
 
@@ -42,7 +41,7 @@ class DataError(ValueError):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Table(Dataset[Item]):
+class Table(Generic[Item]):
     """What all tables of judgements share: rows that refer to pictures, each with what people said of them.
 
     Attributes:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SETTINGS = "settings.json"
 SHARD_SIZE = 4096
+COLUMNS = ("path", "sha256", "embedding", "error")
 _PATTERN = "embeddings-*.parquet"
 _DEPEND = ("model", "card", "weights", "precision", "decoder", "image_size", "dreamsim_metric")  # numbers, on these
 
@@ -114,7 +115,7 @@ def write_shard(file: Path, table: "pyarrow.Table") -> None:
 
 
 def is_whole(file: Path, rows: int) -> bool:
-    """Look whether a shard is there, with so many rows."""
+    """Look whether a shard is there, with so many rows and all columns."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -122,7 +123,8 @@ def is_whole(file: Path, rows: int) -> bool:
         if not is_file(file):
             return False
         with file.open("rb") as opened:
-            return pq.read_metadata(opened).num_rows == rows
+            held = pq.ParquetFile(opened)
+            return held.metadata.num_rows == rows and set(COLUMNS) <= set(held.schema_arrow.names)
     except (pa.ArrowException, OSError):  # damaged: it is made again
         return False
 
@@ -180,7 +182,9 @@ def read_shards(folder: str | Path) -> Embeddings:
 
 
 def _read_settings(folder: Path) -> dict[str, Any]:
-    return read_json(folder / SETTINGS, "remove the folder and embed again")
+    return read_json(
+        folder / SETTINGS, "remove the folder and embed again", ("pictures", "shard_size", "embedding_size")
+    )
 
 
 def _compare(folder: Path, there: dict[str, Any], now: dict[str, Any]) -> None:

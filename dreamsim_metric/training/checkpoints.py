@@ -12,18 +12,36 @@ resumed ends with the weights it would have had.
 
 import json
 import shutil
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-from torch.optim import Optimizer
-
-from dreamsim_metric.files.json_file import read_json, write_json
+from dreamsim_metric.files.json_file import parse_json, read_json, write_json
 from dreamsim_metric.files.lock import LOCK
 from dreamsim_metric.files.write import write_file
+from dreamsim_metric.messages import list_briefly
 from dreamsim_metric.training.config import Config
 from dreamsim_metric.weights.folder import read_tensors
 
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.optim import Optimizer
+
 CONFIG, LOG, LAST, METRICS = "config.json", "metrics.jsonl", "last.safetensors", "metrics.json"
+PROGRESS = ("step", "epoch", "best", "waited", "finished", "lines")  # how far a run is
+
+
+def check_out(config: Config) -> None:
+    """Be sure that a run can begin in its folder, or go on.
+
+    Raises:
+        FileExistsError: the folder holds something, and `config.resume` is off.
+    """
+    folder = config.out
+    if (folder / CONFIG).is_file():
+        if not config.resume:
+            raise FileExistsError(f"{folder} holds a run; go on with it by --resume, or choose another --out")
+    elif folder.exists() and (not folder.is_dir() or any(file.name != LOCK for file in folder.iterdir())):
+        raise FileExistsError(f"{folder} exists and is no run; choose another --out")
 
 
 class Run:
@@ -41,20 +59,15 @@ class Run:
     """
 
     def __init__(self, config: Config, facts: dict[str, str], versions: dict[str, str]):
+        check_out(config)
         self.folder = config.out
         self.is_new = not (self.folder / CONFIG).is_file()
         if self.is_new:
-            if self.folder.exists() and (
-                not self.folder.is_dir() or any(file.name != LOCK for file in self.folder.iterdir())
-            ):
-                raise FileExistsError(f"{self.folder} exists and is no run; choose another --out")
             self.folder.mkdir(parents=True, exist_ok=True)
             saved = {"config": config.to_dict(), "facts": facts, "versions": versions}
             write_json(self.folder / CONFIG, saved)
             return
-        if not config.resume:
-            raise FileExistsError(f"{self.folder} holds a run; go on with it by --resume, or choose another --out")
-        saved = read_json(self.folder / CONFIG, "choose another --out")
+        saved = read_json(self.folder / CONFIG, "choose another --out", ("config", "facts"))
         changed = config.difference(saved["config"])
         changed += [f"{name} has changed" for name, value in facts.items() if saved["facts"].get(name) != value]
         if changed:
@@ -68,17 +81,25 @@ class Run:
         if self.is_new:
             shutil.rmtree(self.folder)
 
-    def load_last(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    def load_last(self, names: Iterable[str]) -> tuple[dict[str, "Tensor"], dict[str, Any]] | None:
         """Read tensors and progress of the last checkpoint, if there is one.
 
+        Args:
+            names: names of the weights that must be there.
+
         Raises:
-            ValueError: the checkpoint is damaged.
+            ValueError: the checkpoint is damaged, or lacks something, as that of another version may.
         """
         path = self.folder / LAST
         if not path.is_file():
             return None
         tensors, metadata = read_tensors(path)
-        return tensors, json.loads(metadata["progress"])
+        hint = "choose another --out"
+        progress = parse_json(metadata.get("progress", "{}").encode(), f"progress in {path}", hint, PROGRESS)
+        missing = [name for name in names if name not in tensors]
+        if missing:
+            raise ValueError(f"{path} lacks {list_briefly(missing)}, perhaps as one of another version; {hint}")
+        return tensors, progress
 
     def cut_log(self, progress: dict[str, Any] | None) -> None:
         """Take back the lines that were logged after a checkpoint, or all where there is none."""
@@ -86,7 +107,7 @@ class Run:
             lines = (self.folder / LOG).read_bytes().splitlines(keepends=True)
             write_file(self.folder / LOG, b"".join(lines[: progress["lines"] if progress else 0]))
 
-    def save_last(self, tensors: dict[str, Tensor], progress: dict[str, Any]) -> None:
+    def save_last(self, tensors: dict[str, "Tensor"], progress: dict[str, Any]) -> None:
         """Replace the last checkpoint.
 
         Args:
@@ -113,7 +134,7 @@ class Run:
         write_json(self.folder / METRICS, metrics)
 
 
-def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
+def optimizer_tensors(optimizer: "Optimizer") -> dict[str, "Tensor"]:
     """Name the tensors of an optimiser's state."""
     state = optimizer.state_dict()["state"]
     return {
@@ -123,7 +144,7 @@ def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
     }
 
 
-def restore_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
+def restore_optimizer(optimizer: "Optimizer", tensors: dict[str, "Tensor"]) -> None:
     """Give an optimiser the state of `optimizer_tensors`."""
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():

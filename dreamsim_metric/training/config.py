@@ -12,7 +12,8 @@ from dreamsim_metric.judgements.formats import Format
 Loss = Literal["hinge", "bradley-terry"]
 """What training makes small: the hinge on the majority's choice, or the cross-entropy of all votes."""
 
-_HARMLESS = {"out", "resume", "save_every", "log_every", "log_with", "workers", "device"}  # do not touch the numbers
+# What does not touch the numbers; weights are known by their digest.
+_HARMLESS = {"weights", "out", "resume", "save_every", "log_every", "log_with", "workers", "device"}
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Config:
         out: folder of the run, which `load` takes.
         resume: go on with the run that is in the folder, if there is one.
         model: models that are tuned, as `load` takes them; several are tuned jointly, their features side by side.
+        weights: weights on this disk, in place of a download: a release's archive or folder; a file, for timm: and
+            open_clip:; one for each model, in their order.
         image_size: height and width of the pictures in pixels (default: the model's own).
         format: format of the data (default: by its layout).
         min_votes: fewest votes of a triplet; others are left out (default: 6 for NIGHTS, else 0).
@@ -73,6 +76,7 @@ class Config:
     out: Path
     resume: bool = False
     model: tuple[str, ...] = ("mini",)
+    weights: tuple[Path, ...] = ()
     image_size: int | None = None
     format: Format | None = None
     min_votes: float | None = None
@@ -146,10 +150,7 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """Write all fields as values that JSON knows."""
-        return {
-            name: str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
-            for name, value in asdict(self).items()
-        }
+        return {name: _plain(value) for name, value in asdict(self).items()}
 
     def recipe(self) -> dict[str, Any]:
         """Pick what shaped the weights, for the model's card."""
@@ -167,6 +168,13 @@ class Config:
             for item in fields(self)
             if item.name not in _HARMLESS and saved.get(item.name) != mine[item.name]
         ]
+
+
+def _plain(value: Any) -> Any:
+    """Take a value as JSON has it."""
+    if isinstance(value, tuple):
+        return [_plain(part) for part in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 _LEAST = {

@@ -119,7 +119,7 @@ class _Trainer:
             return Run(config, facts, versions)
 
     def _restore(self) -> None:
-        last = self.run.load_last()
+        last = self.run.load_last(find_trained(self.metric))
         if self.accelerator.is_main_process:
             self.run.cut_log(last and last[1])
         if last:

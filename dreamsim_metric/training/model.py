@@ -67,7 +67,7 @@ def make_tuned(config: Config) -> tuple[ModelCard, PerceptualMetric, dict[str, A
     names = tuple(
         os.path.abspath(name) if Path(name).is_dir() or is_checkpoint(Path(name)) else name for name in config.model
     )
-    base, state = read_bases(names, config.image_size)
+    base, state = read_bases(names, config.image_size, config.weights)
     head = config.tuned_head
     if base.head and head and base.head != head:
         raise ValueError(

@@ -2,15 +2,15 @@
 
 import math
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import timm
 import torch
 from torch import Tensor, nn
 
-from dreamsim_metric.card import Branch, Feature, ModelCard, Positions
+from dreamsim_metric.card import Branch, ModelCard, Positions
 from dreamsim_metric.messages import say_error_with_kind
-from dreamsim_metric.models import IMAGENET, unknown_model
+from dreamsim_metric.models import IMAGENET, check_library_name
 from dreamsim_metric.networks.backbone import Backbone, create_network, read_only_for
 
 State = dict[str, Tensor]
@@ -30,13 +30,10 @@ def read_pretrained(name: str, source: Path | None, image_size: int | None) -> t
         ConnectionError: the weights cannot be downloaded.
         FileNotFoundError: no such checkpoint.
     """
+    check_library_name(name, tagged=source is None)
     network, _, feature = name.partition("#")
     library, _, architecture = network.partition(":")
-    if not architecture:
-        raise unknown_model(name)
     feature = feature or ("pooled" if library == "timm" else "embedding")
-    if feature not in get_args(Feature):
-        raise ValueError(f"got feature {feature!r} in {name!r}; expected one of {', '.join(get_args(Feature))}")
     if source is not None and not source.is_file():
         raise FileNotFoundError(f"no such checkpoint: {source}")
     read = _read_timm if library == "timm" else _read_open_clip

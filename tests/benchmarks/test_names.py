@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+from dataclasses import fields
 
 import pytest
 
@@ -30,6 +31,12 @@ def test_data_sets_methods_and_groups_are_those_there_are():
     assert tuple(sources.built_in()) == names.SOURCES
     assert tuple(METHODS) == names.METHODS
     assert tuple(GROUPS) == names.GROUPS
+
+
+def test_presets_and_settings_are_those_of_the_methods():
+    assert sorted({name for method in METHODS.values() for name in method.presets}) == sorted(names.PRESETS)
+    found = {name: tuple(field.name for field in fields(method.config("paper"))) for name, method in METHODS.items()}
+    assert found == names.SETTINGS
 
 
 def test_unknown_names_come_with_the_nearest_and_with_all():

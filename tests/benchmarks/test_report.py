@@ -2,6 +2,7 @@
 
 import html
 import io
+import json
 import re
 import shutil
 from html.parser import HTMLParser
@@ -13,7 +14,7 @@ import pytest
 
 from benchmarks import cli
 from benchmarks.human.examples import _chosen
-from benchmarks.human.run import run
+from benchmarks.human.run import TABLES, run
 from benchmarks.human.sources import Part, Source, read_parts
 from benchmarks.metrics.base import Metric, MetricCard, Options
 from benchmarks.metrics.registry import find_metrics
@@ -241,6 +242,19 @@ def test_what_is_missing_or_damaged_is_one_clear_line(results, tmp_path, capsys)
     shutil.copytree(results, copy, ignore=shutil.ignore_patterns("*.html"))
     (copy / "answers.parquet").write_bytes(b"PAR1")
     fails(copy, "answers.parquet is damaged")
+    for name in TABLES:  # of an earlier version, which had other names
+        earlier = tmp_path / "earlier"
+        shutil.copytree(results, earlier, ignore=shutil.ignore_patterns("*.html"), dirs_exist_ok=True)
+        table = pd.read_parquet(results / f"{name}.parquet")
+        for column in table:
+            table.drop(columns=column).to_parquet(earlier / f"{name}.parquet")
+            fails(earlier, f"{name}.parquet lacks the columns {column}, perhaps as one of another version")
+    shutil.copytree(results, copy, ignore=shutil.ignore_patterns("*.html"), dirs_exist_ok=True)
+    settings = json.loads((copy / "settings.json").read_text())
+    for key in settings:
+        (copy / "settings.json").write_text(json.dumps({name: settings[name] for name in settings if name != key}))
+        fails(copy, f"settings.json lacks {key}, perhaps as one of another version; run again into that folder")
+    (copy / "settings.json").write_text(json.dumps(settings))
     (copy / "answers.parquet").unlink()
     fails(copy, "no answers.parquet in")
 

@@ -68,6 +68,18 @@ def test_an_option_is_written_the_same_way_everywhere(flag):
     assert len(forms) == 1 or flag in OWN_FORM
 
 
+EMBEDDING = ("--model", "--weights", "--device", "--batch-size", "--precision", "--compile", "--workers", "--cache")
+
+
+@pytest.mark.parametrize("command", ["score", "embed", "rank", "duplicates", "evaluate", "calibrate"])
+def test_what_embeds_many_pictures_has_the_same_options_in_the_same_order(command):
+    flags = [flag for action in PARSERS[f"dreamsim-metric {command}"]._actions for flag in action.option_strings]
+    assert [flag for flag in flags if flag in EMBEDDING] == list(EMBEDDING)
+    assert "--no-cache" in flags
+    for flag in ("--weights", "--precision", "--device", "--workers", "--model"):
+        assert flag in {flag for action in PARSERS["dreamsim-metric train"]._actions for flag in action.option_strings}
+
+
 @pytest.mark.parametrize("flag", SAME_WORDS)
 def test_an_option_is_explained_by_the_same_words(flag):
     assert len({re.split(r" ?[:;(]", action.help)[0] for action in of_option(flag)}) == 1
@@ -150,6 +162,7 @@ PICTURE, MODEL, DATA, FOLDER = (
     "gone",
     "no such folder",
 )
+JUDGED, MINI = (str(ROOT / name) for name in ("examples/judged", "dreamsim_metric/assets/mini"))
 WEIGHTS = "no such file or folder: gone"
 NAMED = {  # a call of each command that names a model, but for the model
     "distance": [CAT, COFFEE],
@@ -166,6 +179,8 @@ NAMED = {  # a call of each command that names a model, but for the model
     "export": ["--to", "onnx", "--out", "x.onnx"],
 }
 SCORED = ["--metrics", "psnr", "--out", "x"]
+FORM = "expected timm:NAME or timm:NAME#FEATURE"
+SUBJECTS = str(EXAMPLES)  # whose names are looked at after those of options
 SLIPS = {
     **{f"metric {name} --model mnii {' '.join(rest)}": MODEL for name, rest in NAMED.items()},
     **{f"metric {name} --model ensemble --weights gone {' '.join(rest)}": WEIGHTS for name, rest in NAMED.items()},
@@ -188,9 +203,31 @@ SLIPS = {
     "metric calibrate --data gone --out x": "no such data set: gone",
     "metric train mini --data gone --out x": "no such data set: gone",
     "metric train mini --data judged --out x --model mnii": MODEL,
+    "metric train mini --data judged --out x": "judged is of no known format; looked for data.csv",
+    f"metric train mini --data {JUDGED} --out missing.csv": "missing.csv exists and is no run",
+    f"metric train mini --data {JUDGED} --out x --weights gone": WEIGHTS,
+    f"metric train mini --data {JUDGED} --out x --model timm:vit dino --weights {CAT}": "got 1 --weights; expected",
+    f"metric train mini --data {JUDGED} --out x --model open_clip:ViT-B-32": "expected open_clip:ARCH/TAG",
+    "metric evaluate --data judged": "judged is of no known format; looked for data.csv",
+    f"metric evaluate --data {JUDGED} --split vla": "got split 'vla'; expected one of those in judged: all",
+    f"metric evaluate --data {JUDGED} --model {MINI} --record --precision bfloat16": "got --record with --precision",
+    f"metric calibrate --data {JUDGED} --split test --out empty": "empty exists already; remove it or choose another",
+    **{f"metric {name} --model timm: {' '.join(rest)}": FORM for name, rest in NAMED.items()},
+    f"metric distance {CAT} {COFFEE} --model timm:vit#clss": "got feature 'clss' in 'timm:vit#clss'; expected",
+    f"metric distance {CAT} {COFFEE} --model open_clip:ViT-B-32": "expected open_clip:ARCH/TAG or",
+    f"metric distance {CAT} {COFFEE} --model hf:mine": "expected hf:OWNER/REPO or hf:OWNER/REPO@REVISION",
+    f"metric distance {CAT} {COFFEE} --model {MINI} --weights {CAT}": "which brings its own",
+    f"metric distance {CAT} {COFFEE} --model ensemble --weights {CAT} --weights {CAT}": "got 2 --weights; expected one",
+    f"metric distance {CAT} {COFFEE} --batch-size 0": "got --batch-size 0; expected 1 or more",
+    f"metric embed {CAT} --out x --workers 0": "got --workers 0; expected 1 or more",
+    f"metric embed {CAT} --out x --shard-size 0": "got --shard-size 0; expected 1 or more",
+    f"metric duplicates {CAT} {COFFEE} --below -1": "got below=-1.0; expected a distance above 0",
     "data generate --categories cifra10 --triplets 1 --out x": "did you mean cifar10",
     "data generate --categories cifar10 --triplets 1 --out x --model ./gone": "no such folder: ./gone",
     "data generate --categories cifar10 --triplets 1 --out x --model empty": "empty has no model_index.json",
+    "data generate --categories cifar10 --triplets 1 --out judged/..": "is not empty and no generation of ours",
+    "data generate --categories cifar10 --triplets 1 --out x --batch-size 0": "got --batch-size 0; expected 1 or more",
+    "data validate empty": "empty has no table that is known; expected data.csv or jnd.csv",
     "data sheet gone": FOLDER,
     "data categories cifra10": "did you mean cifar10",
     "data study gone --out x": FOLDER,
@@ -213,6 +250,25 @@ SLIPS = {
     "bench measure gone --subjects gone --out x": "no such folder of pictures: gone",
     "bench measure empty --subjects gone --out x": "no such folder of subjects: gone",
     "bench measure empty --subjects gone --metrics psmr --out x": "did you mean psnr",
+    "bench human --data empty --out x": "empty looks like none of nights",
+    f"bench human --data {JUDGED} --split vla --out x": "got splits vla; expected some of those in",
+    "bench human --data judged --metrics timm:a/b --out x": FORM,
+    "bench human --data judged --metrics tmim:vit --out x": "unknown metric 'tmim:vit'",
+    "bench human --data judged --draws 0 --out x": "got --draws 0; expected 1 or more",
+    "bench sensitivity --pictures empty --out x": "empty holds no pictures",
+    "bench personalize gone --preset mnii --out x": "unknown preset 'mnii'; expected one of mini",
+    "bench personalize gone --set dreambooth.stpes=1 --out x": "dreambooth has no 'stpes': did you mean",
+    "bench personalize gone --set draembooth.steps=1 --out x": "got --set draembooth.steps=1; expected METHOD.F",
+    "bench personalize gone --copy-below psnr=1 --metrics mini --out x": "got --copy-below psnr=…; expected METRIC",
+    "bench personalize gone --seeds 0 --out x": "got --seeds 0; expected 1 or more",
+    "bench personalize gone --steps 0 --out x": "got --steps 0; expected 1 or more",
+    "bench personalize subjects --out .": "is not empty and no generation of ours",
+    "bench measure empty --subjects subjects --out x": "no pictures in empty as METHOD/SUBJECT/PROMPT/SEED.png",
+    "bench measure painted --subjects subjects --out x": "no such prompt of cat: a-cta (did you mean a-cat",
+    "bench report empty": "no results in empty",
+    "bench speed --precisions flaot32 --out x": "got precision 'flaot32'; expected float32",
+    "bench speed --batches 8 0 --out x": "got --batches 0; expected 1 or more",
+    "bench speed --rounds 0 --out x": "got --rounds 0; expected 1 or more",
     "bench report gone": FOLDER,
     "bench data nigths": "did you mean nights",
     "bench data nights gone": FOLDER,
@@ -220,13 +276,24 @@ SLIPS = {
     "bench speed --model mnii --out x": "expected a released type",
 }
 NAMELESS = {"metric models", "bench metrics"}
+LISTS = (
+    ["metric", "models"],
+    ["bench", "metrics"],
+    ["bench", "data"],
+    ["bench", "data", "nights"],
+    ["data", "categories"],
+)
 
 
 @pytest.fixture(scope="module")
 def slips(tmp_path_factory):
     folder = tmp_path_factory.mktemp("slips")
-    for name in ("empty", "judged"):
-        (folder / name).mkdir()
+    for name in ("empty", "judged", "subjects/cat", "painted/plain/cat/a-cta"):
+        (folder / name).mkdir(parents=True)
+    (folder / "subjects" / "cat" / "0.jpg").write_bytes(EXAMPLES.joinpath("cat.jpg").read_bytes())
+    (folder / "subjects" / "subjects.csv").write_text("subject,class\ncat,cat\n")
+    (folder / "subjects" / "prompts.csv").write_text("prompt,kind\na {} cat,plain\n")
+    (folder / "painted" / "plain" / "cat" / "a-cta" / "0.png").write_bytes(b"")
     (folder / "pairs.csv").write_text(f"a,b\n{CAT},{COFFEE}\n")
     (folder / "missing.csv").write_text(f"a,b\n{CAT},gone.jpg\n")
     before = sorted(folder.rglob("*"))
@@ -247,6 +314,12 @@ def test_slips_are_tried_with_every_command_that_takes_names():
     programs = {"metric": metric, "data": data, "bench": bench}
     commands = {f"{name} {command}" for name, cli in programs.items() for command in cli.program().parser.commands}
     assert commands - tried == NAMELESS
+
+
+def test_lists_need_nothing_heavy(tmp_path):
+    for call, (status, out, err) in zip(LISTS, run_without_heavy(LISTS, tmp_path), strict=True):
+        assert (status, err) == (0, ""), call
+        assert out
 
 
 def test_help_needs_nothing_heavy(tmp_path):

@@ -243,7 +243,7 @@ def test_several_queries_have_a_column_of_their_own(run, photos, tmp_path):
     assert run("rank", CAT, photos, "--approximate")[0] == run("rank", CAT, photos)[0]
 
 
-def test_duplicates_lists_what_it_leaves_out(run, fails, photos, tmp_path):
+def test_duplicates_lists_what_it_leaves_out(run, fails, photos, tmp_path, capsys):
     (photos / "damaged.png").write_text("no picture")
     rows, said = run("duplicates", photos, "--below", "0.2")
     assert [(row["group"], row["a"], row["b"]) for row in rows] == [
@@ -253,6 +253,9 @@ def test_duplicates_lists_what_it_leaves_out(run, fails, photos, tmp_path):
     assert "pictures 3, pairs 1, groups 1" in said
     assert "not a picture" in fails("duplicates", photos, "--below", "0.2", "--on-error", "raise")
     assert run("duplicates", photos, "--below", "1e-6")[0] == []
+    for form, shown in (("--json", "[]\n"), ("--csv", "group,a,b,distance\n")):
+        assert cli.main(["duplicates", str(photos), "--below", "1e-6", form]) == 0
+        assert capsys.readouterr().out == shown
     summary, _ = run("duplicates", photos, "--below", "1e-6", "--out", tmp_path / "none.csv")
     assert (summary[0]["pairs"], summary[0]["groups"]) == (0, 0)
     assert (tmp_path / "none.csv").read_text() == "group,a,b,distance\n"

@@ -1,5 +1,6 @@
 """`dreamsim-data validate` refuses what `train` refuses, and passes what it passes."""
 
+import json
 from dataclasses import replace
 
 import PIL.Image
@@ -12,7 +13,7 @@ from dreamsim_metric.judgements.readers import read_triplets
 from dreamsim_metric.judgements.tables import DataError
 from dreamsim_metric.training.config import Config
 from dreamsim_metric.training.loop import train
-from tests.judged import write_network, write_triplets
+from tests.judged import write_network, write_pairs, write_triplets
 
 pytestmark = pytest.mark.usefixtures("fresh_accelerate")
 
@@ -65,3 +66,14 @@ def test_pictures_in_several_splits_pass_where_that_is_allowed(tmp_path, capsys)
     assert "expected each picture in one split" in capsys.readouterr().err
     assert main(["validate", str(folder), "--shared-pictures"]) == 0
     assert capsys.readouterr().out == "60 triplets, 24 pictures, 300 votes: train 30, test 30\n"
+
+
+def test_json_has_what_is_in_a_data_set_as_numbers(tmp_path, capsys):
+    folder = write_pairs(write_triplets(tmp_path / "judged", triplets=20, splits=("train", "test")))
+    assert main(["validate", str(folder), "--shared-pictures", "--json"]) == 0
+    triplets, pairs = json.loads(capsys.readouterr().out)
+    assert triplets["splits"] == {"train": 10, "test": 10}
+    assert (triplets["table"], triplets["rows"], triplets["votes"]) == ("triplets", 20, 100)
+    assert (pairs["table"], pairs["rows"], pairs["splits"]) == ("pairs", 60, {"val": 60})
+    assert main(["validate", str(folder), "--shared-pictures"]) == 0
+    assert "20 triplets, " in capsys.readouterr().out

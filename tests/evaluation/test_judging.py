@@ -195,3 +195,26 @@ def test_wrong_calls_are_one_clear_line(data, network, capsys, monkeypatch, argu
     error = capsys.readouterr().err
     assert message in error
     assert len([line for line in error.splitlines() if line.startswith("dreamsim-metric:")]) == 1
+
+
+def test_judging_takes_precision_and_cache_and_calibrating_never_keeps_rounded_weights(data, network, run, tmp_path):
+    call = ["--model", network, "--data", data, "--split", "val", "--device", "cpu"]
+    values = {}
+    for precision in ("float32", "bfloat16"):
+        given = ["--precision", precision, "--cache", tmp_path / "kept", "--out", tmp_path / precision]
+        values[precision] = [row["value"] for row in run("calibrate", *call, *given) if "value" in row]
+        whole, kept = (load(folder).state_dict() for folder in (network, tmp_path / precision))
+        assert all(kept[name].dtype == whole[name].dtype and torch.equal(kept[name], whole[name]) for name in whole)
+    cards = [read_card(tmp_path / precision) for precision in values]
+    assert cards[0].same.threshold == pytest.approx(cards[1].same.threshold, rel=0.05)
+    assert cards[0].same.threshold != cards[1].same.threshold  # measured in other numbers
+    assert (tmp_path / "kept").is_file()
+    run("evaluate", *call, "--precision", "bfloat16", "--no-cache", "--out", tmp_path / "evaluated")
+    assert json.loads((tmp_path / "evaluated" / "evaluation.json").read_text())["precision"] == "bfloat16"
+
+
+def test_a_second_evaluation_embeds_nothing(data, network, run, tmp_path, monkeypatch):
+    call = ["evaluate", "--model", network, "--data", data, "--cache", tmp_path / "kept"]
+    first = run(*call)
+    monkeypatch.setattr("dreamsim_metric.metric.PerceptualMetric.features", None)
+    assert run(*call) == first

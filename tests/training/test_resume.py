@@ -10,13 +10,15 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+import timm
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from dreamsim_metric import cli, load
 from dreamsim_metric.training import checkpoints, loop
 from dreamsim_metric.training.config import Config
 from dreamsim_metric.training.loop import train
+from dreamsim_metric.weights.folder import read_tensors
 from tests.judged import write_network, write_triplets
 
 pytestmark = pytest.mark.usefixtures("fresh_accelerate")
@@ -132,6 +134,27 @@ def test_a_damaged_checkpoint_is_said(config):
         train(replace(config, epochs=1, resume=True))
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda held, progress: progress.pop("waited"),
+            "progress in .*last.safetensors lacks waited, perhaps as",
+        ),
+        (lambda held, progress: progress.clear(), "last.safetensors lacks step, epoch, best, waited, finished, lines"),
+        (lambda held, progress: held.pop("head.fc1.weight"), "last.safetensors lacks head.fc1.weight, perhaps as"),
+    ],
+)
+def test_a_checkpoint_of_an_earlier_version_is_said(config, change, message):
+    train(replace(config, epochs=1))
+    held, metadata = read_tensors(config.out / "last.safetensors")
+    progress = json.loads(metadata["progress"])
+    change(held, progress)
+    save_file(held, config.out / "last.safetensors", {"progress": json.dumps(progress)})
+    with pytest.raises(ValueError, match=message):
+        train(replace(config, epochs=1, resume=True))
+
+
 def test_a_full_disk_stops_the_run_with_the_last_checkpoint_intact(config, monkeypatch, tmp_path):
     train(config)
     full = replace(config, out=tmp_path / "full")
@@ -190,6 +213,47 @@ def test_other_base_weights_are_not_taken_for_those_that_were_tuned(config, tmp_
     save_file(weights, base / "model.safetensors")
     with pytest.raises(ValueError, match="with other weights than those found now"):
         load(config.out)
+
+
+def test_networks_whose_weights_are_on_disk_are_tuned_resumed_and_judged(config, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    names, files = ("timm:test_vit.r160_in1k#cls", "timm:test_efficientnet.r160_in1k"), []
+    for seed, name in enumerate(("test_vit", "test_efficientnet")):
+        torch.manual_seed(seed)
+        files.append(tmp_path / f"{name}.safetensors")
+        save_file(timm.create_model(name).state_dict(), files[-1])
+    given = ["--model", *names, "--weights", *map(str, files), "--image-size", "64", "--rank", "0", "--epochs", "1"]
+    call = ["train", "single-lora", "--data", str(config.data), "--out", str(config.out), "--head", "linear", *given]
+    call += ["--shared-pictures", "--device", "cpu", "--val-fraction", "0.2"]
+    assert cli.main(call) == 0
+    assert cli.main([*call, "--resume"]) == 0
+    capsys.readouterr()
+    metric = load(config.out, source=files)
+    assert metric.card.base == names
+    for name, file in zip(names, files, strict=True):
+        alone = load(name, source=file, image_size=64).state_dict()
+        kept = {key: value for key, value in metric.state_dict().items() if key.startswith("branches.")}
+        i = names.index(name)
+        assert all(torch.equal(kept[key.replace("branches.0.", f"branches.{i}.")], alone[key]) for key in alone)
+    judged = ["evaluate", "--model", str(config.out), "--data", str(config.data), "--split", "train", "--json"]
+    weights = [word for file in files for word in ("--weights", str(file))]
+    assert cli.main([*judged, *weights, "--no-cache"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["n"] > 0
+    assert cli.main([*judged, *weights[:2]]) == 1
+    assert "got 1 --weights; expected one for each of timm:test_vit" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"got 1 sources for timm:test_vit.*expected one for each"):
+        load(config.out, source=files[0])
+    with pytest.raises(ValueError, match="with other weights than those found now"):
+        load(config.out, source=[files[0], write_changed(files[1])])
+    with pytest.raises(ConnectionError, match="cannot get the weights of timm:test_vit"):
+        load(config.out)
+
+
+def write_changed(file):
+    held = load_file(file)
+    held[next(iter(held))] += 1e-3
+    save_file(held, file.with_name("changed.safetensors"))
+    return file.with_name("changed.safetensors")
 
 
 def test_the_command_shows_progress_and_prints_the_best_figures(config, capsys):

@@ -116,7 +116,7 @@ def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = Non
 
 def load(folder: Path, pipeline: Any) -> Customized:
     """Load what `save` wrote, see `Method`."""
-    held = read_config(folder)
+    held = read_config(folder, "words")
     twin = load_words(copy_parts(pipeline, "unet"), folder)
     missing, unexpected = twin.unet.load_state_dict(read_tensors(folder / FILE)[0], strict=False)
     if unexpected or set(missing) & set(find_keys_values(twin)):

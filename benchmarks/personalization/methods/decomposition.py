@@ -138,7 +138,7 @@ def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = Non
 
 def load(folder: Path, pipeline: Any) -> Decomposed:
     """Load what `save` wrote, see `Method`."""
-    held = read_config(folder)
+    held = read_config(folder, "words", "tokens", "scores")
     nodes = [
         Node(word, list(map(to_image, sorted((folder / f"node{i}").glob("*.png")))), scores)
         for i, (word, scores) in enumerate(held["scores"].items())

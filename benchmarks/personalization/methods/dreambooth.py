@@ -134,7 +134,7 @@ def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = Non
 
 def load(folder: Path, pipeline: Any) -> DreamBooth:
     """Load what `save` wrote, see `Method`."""
-    held = read_config(folder)
+    held = read_config(folder, "words", "trained", "lora")
     twin = copy_parts(pipeline, *held["trained"])
     if held["lora"]:
         twin.load_lora_weights(folder)

@@ -11,7 +11,7 @@ from typing import Any
 import PIL.Image
 
 from benchmarks.personalization.methods.base import PAPER, Method, Personalized, Sampling, check_family, copy_parts
-from benchmarks.personalization.methods.saved import read_config, write_config
+from benchmarks.personalization.methods.saved import FILE, read_config, write_config
 from benchmarks.personalization.subjects import Subject
 from dreamsim_metric.images.convert import to_image
 from dreamsim_metric.messages import say_error
@@ -66,9 +66,13 @@ def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = Non
 
 def load(folder: Path, pipeline: Any) -> Adapted:
     """Load what `save` wrote, see `Method`."""
-    held = read_config(folder)
+    held = read_config(folder, "words", "config")
+    try:
+        config = Config(**held["config"])
+    except TypeError as error:  # of another version
+        raise ValueError(f"{folder / FILE} cannot be used ({error}); fit the method again") from error
     photographs = list(map(to_image, sorted(folder.glob("*.png"))))
-    return _adapt(pipeline, held["words"], photographs, Config(**held["config"]))
+    return _adapt(pipeline, held["words"], photographs, config)
 
 
 def _adapt(pipeline: Any, noun: str, photographs: list[PIL.Image.Image], config: Config) -> Adapted:

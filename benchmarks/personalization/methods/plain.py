@@ -28,7 +28,7 @@ def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = Non
 
 def load(folder: Path, pipeline: Any) -> Plain:
     """Load what `save` wrote, see `Method`."""
-    return Plain(pipeline, read_config(folder)["words"])
+    return Plain(pipeline, read_config(folder, "words")["words"])
 
 
 METHOD = Method({PAPER: Config()}, fit, load, citation="")

@@ -18,13 +18,17 @@ def write_config(folder: Path, **values: object) -> None:
     write_json(folder / FILE, values)
 
 
-def read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path, *keys: str) -> dict[str, Any]:
     """Read what `write_config` wrote.
+
+    Args:
+        folder: folder of the fitted method.
+        keys: names that there must be.
 
     Raises:
         FileNotFoundError: the folder holds no fitted method.
-        ValueError: the file is damaged.
+        ValueError: the file is damaged, or lacks keys, as that of another version may.
     """
     if not (folder / FILE).is_file():
         raise FileNotFoundError(f"{folder} has no {FILE}; expected a folder that a method's save wrote")
-    return read_json(folder / FILE, "fit the method again")
+    return read_json(folder / FILE, "fit the method again", keys)

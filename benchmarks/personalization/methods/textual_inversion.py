@@ -79,7 +79,7 @@ def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = Non
 
 def load(folder: Path, pipeline: Any) -> Inverted:
     """Load what `save` wrote, see `Method`."""
-    held = read_config(folder)
+    held = read_config(folder, "words", "vectors")
     return Inverted(load_words(pipeline, folder), held["words"], held["vectors"])
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import itertools
+import json
 import subprocess
 import sys
 
@@ -21,6 +22,7 @@ from benchmarks.personalization import run as runs
 from benchmarks.personalization.columns import COST_COLUMNS, FAILURE_COLUMNS, MANIFEST_COLUMNS, TABLES
 from benchmarks.personalization.methods import dreambooth, ip_adapter, plain, textual_inversion
 from benchmarks.personalization.methods.base import Sampling
+from benchmarks.personalization.methods.registry import METHODS as METHODS_BY_NAME
 from benchmarks.personalization.subjects import Prompt, Subject, fill, read_subjects
 from data_tools.manifest import MANIFEST, read_rows
 from data_tools.pipelines import load_model
@@ -122,6 +124,25 @@ def test_a_fit_that_fails_is_written_down_and_tried_again_and_the_rest_is_finish
     assert len(contents(tmp_path)) == 2 * 2 * 5
     assert runs.run(plan, METHODS, subjects, tmp_path, "cpu") == []
     assert len(contents(tmp_path)) == 3 * 2 * 5
+
+
+def test_a_run_of_an_earlier_version_is_said_before_anything_is_fitted(plan, subjects, tmp_path):
+    one = {"plain": METHODS["plain"]}
+    runs.run(plan, one, subjects, tmp_path, "cpu")
+    rows = read_rows(tmp_path)
+    for row in rows:  # as it was once: the slug was called prompt, and the words text
+        row["prompt"], row["text"] = row.pop("slug"), row["prompt"]
+    (tmp_path / MANIFEST).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(ValueError, match=r"manifest.jsonl has lines without slug, perhaps of another version; remove"):
+        runs.run(plan, METHODS, subjects, tmp_path, "cpu")
+    assert not (tmp_path / layout.FITS / "words").exists()
+
+
+@pytest.mark.parametrize("name", METHODS_BY_NAME)
+def test_a_fit_of_an_earlier_version_is_said(name, tmp_path):
+    (tmp_path / "method.json").write_text('{"placeholder": "<dog>"}')
+    with pytest.raises(ValueError, match=r"method.json (lacks words|cannot be used)[^;]*; fit the method again"):
+        METHODS_BY_NAME[name].load(tmp_path, None)
 
 
 def test_a_full_disk_ends_the_run_and_the_next_one_goes_on(plan, subjects, tmp_path, monkeypatch):
