@@ -6,7 +6,9 @@ that is true, but for a last line that may be cut, which counts as not written.
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,29 @@ def open_run(folder: Path, settings: Mapping[str, Any]) -> None:
         raise FileExistsError(f"{folder} is not empty and no generation of ours; choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
     write_json(file, settings, sort_keys=True)
+
+
+@contextmanager
+def begin_run(folder: Path, settings: Mapping[str, Any], state: Any) -> Iterator[None]:
+    """Begin a run or go on with it, see `open_run`; one that fails before its first row leaves no folder.
+
+    Args:
+        folder: folder of the run.
+        settings: settings that all its pictures depend on.
+        state: accelerate's `PartialState`, of which one process takes the folder away.
+
+    Raises:
+        As `open_run`.
+    """
+    fresh = not folder.exists()
+    with state.main_process_first():
+        open_run(folder, settings)
+    try:
+        yield
+    except Exception:
+        if fresh and state.is_main_process and not (folder / MANIFEST).is_file():
+            shutil.rmtree(folder)
+        raise
 
 
 def read_settings(folder: Path) -> dict[str, Any]:

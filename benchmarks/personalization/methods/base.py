@@ -11,6 +11,7 @@ import PIL.Image
 import torch
 
 from benchmarks.personalization.subjects import Subject, fill
+from data_tools.painting import list_arguments, paint
 
 PAPER = "paper"  # the preset of a configuration's own defaults: for Stable Diffusion 1.x
 FAMILY = "Stable Diffusion's family (1.x, 2.x, XL): a UNet on latents, told by CLIP's text encoders"
@@ -79,12 +80,14 @@ class Personalized(ABC):
         return self.sample([text] * len(seeds), seeds, sampling)
 
     def sample(self, texts: list[str], seeds: range, sampling: Sampling, **more: Any) -> list[PIL.Image.Image]:
-        """Call the pipeline once; `more` is for it."""
-        drawn = self.pipeline(
-            prompt=texts,
-            generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],  # the same noise on every device
+        """Call the pipeline; `more` is for it."""
+        if "guidance_scale" in list_arguments(self.pipeline):
+            more["guidance_scale"] = sampling.guidance
+        drawn = paint(
+            self.pipeline,
+            texts,
+            [torch.Generator("cpu").manual_seed(seed) for seed in seeds],  # the same noise on every device
             num_inference_steps=sampling.steps,
-            guidance_scale=sampling.guidance,
             **more,
         )
         return list(drawn.images)
