@@ -29,7 +29,9 @@ from benchmarks.personalization.methods.prior import paint_class_pictures
 from benchmarks.personalization.methods.saved import read_config, write_config
 from benchmarks.personalization.methods.tuning import Denoiser, Example, Tuning, pick, tune
 from benchmarks.personalization.subjects import Subject, fill
+from data_tools.trained.text_encoder import name_for_all, save_text_encoder
 
+_TEXT = "text_encoder"
 _LORA = {
     "unet": ["to_k", "to_q", "to_v", "to_out.0"],
     "text_encoder": ["q_proj", "k_proj", "v_proj", "out_proj"],
@@ -78,17 +80,19 @@ class DreamBooth(Personalized):
         write_config(folder, words=self.words, trained=self.trained, lora=self.lora)
         if not self.lora:
             for part in self.trained:
-                getattr(self.pipeline, part).save_pretrained(folder / part)
+                module = getattr(self.pipeline, part)
+                if part.startswith(_TEXT):
+                    save_text_encoder(module, folder / part)
+                else:
+                    module.save_pretrained(folder / part)
             return
         from diffusers.utils import convert_state_dict_to_diffusers
         from peft import get_peft_model_state_dict
 
-        layers = {
-            f"{part}_lora_layers": convert_state_dict_to_diffusers(
-                get_peft_model_state_dict(getattr(self.pipeline, part))
-            )
-            for part in self.trained
-        }
+        layers = {}
+        for part in self.trained:
+            held = convert_state_dict_to_diffusers(get_peft_model_state_dict(getattr(self.pipeline, part)))
+            layers[f"{part}_lora_layers"] = name_for_all(held) if part.startswith(_TEXT) else held
         self.pipeline.save_lora_weights(folder, **layers)
 
 
