@@ -105,13 +105,15 @@ class Method:
         presets: configurations by name, frozen dataclasses: `paper`, and others that differ from it, such as `mini`.
         fit: function of a subject, a pipeline, a configuration and a folder to keep the state of a training in (None:
             nowhere) that gives what paints the subject. The pipeline is left as it was.
-        load: function of a folder that `Personalized.save` wrote, and the pipeline, that gives the same again.
+        load: function of a folder that `Personalized.save` wrote, the pipeline, and words for the subject or None, that
+            gives the same again. DreamBooth and Textual Inversion take folders and files of other trainers too, which
+            do not say the words.
         citation: citation of the paper.
     """
 
     presets: Mapping[str, Any]
     fit: Callable[[Subject, Any, Any, Path | None], Personalized]
-    load: Callable[[Path, Any], Personalized]
+    load: Callable[[Path, Any, str | None], Personalized]
     citation: str
 
     def config(self, preset: str) -> Any:

@@ -137,7 +137,7 @@ def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = Non
         return _Growing(pipeline, config, metrics, work or Path(temporary)).tree(subject)
 
 
-def load(folder: Path, pipeline: Any) -> Decomposed:
+def load(folder: Path, pipeline: Any, words: str | None = None) -> Decomposed:
     """Load what `save` wrote, see `Method`."""
     held = read_config(folder)
     nodes = [

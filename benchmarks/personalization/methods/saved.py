@@ -18,6 +18,11 @@ def write_config(folder: Path, **values: Any) -> None:
     write_json(folder / FILE, values)
 
 
+def has_config(folder: Path) -> bool:
+    """Tell whether `write_config` wrote to a folder; what other trainers wrote has none."""
+    return (folder / FILE).is_file()
+
+
 def read_config(folder: Path) -> dict[str, Any]:
     """Read what `write_config` wrote.
 
@@ -25,6 +30,6 @@ def read_config(folder: Path) -> dict[str, Any]:
         FileNotFoundError: the folder holds no fitted method.
         ValueError: the file is damaged.
     """
-    if not (folder / FILE).is_file():
+    if not has_config(folder):
         raise FileNotFoundError(f"{folder} has no {FILE}; expected a folder that a method's save wrote")
     return read_json(folder / FILE, "fit the method again")
