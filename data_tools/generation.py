@@ -6,12 +6,10 @@ which it began with.
 """
 
 import hashlib
-import inspect
 import math
 import re
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,11 +21,11 @@ from diffusers import AutoPipelineForImage2Image
 from diffusers.utils.torch_utils import randn_tensor
 from tqdm import tqdm
 
-from data_tools.manifest import append_rows, open_run, read_rows, replace_rows
+from data_tools.manifest import append_rows, begin_run, read_rows, replace_rows
+from data_tools.painting import check_painter, check_steps, list_arguments, paint
 from data_tools.pipelines import DTYPES, Model, load_model, versions
 from data_tools.tables import COLUMNS, ROLES, collect_groups, settle_rows, write_table
 from dreamsim_metric.bounds import check_least
-from dreamsim_metric.files.lock import lock_folder
 from dreamsim_metric.files.write import write_file
 from dreamsim_metric.images.convert import to_image
 from dreamsim_metric.images.encoding import encode
@@ -143,7 +141,8 @@ def generate(config: Config, out: Path, device: str | None = None) -> Summary:
         device: device to run on. Default: CUDA where there is one.
 
     Raises:
-        ValueError: a configuration that cannot be, or another than the folder was begun with.
+        ValueError: a configuration that cannot be, or another than the folder was begun with; a pipeline that does not
+            paint from words, or cannot go so many steps, or fails at the first picture. No folder is left then.
         FileExistsError: the folder holds something else.
         FileNotFoundError: parts of the pipeline are missing.
         OSError: no such model, or the disk is full: what was made is intact; or another process fills the folder.
@@ -162,10 +161,8 @@ def generate(config: Config, out: Path, device: str | None = None) -> Summary:
     facts = {"revision": model.revision, "scheduler": model.scheduler, "device": model.pipeline.device.type}
     settings = {**asdict(config), **facts, "categories": list(config.categories), "versions": versions()}
     settings["strengths"] = list(config.strengths)
-    with lock_folder(out) if state.is_main_process else nullcontext():
-        with state.main_process_first():
-            open_run(out, settings)
-        run = _Run(config, out, model, state)
+    run = _Run(config, out, model, state)
+    with begin_run(out, settings, state):
         run.make(run.firsts())
         if config.pairs:
             run.make(run.variations())
@@ -176,13 +173,33 @@ class _Run:
     def __init__(self, config: Config, out: Path, model: Model, state: PartialState) -> None:
         self.config, self.out, self.model, self.state = config, out, model, state
         self.guidance = config.guidance
-        default = inspect.signature(model.pipeline.__call__).parameters.get("guidance_scale")
-        if self.guidance is None and default is not None:
-            self.guidance = default.default
+        check_painter(model.pipeline)
+        taken, kind = list_arguments(model.pipeline), type(model.pipeline).__name__
+        if "guidance_scale" in taken and self.guidance is None:
+            self.guidance = taken["guidance_scale"].default
+        for name, value, argument in (("guidance", config.guidance, "guidance_scale"), ("size", config.size, "width")):
+            if value is not None and argument not in taken:
+                raise ValueError(f"got {name} {value}, but {kind} takes no {argument}; leave it out")
+        check_steps(model.pipeline, config.steps)
         self.bases: dict[int, dict[str, Any]] = {}
-        self.varying = AutoPipelineForImage2Image.from_pipe(model.pipeline) if config.pairs else None
-        if self.varying:
-            self.varying.set_progress_bar_config(disable=True)
+        self.varying = self._vary() if config.pairs else None
+
+    def _vary(self) -> Any:
+        """Make the pipeline that varies pictures; for noise there is none."""
+        pipeline = self.model.pipeline
+        kind = type(pipeline).__name__
+        if self.config.vary == "noise":
+            if not hasattr(pipeline, "unet") or not hasattr(pipeline, "vae_scale_factor"):
+                raise ValueError(f"{kind} has no UNet on latents, whose noise could be varied; vary the image instead")
+            return None
+        try:
+            varying = AutoPipelineForImage2Image.from_pipe(pipeline)
+        except ValueError as error:
+            raise ValueError(
+                f"diffusers has no image-to-image of {kind}; make triplets, or take another model"
+            ) from error
+        varying.set_progress_bar_config(disable=True)
+        return varying
 
     def firsts(self) -> list[Work]:
         """List what is made from the prompt alone; the categories take turns, in an order that the seed gives."""
@@ -239,18 +256,19 @@ class _Run:
         if self.guidance is not None:
             arguments["guidance_scale"] = self.guidance
         bases: list[dict[str, Any]] = []
+        generators = _generators(seeds)
         if works[0].strength is None or config.vary == "noise":
             width, height = config.size or (None, None)
-            arguments.update(width=width, height=height, generator=_generators(seeds))
+            arguments.update(width=width, height=height)
         if works[0].strength is not None:
             bases = [self.bases[work.group] for work in works]
             if config.vary == "noise":
-                arguments.update(self.noise(bases, seeds, works[0].strength))
+                arguments["latents"], generators = self.noise(bases, seeds, works[0].strength)
             else:
                 pipeline = self.varying
                 images = [to_image(self.out / row["path"]) for row in bases]
-                arguments.update(image=images, strength=works[0].strength, generator=_generators(seeds))
-        made = pipeline(prompt=prompts, **arguments)
+                arguments.update(image=images, strength=works[0].strength)
+        made = paint(pipeline, prompts, generators, **arguments)
         unsafe = getattr(made, "nsfw_content_detected", None) or [False] * len(works)
         rows = []
         for i, work in enumerate(works):
@@ -287,13 +305,9 @@ class _Run:
             )
         return rows
 
-    def noise(self, bases: Sequence[dict[str, Any]], seeds: Sequence[int], strength: float) -> dict[str, Any]:
+    def noise(self, bases: Sequence[dict[str, Any]], seeds: Sequence[int], strength: float) -> tuple[Any, Any]:
         """Turn the noise that pictures began with towards new noise, by a share of a right angle."""
         pipeline = self.model.pipeline
-        if not hasattr(pipeline, "unet") or not hasattr(pipeline, "vae_scale_factor"):
-            raise ValueError(
-                f"{type(pipeline).__name__} has no UNet on latents, whose noise could be varied; vary the image instead"
-            )
         factor = pipeline.vae_scale_factor
         height, width = bases[0]["height"] // factor, bases[0]["width"] // factor
         shape = (len(bases), pipeline.unet.config.in_channels, height, width)
@@ -303,7 +317,7 @@ class _Run:
             for source in (first, _generators(seeds))
         )
         angle = strength * math.pi / 2
-        return {"latents": math.cos(angle) * old + math.sin(angle) * new, "generator": first}
+        return math.cos(angle) * old + math.sin(angle) * new, first
 
     def finish(self) -> Summary:
         """Mark duplicates, sort the manifest, write the table of what is complete."""

@@ -6,14 +6,16 @@ that is true, but for a last line that may be cut, which counts as not written.
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
 from dreamsim_metric.files.json_file import read_json, write_json
-from dreamsim_metric.files.lock import LOCK
+from dreamsim_metric.files.lock import LOCK, lock_folder
 from dreamsim_metric.files.write import write_file
 
 SETTINGS, MANIFEST = "settings.json", "manifest.jsonl"
@@ -54,6 +56,30 @@ def check_folder_of_run(folder: Path) -> None:
     """
     if not (folder / SETTINGS).is_file() and folder.is_dir() and any(file.name != LOCK for file in folder.iterdir()):
         raise FileExistsError(f"{folder} is not empty and no generation of ours; choose another folder")
+
+
+@contextmanager
+def begin_run(folder: Path, settings: Mapping[str, Any], state: Any) -> Iterator[None]:
+    """Begin a run or go on with it, see `open_run`; one that fails before its first row leaves no folder.
+
+    Args:
+        folder: folder of the run.
+        settings: settings that all its pictures depend on.
+        state: accelerate's `PartialState`, of which one process takes the folder away.
+
+    Raises:
+        As `open_run`.
+    """
+    fresh = not folder.exists()
+    with lock_folder(folder) if state.is_main_process else nullcontext():
+        with state.main_process_first():
+            open_run(folder, settings)
+        try:
+            yield
+        except Exception:
+            if fresh and state.is_main_process and not (folder / MANIFEST).is_file():
+                shutil.rmtree(folder)
+            raise
 
 
 def read_settings(folder: Path) -> dict[str, Any]:

@@ -75,7 +75,8 @@ def load_model(
     freeze(pipeline)
     local = folder == MINI_DIFFUSION or Path(name).is_dir()
     found = _digest(folder) if local else folder.name  # the hub's client names folders by commit
-    return Model(pipeline.to(device), name, found, type(pipeline.scheduler).__name__)
+    scheduler_name = type(getattr(pipeline, "scheduler", None)).__name__  # a family may have two of other names
+    return Model(pipeline.to(device), name, found, scheduler_name)
 
 
 def freeze(pipeline: Any) -> None:

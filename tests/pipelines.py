@@ -26,10 +26,10 @@ def stable_diffusion(folder, safety_checker=True):
         text_config=clip, vision_config={**clip, "image_size": 32, "patch_size": 16}, projection_dim=16
     )
     pipeline = diffusers.StableDiffusionPipeline(
-        vae=_vae(),
+        vae=make_vae(),
         tokenizer=words,
-        text_encoder=_text_encoder(CLIPTextModel, words),
-        unet=_unet(cross_attention_dim=32),
+        text_encoder=make_text_encoder(words),
+        unet=make_unet(cross_attention_dim=32),
         scheduler=DDIMScheduler(**NOISE, clip_sample=False, set_alpha_to_one=False, steps_offset=1),
         safety_checker=StableDiffusionSafetyChecker(checker) if safety_checker else None,
         feature_extractor=CLIPImageProcessor(size=32, crop_size=32) if safety_checker else None,
@@ -43,18 +43,18 @@ def stable_diffusion_xl(folder):
     """Stable Diffusion XL's layout: two text encoders, sizes as conditions."""
     torch.manual_seed(0)
     words = tokenizer(TEXTS)
-    unet = _unet(
+    unet = make_unet(
         cross_attention_dim=64,
         addition_embed_type="text_time",
         addition_time_embed_dim=8,
         projection_class_embeddings_input_dim=32 + 6 * 8,
     )
     pipeline = diffusers.StableDiffusionXLPipeline(
-        vae=_vae(),
+        vae=make_vae(),
         tokenizer=words,
         tokenizer_2=words,
-        text_encoder=_text_encoder(CLIPTextModel, words),
-        text_encoder_2=_text_encoder(CLIPTextModelWithProjection, words),
+        text_encoder=make_text_encoder(words),
+        text_encoder_2=make_text_encoder(words, CLIPTextModelWithProjection),
         unet=unet,
         scheduler=EulerDiscreteScheduler(**NOISE, steps_offset=1, timestep_spacing="leading"),
     )
@@ -62,7 +62,7 @@ def stable_diffusion_xl(folder):
     return folder
 
 
-def _vae():
+def make_vae(**options):
     return AutoencoderKL(
         block_out_channels=(8, 8),
         down_block_types=("DownEncoderBlock2D",) * 2,
@@ -70,10 +70,11 @@ def _vae():
         latent_channels=4,
         norm_num_groups=4,
         sample_size=32,
+        **options,
     )
 
 
-def _text_encoder(kind, words):
+def make_text_encoder(words, kind=CLIPTextModel):
     return kind(
         CLIPTextConfig(
             vocab_size=len(words),
@@ -90,7 +91,7 @@ def _text_encoder(kind, words):
     )
 
 
-def _unet(**options):
+def make_unet(**options):
     return UNet2DConditionModel(
         sample_size=16,
         block_out_channels=(8, 16),

@@ -21,7 +21,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from benchmarks.personalization.layout import CLASS, CLASS_PROMPT, COSTS, FAILUR
 from benchmarks.personalization.methods.base import Method, Personalized, Sampling
 from benchmarks.personalization.subjects import Subject, fill
 from data_tools.manifest import append_rows, open_run, read_rows
+from data_tools.painting import check_painter, check_steps
 from data_tools.pipelines import Model, load_model, versions
 from dreamsim_metric.files.lock import lock_folder
 from dreamsim_metric.files.write import FULL_DISK, new_folder, write_file
@@ -110,7 +111,8 @@ def run(
         The failures, of all processes: method, subject, stage, error.
 
     Raises:
-        ValueError: no prompts, or the folder was begun with other settings (which differ) or by another version.
+        ValueError: no prompts, a pipeline that does not paint from words or cannot go so many steps, or the folder was
+            begun with other settings (which differ) or by another version.
         FileExistsError: the folder holds something else.
         FileNotFoundError: parts of the pipeline are missing.
         OSError: no such model, or the disk is full; what was made is intact.
@@ -130,6 +132,9 @@ def run(
         dtype=plan.dtype,
         device=state.device if device is None or device == "cpu" else device,
     )
+    check_painter(model.pipeline)
+    for steps in sorted({plan.sampling.steps, *(one for _, config in methods.values() for one in _list_steps(config))}):
+        check_steps(model.pipeline, steps)
     facts = {"revision": model.revision, "scheduler": model.scheduler, "device": model.pipeline.device.type}
     jobs = [_Job(name, *method, subject) for subject in subjects for name, method in methods.items()]
     with lock_folder(out) if state.is_main_process else nullcontext():
@@ -160,6 +165,12 @@ def _do_share(jobs: Sequence[_Job], doing: "_Jobs", state: PartialState) -> list
             torch.cuda.empty_cache()
     state.wait_for_everyone()
     return failures
+
+
+def _list_steps(config: Any) -> list[int]:
+    """List the steps that a method draws its own pictures with."""
+    values = [getattr(config, one.name) for one in fields(config)]
+    return [value.steps for value in values if isinstance(value, Sampling)]
 
 
 class _Jobs:

@@ -25,6 +25,7 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from data_tools.trained.text_encoder import save_text_encoder
 from dreamsim_metric.files.write import new_folder
 from examples.mini_diffusion.loop import batch, options, read_images, run
 
@@ -154,6 +155,7 @@ def save(folder: Path, vae: AutoencoderKL, words: CLIPTokenizer, parts: dict[str
     ).to(dtype=torch.float16)
     with new_folder(folder) as beside:
         pipeline.save_pretrained(beside)
+        save_text_encoder(pipeline.text_encoder, beside / "text_encoder")
         # transformers, unlike diffusers, loads the dtype that it saved, and a pipeline of two would not run.
         config = beside / "text_encoder" / "config.json"
         config.write_text(json.dumps({**json.loads(config.read_text()), "dtype": "float32"}, indent=2) + "\n")

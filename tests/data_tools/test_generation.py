@@ -20,8 +20,10 @@ import torch
 from data_tools import generation
 from data_tools.generation import Config, generate
 from data_tools.manifest import MANIFEST, append_rows, read_rows
+from data_tools.painting import check_steps
 from data_tools.pipelines import load_model
 from data_tools.tables import settle_rows
+from tests import families
 from tests.pipelines import stable_diffusion, stable_diffusion_xl
 
 
@@ -328,3 +330,74 @@ def test_a_model_that_cannot_be_had_is_one_clear_error(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(OSError, match="cannot get 'nobody/nothing' from the hub"):
         load_model("nobody/nothing")
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # Kandinsky's, of itself
+@pytest.mark.parametrize("family", families.PAINTERS)
+def test_every_family_of_text_to_image_pipelines_paints(family, tmp_path):
+    folder = families.save(tmp_path / family, families.PAINTERS[family])
+    settings = Config(str(folder), ["cat"], triplets=1, steps=2, size=(64, 64))
+    assert generate(settings, tmp_path / "run", "cpu").groups == 1
+    row = read_rows(tmp_path / "run")[1]
+    pipeline = diffusers.DiffusionPipeline.from_pretrained(folder)
+    pipeline.set_progress_bar_config(disable=True)
+    alone = pipeline(
+        prompt=row["prompt"],
+        num_inference_steps=2,
+        width=64,
+        height=64,
+        generator=torch.Generator("cpu").manual_seed(row["seed"]),
+    ).images[0]
+    assert np.abs(np.asarray(alone.convert("RGB")).astype(float) - pixels(tmp_path / "run" / row["path"])).max() <= 1
+
+
+NO_PAINTERS = {
+    "unconditional": "DDPMPipeline is no text-to-image pipeline: it takes no prompt",
+    "classes": "DiTPipeline is no text-to-image pipeline: it takes no prompt but class_labels",
+    "text_to_video": "AnimateDiffPipeline is no text-to-image pipeline: it makes no pictures",
+    "upscaler": "StableDiffusionUpscalePipeline cannot paint with these settings",
+}
+
+
+@pytest.mark.parametrize(("family", "message"), NO_PAINTERS.items())
+def test_other_pipelines_are_refused_with_the_reason_and_leave_no_folder(family, message, tmp_path):
+    folder = families.save(tmp_path / family, families.OTHERS[family])
+    with pytest.raises(ValueError, match=message):
+        generate(Config(str(folder), ["cat"], triplets=1, steps=2), tmp_path / "run", "cpu")
+    assert not (tmp_path / "run").exists()
+
+
+STEPS = {
+    "DDIMScheduler": (1000, 999),  # its schedule begins at 1
+    "EulerDiscreteScheduler": (1000, None),
+    "DPMSolverMultistepScheduler": (1000, 999),
+    "LCMScheduler": (51, 50),
+}
+
+
+@pytest.mark.parametrize(("scheduler", "steps", "most"), [(name, *value) for name, value in STEPS.items()])
+def test_steps_that_a_schedule_cannot_go_are_refused_with_the_most_that_it_can(scheduler, steps, most, model):
+    pipeline = load_model(str(model)).pipeline
+    pipeline.scheduler = getattr(diffusers, scheduler).from_config(pipeline.scheduler.config)
+    if most is None:
+        check_steps(pipeline, steps)
+        return
+    with pytest.raises(
+        ValueError, match=rf"got {steps} steps, which {scheduler} cannot go .*; expected at most {most}$"
+    ):
+        check_steps(pipeline, steps)
+    check_steps(pipeline, most)
+
+
+FAILING_STARTS = {
+    "steps": ({"steps": 1000}, "expected at most 999"),
+    "size": ({"size": (33, 32)}, "divisible by 8"),
+    "size of what is varied": ({"triplets": 0, "pairs": 1, "vary": "noise", "size": (30, 32)}, "divisible by 8"),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), FAILING_STARTS.values(), ids=FAILING_STARTS)
+def test_a_start_that_fails_leaves_no_folder(config, tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        generate(replace(config, **change), tmp_path / "run", "cpu")
+    assert not (tmp_path / "run").exists()

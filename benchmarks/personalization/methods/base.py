@@ -11,6 +11,7 @@ import PIL.Image
 import torch
 
 from benchmarks.personalization.subjects import Subject, fill
+from data_tools.painting import list_arguments, paint
 
 PAPER = "paper"  # the preset of a configuration's own defaults: for Stable Diffusion 1.x
 FAMILY = "Stable Diffusion's family (1.x, 2.x, XL): a UNet on latents, told by CLIP's text encoders"
@@ -79,12 +80,14 @@ class Personalized(ABC):
         return self.sample([text] * len(seeds), seeds, sampling)
 
     def sample(self, texts: list[str], seeds: range, sampling: Sampling, **more: Any) -> list[PIL.Image.Image]:
-        """Call the pipeline once; `more` is for it."""
-        drawn = self.pipeline(
-            prompt=texts,
-            generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],  # the same noise on every device
+        """Call the pipeline; `more` is for it."""
+        if "guidance_scale" in list_arguments(self.pipeline):
+            more["guidance_scale"] = sampling.guidance
+        drawn = paint(
+            self.pipeline,
+            texts,
+            [torch.Generator("cpu").manual_seed(seed) for seed in seeds],  # the same noise on every device
             num_inference_steps=sampling.steps,
-            guidance_scale=sampling.guidance,
             **more,
         )
         return list(drawn.images)
@@ -102,13 +105,15 @@ class Method:
         presets: configurations by name, frozen dataclasses: `paper`, and others that differ from it, such as `mini`.
         fit: function of a subject, a pipeline, a configuration and a folder to keep the state of a training in (None:
             nowhere) that gives what paints the subject. The pipeline is left as it was.
-        load: function of a folder that `Personalized.save` wrote, and the pipeline, that gives the same again.
+        load: function of a folder that `Personalized.save` wrote, the pipeline, and words for the subject or None, that
+            gives the same again. DreamBooth and Textual Inversion take folders and files of other trainers too, which
+            do not say the words.
         citation: citation of the paper.
     """
 
     presets: Mapping[str, Any]
     fit: Callable[[Subject, Any, Any, Path | None], Personalized]
-    load: Callable[[Path, Any], Personalized]
+    load: Callable[[Path, Any, str | None], Personalized]
     citation: str
 
     def config(self, preset: str) -> Any:

@@ -114,7 +114,7 @@ def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = Non
     return Customized(twin, words)
 
 
-def load(folder: Path, pipeline: Any) -> Customized:
+def load(folder: Path, pipeline: Any, words: str | None = None) -> Customized:
     """Load what `save` wrote, see `Method`."""
     held = read_config(folder, "words")
     twin = load_words(copy_parts(pipeline, "unet"), folder)

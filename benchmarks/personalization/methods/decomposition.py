@@ -20,7 +20,7 @@ from torch import Tensor
 
 from benchmarks.metrics.base import Metric, Options
 from benchmarks.metrics.registry import find_metrics
-from benchmarks.personalization.methods.base import PAPER, Method, Personalized, Sampling
+from benchmarks.personalization.methods.base import PAPER, Method, Personalized, Sampling, check_family
 from benchmarks.personalization.methods.likeness import measure_similarities
 from benchmarks.personalization.methods.plain import Plain
 from benchmarks.personalization.methods.saved import read_config, write_config
@@ -130,13 +130,14 @@ def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = Non
     """
     if config.depth < 1 or config.samples < 2:
         raise ValueError(f"got depth {config.depth}, samples {config.samples}; expected 1 or more, 2 or more")
+    check_family(pipeline)
     device = pipeline.unet.device
     metrics = {name: make(Options(device=device)) for name, make in find_metrics(config.metrics).items()}
     with tempfile.TemporaryDirectory() as temporary:
         return _Growing(pipeline, config, metrics, work or Path(temporary)).tree(subject)
 
 
-def load(folder: Path, pipeline: Any) -> Decomposed:
+def load(folder: Path, pipeline: Any, words: str | None = None) -> Decomposed:
     """Load what `save` wrote, see `Method`."""
     held = read_config(folder, "words", "tokens", "scores")
     nodes = [

@@ -8,6 +8,7 @@ itself, so that it does not forget what others of the class look like.
 pictures of the class are drawn with the pipeline's own scheduler.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,10 +27,14 @@ from benchmarks.personalization.methods.base import (
     find_text_parts,
 )
 from benchmarks.personalization.methods.prior import paint_class_pictures
-from benchmarks.personalization.methods.saved import read_config, write_config
+from benchmarks.personalization.methods.saved import has_config, read_config, write_config
 from benchmarks.personalization.methods.tuning import Denoiser, Example, Tuning, pick, tune
 from benchmarks.personalization.subjects import Subject, fill
+from data_tools.trained.lora import add_lora, is_lora
+from data_tools.trained.network import replace_parts
+from data_tools.trained.text_encoder import name_for_all, save_text_encoder
 
+_TEXT = "text_encoder"
 _LORA = {
     "unet": ["to_k", "to_q", "to_v", "to_out.0"],
     "text_encoder": ["q_proj", "k_proj", "v_proj", "out_proj"],
@@ -78,17 +83,22 @@ class DreamBooth(Personalized):
         write_config(folder, words=self.words, trained=self.trained, lora=self.lora)
         if not self.lora:
             for part in self.trained:
-                getattr(self.pipeline, part).save_pretrained(folder / part)
+                module = getattr(self.pipeline, part)
+                if part.startswith(_TEXT):
+                    save_text_encoder(module, folder / part)
+                else:
+                    module.save_pretrained(folder / part)
             return
         from diffusers.utils import convert_state_dict_to_diffusers
         from peft import get_peft_model_state_dict
 
-        layers = {
-            f"{part}_lora_layers": convert_state_dict_to_diffusers(
-                get_peft_model_state_dict(getattr(self.pipeline, part))
-            )
-            for part in self.trained
-        }
+        layers = {}
+        for part in self.trained:
+            own = get_peft_model_state_dict(getattr(self.pipeline, part))
+            held = convert_state_dict_to_diffusers(own)
+            if any("lora_A" in name for name in held):  # it has names for attention only, and reads no mixture
+                held = own
+            layers[f"{part}_lora_layers"] = name_for_all(held) if part.startswith(_TEXT) else held
         self.pipeline.save_lora_weights(folder, **layers)
 
 
@@ -132,18 +142,19 @@ def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = Non
     return DreamBooth(twin, words, trained, bool(config.rank))
 
 
-def load(folder: Path, pipeline: Any) -> DreamBooth:
-    """Load what `save` wrote, see `Method`."""
-    held = read_config(folder, "words", "trained", "lora")
-    twin = copy_parts(pipeline, *held["trained"])
-    if held["lora"]:
-        twin.load_lora_weights(folder)
-    else:
-        for part in held["trained"]:
-            before = getattr(pipeline, part)
-            loaded = type(before).from_pretrained(folder / part, torch_dtype=before.dtype).to(before.device)
-            setattr(twin, part, loaded)
-    return DreamBooth(twin, held["words"], held["trained"], held["lora"])
+def load(folder: Path, pipeline: Any, words: str | None = None) -> DreamBooth:
+    """Load what `save` or another trainer wrote, see `Method`.
+
+    Whole networks (a folder of a pipeline or of its UNet alone, or a one-file checkpoint) or a LoRA, of diffusers,
+    peft or kohya; words that are told nowhere are "sks".
+    """
+    held = read_config(folder, "words", "trained", "lora") if has_config(folder) else {}
+    words = words or held.get("words", Config.identifier)
+    twin = copy.copy(pipeline)
+    if held.get("lora", is_lora(folder)):
+        twin = copy_parts(pipeline, "unet", *(encoder for _, encoder in find_text_parts(pipeline)))
+        return DreamBooth(twin, words, add_lora(twin, folder), True)
+    return DreamBooth(twin, words, replace_parts(twin, folder), False)
 
 
 def _add_lora(module: nn.Module, config: Config, targets: list[str]) -> None:

@@ -274,7 +274,7 @@ def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = Non
     return found
 
 
-def load(folder: Path, pipeline: Any) -> Fabric:
+def load(folder: Path, pipeline: Any, words: str | None = None) -> Fabric:
     """Load what `save` wrote, see `Method`."""
     held = read_config(folder)
     try:

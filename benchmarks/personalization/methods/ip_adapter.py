@@ -64,7 +64,7 @@ def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = Non
     return _adapt(pipeline, subject.noun, list(map(to_image, subject.pictures)), config)
 
 
-def load(folder: Path, pipeline: Any) -> Adapted:
+def load(folder: Path, pipeline: Any, words: str | None = None) -> Adapted:
     """Load what `save` wrote, see `Method`."""
     held = read_config(folder, "words", "config")
     try:

@@ -26,7 +26,7 @@ def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = Non
     return Plain(pipeline, subject.noun)
 
 
-def load(folder: Path, pipeline: Any) -> Plain:
+def load(folder: Path, pipeline: Any, words: str | None = None) -> Plain:
     """Load what `save` wrote, see `Method`."""
     return Plain(pipeline, read_config(folder, "words")["words"])
 

@@ -18,6 +18,11 @@ def write_config(folder: Path, **values: object) -> None:
     write_json(folder / FILE, values)
 
 
+def has_config(folder: Path) -> bool:
+    """Tell whether `write_config` wrote to a folder; what other trainers wrote has none."""
+    return (folder / FILE).is_file()
+
+
 def read_config(folder: Path, *keys: str) -> dict[str, Any]:
     """Read what `write_config` wrote.
 
@@ -29,6 +34,6 @@ def read_config(folder: Path, *keys: str) -> dict[str, Any]:
         FileNotFoundError: the folder holds no fitted method.
         ValueError: the file is damaged, or lacks keys, as that of another version may.
     """
-    if not (folder / FILE).is_file():
+    if not has_config(folder):
         raise FileNotFoundError(f"{folder} has no {FILE}; expected a folder that a method's save wrote")
     return read_json(folder / FILE, "fit the method again", keys)

@@ -10,11 +10,12 @@ from typing import Any
 
 import torch
 
-from benchmarks.personalization.methods.base import PAPER, Method, Personalized
-from benchmarks.personalization.methods.saved import read_config, write_config
+from benchmarks.personalization.methods.base import PAPER, Method, Personalized, copy_parts, find_text_parts
+from benchmarks.personalization.methods.saved import has_config, read_config, write_config
 from benchmarks.personalization.methods.tokens import load_words, save_words, settle, with_words
 from benchmarks.personalization.methods.tuning import Denoiser, Example, Tuning, pick, tune
 from benchmarks.personalization.subjects import Subject, fill
+from data_tools.trained.words import add_words, read_words
 
 WORD = "<subject>"
 TEMPLATES = (
@@ -77,10 +78,15 @@ def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = Non
     return Inverted(twin, WORD, config.vectors)
 
 
-def load(folder: Path, pipeline: Any) -> Inverted:
-    """Load what `save` wrote, see `Method`."""
-    held = read_config(folder, "words", "vectors")
-    return Inverted(load_words(pipeline, folder), held["words"], held["vectors"])
+def load(folder: Path, pipeline: Any, words: str | None = None) -> Inverted:
+    """Load what `save` or another trainer wrote, see `Method`; the words for the subject are the learnt ones."""
+    if has_config(folder):
+        held = read_config(folder, "words", "vectors")
+        return Inverted(load_words(pipeline, folder), held["words"], held["vectors"])
+    learnt = read_words(folder)
+    twin = copy_parts(pipeline, *(name for pair in find_text_parts(pipeline) for name in pair))
+    add_words(twin, learnt, folder)
+    return Inverted(twin, " ".join(learnt), len(next(iter(learnt.values()))[0]))
 
 
 METHOD = Method(

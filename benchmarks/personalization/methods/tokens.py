@@ -107,7 +107,7 @@ def load_words(pipeline: Any, folder: Path) -> Any:
         ValueError: a file is damaged, or of a pipeline with text encoders of another width.
     """
     files = [folder / file for file, _ in zip((FILE, _SECOND), find_text_parts(pipeline), strict=False)]
-    held = [read_tensors(file)[0] for file in files]
+    held = [{word: rows.reshape(-1, rows.shape[-1]) for word, rows in read_tensors(file)[0].items()} for file in files]
     words, vectors = list(held[0]), len(next(iter(held[0].values())))
     twin, learnt = with_words(pipeline, words, "a", vectors)
     for rows, file, parameter in zip(held, files, learnt.values(), strict=True):

@@ -26,6 +26,7 @@ from benchmarks.personalization.methods.registry import METHODS, find_methods
 from benchmarks.personalization.methods.tree import Node, draw_tree
 from benchmarks.personalization.subjects import Subject
 from dreamsim_metric.images.convert import to_pixels
+from dreamsim_metric.weights.folder import read_tensors
 from tests.pictures import PHOTOGRAPHS
 from tests.pipelines import stable_diffusion, stable_diffusion_xl
 
@@ -195,6 +196,19 @@ def test_diffusers_itself_reads_learnt_words_and_loras(sd, cat, tmp_path):
     for ours, theirs in ((inverted, fresh), (lora, adapted)):
         one = ours.generate("a {}", 1, 3, FEW)[0]
         np.testing.assert_array_equal(one, plain.Plain(theirs, ours.words).generate("a {}", 1, 3, FEW)[0])
+
+
+@pytest.mark.parametrize("name", ["dreambooth, text too", "lora, text too"])
+def test_text_encoders_are_saved_under_names_that_every_version_of_transformers_reads(name, sd, cat, tmp_path):
+    """Those of version 4; version 5 reads them too, see the test of what is saved and loaded again."""
+    fit(name, cat, sd).save(tmp_path)
+    named = []
+    for file in tmp_path.rglob("*.safetensors"):
+        begin = "text_encoder." if file.name.startswith("pytorch_lora") else ""
+        if file.parent.name != "unet":
+            named += [key.removeprefix(begin) for key in read_tensors(file)[0] if key.startswith(begin)]
+    assert named
+    assert [key for key in named if not key.startswith("text_model.")] == []
 
 
 @pytest.mark.parametrize(

@@ -20,12 +20,13 @@ from benchmarks.commands.personalize import configure_methods, spread_prompts
 from benchmarks.personalization import layout
 from benchmarks.personalization import run as runs
 from benchmarks.personalization.columns import COST_COLUMNS, FAILURE_COLUMNS, MANIFEST_COLUMNS, TABLES
-from benchmarks.personalization.methods import dreambooth, ip_adapter, plain, textual_inversion
+from benchmarks.personalization.methods import decomposition, dreambooth, ip_adapter, plain, textual_inversion
 from benchmarks.personalization.methods.base import Sampling
 from benchmarks.personalization.methods.registry import METHODS as METHODS_BY_NAME
 from benchmarks.personalization.subjects import Prompt, Subject, fill, read_subjects
 from data_tools.manifest import MANIFEST, read_rows
 from data_tools.pipelines import load_model
+from tests import families
 from tests.dreambench import write_dreambench
 from tests.pictures import PHOTOGRAPHS
 from tests.pipelines import stable_diffusion
@@ -58,6 +59,28 @@ def subjects(tmp_path_factory):
 @pytest.fixture
 def plan(model):
     return runs.Plan(model, sampling=Sampling(2), seeds=2, class_pictures=1)
+
+
+def test_steps_that_the_schedule_cannot_go_are_refused_before_hours_of_fitting(plan, subjects, tmp_path):
+    far = Sampling(1000)
+    config = dreambooth.Config(class_sampling=far)
+    for one, methods in (
+        (dataclasses.replace(plan, sampling=far), METHODS),
+        (plan, {"network": (dreambooth.METHOD, config)}),
+    ):
+        with pytest.raises(ValueError, match=r"got 1000 steps, which DDIMScheduler cannot go .*; expected at most 999"):
+            runs.run(one, methods, subjects, tmp_path / "out", "cpu")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_pipeline_of_masked_tokens_is_painted_with_and_methods_of_noise_say_why_not(plan, subjects, tmp_path):
+    folder = families.save(tmp_path / "model", families.masked_tokens)
+    methods = {"plain": METHODS["plain"], "words": METHODS["words"]}
+    methods["tree"] = (decomposition.METHOD, decomposition.Config(metrics=("mini",)))
+    failures = runs.run(dataclasses.replace(plan, model=str(folder)), methods, subjects[:1], tmp_path / "out", "cpu")
+    assert [one["method"] for one in failures] == ["words", "tree"]
+    assert all("Stable Diffusion's family" in one["error"] for one in failures)
+    assert len(contents(tmp_path / "out")) == 5
 
 
 def contents(out):
