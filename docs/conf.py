@@ -50,6 +50,7 @@ docs/personalization
 docs/cluster
 docs/export
 docs/precision
+docs/differences
 docs/performance
 docs/mini
 docs/mini-diffusion
