@@ -199,11 +199,23 @@ def check_columns(path: Path | None, table: Columns) -> None:
     """
     if path is None or path.suffix.lower() == ".jsonl":
         table.head(0).rows()
-    elif path.suffix.lower() == ".parquet":
+        return
+    for column in table.columns:
+        odd = "" if column.field else next((text for text in column.texts() if not _is_unicode(text)), "")
+        if odd:
+            raise ValueError(
+                f"column {column.name} holds {odd!r}, which is not UTF-8; rename the file, or write .jsonl"
+            )
+    if path.suffix.lower() == ".parquet":
         table.arrow()
     else:
         for column in table.head(0).columns:
             column.texts()
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it can be written: names of files are any bytes on Linux."""
+    return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def write_columns(path: Path, table: Columns) -> None:

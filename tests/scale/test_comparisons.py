@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from dreamsim_metric.files.store import read
+from dreamsim_metric.files.table import write_columns
 from dreamsim_metric.scale.cache import Cache
-from dreamsim_metric.scale.comparisons import read_comparisons
+from dreamsim_metric.scale.comparisons import pair_folders, read_comparisons
 from dreamsim_metric.scale.embedding import Options
 from dreamsim_metric.scale.scoring import score_pairs, score_table
 from tests.pictures import EXAMPLES, PHOTOGRAPHS
@@ -117,6 +118,21 @@ def test_what_a_format_cannot_hold_is_said_before_anything_is_read(metric, tmp_p
     lines = write(tmp_path / "pairs.jsonl", '{"a": "1", "b": "2", "n": 1}\n{"a": "1", "b": "2", "n": "x"}\n')
     with pytest.raises(ValueError, match=r"column n holds values of several kinds .*; write \.jsonl or \.csv"):
         score_table(lines, tmp_path / "out.parquet", metric)
+
+
+def test_a_name_that_is_not_utf8_is_said_before_anything_is_read(tmp_path):
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        with open(os.path.join(os.fsencode(tmp_path / folder), b"B\xe4r \xe9.png"), "wb"):
+            pass
+    pairs, alone = pair_folders(str(tmp_path / "one"), str(tmp_path / "two"))
+    assert not alone
+    for name in ("out.csv", "out.parquet"):
+        with pytest.raises(ValueError, match=r"column a holds '.*B\\udce4r .*', which is not UTF-8; .* write \.jsonl"):
+            pairs.check(skip=True, out=tmp_path / name)
+    pairs.check(skip=True, out=tmp_path / "out.jsonl")
+    write_columns(tmp_path / "out.jsonl", pairs.scored([0.5]))
+    assert read_comparisons(tmp_path / "out.jsonl").files() == pairs.files()
 
 
 def test_what_would_be_lost_is_said_before_anything_is_read(metric, tmp_path):
