@@ -1,6 +1,6 @@
 """Tables that the benchmarks wrote."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +56,20 @@ def read_table(folder: Path, name: str, columns: Sequence[str]) -> "pd.DataFrame
             "that folder"
         )
     return found
+
+
+def check_parts(file: Path, parts: Iterable[Mapping[str, Any]], *keys: str) -> None:
+    """Be sure that all parts of settings that `read_settings` gave have these keys.
+
+    Raises:
+        ValueError: one lacks some.
+    """
+    missing = sorted({key for part in parts for key in keys if key not in part})
+    if missing:
+        raise ValueError(
+            f"{file} has parts without {', '.join(missing)}, perhaps as one of another version; run again into that "
+            "folder"
+        )
 
 
 def read_settings(file: Path, *keys: str) -> dict[str, Any]:

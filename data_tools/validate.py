@@ -8,12 +8,7 @@ from dreamsim_metric.judgements.readers import kinds, read_pairs, read_triplets
 from dreamsim_metric.judgements.tables import Table, Triplets, check
 
 
-def validate(folder: Path, *, shared_pictures: bool = False) -> list[str]:
-    """Do what `count_tables` does, and write a line a table."""
-    return list(map(write_line, count_tables(folder, shared_pictures=shared_pictures)))
-
-
-def count_tables(folder: Path, *, shared_pictures: bool = False) -> list[Row]:
+def validate(folder: Path, *, shared_pictures: bool = False) -> list[Row]:
     """Read the tables, decode all pictures, look for leaks between the splits, and count what there is.
 
     Args:
@@ -56,6 +51,6 @@ def count_tables(folder: Path, *, shared_pictures: bool = False) -> list[Row]:
 
 
 def write_line(row: Row) -> str:
-    """Write a row of `count_tables` for people."""
+    """Write a row of `validate` for people."""
     parts = ", ".join(f"{name} {count}" for name, count in row["splits"].items())
     return f"{row['rows']} {row['table']}, {row['pictures']} pictures, {row['votes']:.0f} votes: {parts}"

@@ -18,6 +18,7 @@ from dreamsim_metric.messages import list_briefly
 from dreamsim_metric.networks.backbone import Backbone
 from dreamsim_metric.networks.heads import create_head
 from dreamsim_metric.networks.inference import full_precision
+from dreamsim_metric.networks.left_out import MayBeLeftOut
 from dreamsim_metric.networks.positions import TABLES, resample_positions
 from dreamsim_metric.weights.folder import write_folder
 from dreamsim_metric.weights.hub import push
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from dreamsim_metric.networks.compiled import Compiled
 
 
-class PerceptualMetric(nn.Module):
+class PerceptualMetric(MayBeLeftOut):
     """How different two pictures look to a person: 0 for the same picture, at most 2.
 
     The distance is `1 − cos` of the pictures' embeddings (DreamSim, section 4.1). It is differentiable with respect to
@@ -38,8 +39,7 @@ class PerceptualMetric(nn.Module):
         state: weights by name, in the form of `state_dict()`.
 
     Attributes:
-        in_state_dict: whether the weights are part of the `state_dict` of a module that holds the metric, and so of its
-            checkpoints. If not, such a checkpoint is loaded strictly all the same, and the weights stay as they are.
+        in_state_dict: whether checkpoints of a module that holds the metric have its weights (`load`).
 
     Raises:
         ValueError: weights missing, surplus or of the wrong shape.
@@ -64,8 +64,6 @@ class PerceptualMetric(nn.Module):
         with torch.device("meta"):  # no time and memory for weights that are about to be replaced
             self.branches = nn.ModuleList(Backbone(branch, card.image_size) for branch in card.branches)
             self.head = create_head(card.head, card.embedding_size)
-        self.in_state_dict = True
-        self.register_load_state_dict_pre_hook(_keep_weights)
         self._tf32 = False
         self._compiled: Compiled | None = None
         self.load_state_dict(self._fitted(state), assign=True)
@@ -98,11 +96,6 @@ class PerceptualMetric(nn.Module):
     def train(self, mode: bool = True) -> "PerceptualMetric":
         """Stay in evaluation mode, whatever is asked for: a distance must not depend on dropout or on the batch."""
         return super().train(False)
-
-    def state_dict(self, *args: Any, **options: Any) -> Any:
-        """Return the weights by name; nothing to a module that holds the metric, if not `in_state_dict`."""
-        holder = args[0] if args else options.get("destination")
-        return super().state_dict(*args, **options) if self.in_state_dict or holder is None else holder
 
     def _apply(self, fn: Any, recurse: bool = True) -> "PerceptualMetric":
         super()._apply(fn, recurse)
@@ -357,9 +350,3 @@ class PerceptualMetric(nn.Module):
             ConnectionError: no network, or the hub refused; the message says why.
         """
         return push(self.card, self.state_dict(), repository, private, token)
-
-
-def _keep_weights(metric: PerceptualMetric, state: dict[str, Tensor], prefix: str, *rest: Any) -> None:
-    """Fill a checkpoint in with the metric's own weights, where it holds none of them as was asked for."""
-    if not metric.in_state_dict and not any(name.startswith(prefix) for name in state):
-        state.update({prefix + name: tensor for name, tensor in metric.state_dict().items()})

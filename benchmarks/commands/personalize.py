@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import os
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -98,7 +99,8 @@ def personalize(arguments: Namespace) -> Output | None:
     check_pipeline(arguments.model)
     _check_scoring(arguments)
     find_subjects(arguments.subjects, arguments.only)
-    check_folder_of_run(arguments.out)
+    if os.environ.get("RANK", "0") == "0":  # of several processes, the first begins the folder
+        check_folder_of_run(arguments.out)
     subjects = [
         dataclasses.replace(subject, prompts=spread_prompts(subject.prompts, arguments.prompts))
         for subject in read_subjects(arguments.subjects, arguments.only)

@@ -20,14 +20,14 @@ class Embedding(Metric):
 
     Args:
         name: name or folder of the model, for `load`.
-        options: device and weights: a file among them is `load`'s source.
+        options: device and weights, which are `load`'s source.
     """
 
     embeds = True
     maps = True
 
     def __init__(self, name: str, options: Options, image_size: int | None = None) -> None:
-        source = options.weights[0] if options.weights else None
+        source = options.weights or None
         self.metric: PerceptualMetric = load(name, source=source, device=options.device, image_size=image_size)
         size = self.metric.card.image_size
         self.card = MetricCard(

@@ -10,11 +10,6 @@ from benchmarks.metrics.base import Maker
 from benchmarks.metrics.ours import Embedding
 
 
-def built_in() -> dict[str, Maker]:
-    """Collect all metrics of this folder, by name."""
-    return {name: maker for module in known.METRICS for name, maker in _module(module).items()}
-
-
 def find_metrics(names: Sequence[str]) -> dict[str, Maker]:
     """Find the makers of the metrics named, in that order; modules of others are not imported.
 

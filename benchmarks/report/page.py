@@ -18,10 +18,11 @@ from benchmarks.report.speed import read_speed
 from benchmarks.sensitivity.run import SETTINGS as CHANGED
 from benchmarks.speed.run import SETTINGS as TIMED
 from benchmarks.surroundings import SURROUNDINGS
-from benchmarks.tables import no_results, read_settings, read_table
+from benchmarks.tables import check_parts, no_results, read_settings, read_table
 from dreamsim_metric.judgements.agreement import by_margin
 
 _PART = ["data", "split", "kind"]
+_SAID = ("title", "judgements", "pictures", "licence", "citation")  # of each part
 _SURE = 0.05  # a corrected p below it
 _PEOPLE = {"2AFC": "votes for B", "JND": "say that they are the same", "ratings": "opinion", "RDM": "dissimilarity"}
 
@@ -68,6 +69,7 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
 def _human(folder: Path) -> dict[str, Any]:
     tables = {name: read_table(folder, f"{name}.parquet", columns) for name, columns in run.TABLES.items()}
     settings = read_settings(folder / run.SETTINGS, "made", "command", "draws", "seed", "data", *SURROUNDINGS)
+    check_parts(folder / run.SETTINGS, settings["data"], *_PART, *_SAID)
     metrics, scores = tables["metrics"], tables["scores"]
     found = {"settings": settings, "metrics": metrics.to_dict("records"), "lines": []}
     if not len(scores):  # no metric could be had

@@ -31,7 +31,7 @@ from benchmarks.report.published import PUBLISHED, Published
 from benchmarks.report.rendering import write_page
 from benchmarks.report.tradeoff import Axis, draw_tradeoff
 from benchmarks.surroundings import SURROUNDINGS
-from benchmarks.tables import read_settings, read_table
+from benchmarks.tables import check_parts, read_settings, read_table
 from data_tools.manifest import MANIFEST, SETTINGS
 
 _DIVERSITY = "diversity"  # of ours: what fidelity is shown against where nothing measures prompts
@@ -68,6 +68,8 @@ def write_personalization_report(run: Path, subjects: Sequence[Subject] | None =
         )
     tables = {name: read_table(folder, f"{name}.parquet", columns) for name, columns in TABLES.items()}
     settings = read_settings(folder / SETTINGS, *_KNOWN)
+    check_parts(folder / SETTINGS, settings["methods"].values(), "subjects", "pictures", "of_class")
+    check_parts(folder / SETTINGS, settings["subjects"].values(), "noun", "photographs")
     home = _home(run, folder, settings)
     shown = _shown(tables, settings, home, _album(home, settings, subjects))
     return write_page("personalization.html", shown, out or run / "report.html")

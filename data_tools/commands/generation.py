@@ -56,7 +56,8 @@ def generate(arguments: Namespace) -> Output | None:
     if size is not None and len(size) > 2:
         raise ValueError(f"got --size {' '.join(map(str, size))}; expected a side, or width and height")
     check_pipeline(arguments.model)
-    check_folder_of_run(arguments.out)
+    if os.environ.get("RANK", "0") == "0":  # of several processes, the first begins the folder
+        check_folder_of_run(arguments.out)
 
     from data_tools.generation import Config, generate
     from dreamsim_metric.images.device import default_device

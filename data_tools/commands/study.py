@@ -222,9 +222,9 @@ def validate(arguments: Namespace) -> Output:
     """Look for everything that is wrong with a data set."""
     check_folder(arguments.folder)
 
-    from data_tools.validate import count_tables, write_line
+    from data_tools.validate import validate, write_line
 
-    found = count_tables(arguments.folder, shared_pictures=arguments.shared_pictures)
+    found = validate(arguments.folder, shared_pictures=arguments.shared_pictures)
     return Output(found, lambda rows: map(write_line, rows))
 
 

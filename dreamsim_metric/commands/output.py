@@ -83,8 +83,8 @@ def show(output: Output | None, form: Form) -> None:
 
 
 def frame_rows(frame: Any) -> list[Row]:
-    """Take the rows of a pandas table, nothing where it has no value."""
-    rows: list[Row] = json.loads(frame.to_json(orient="records"))
+    """Take the rows of a pandas table, to the last digit, None where it has no value."""
+    rows: list[Row] = frame.astype(object).where(frame.notna(), None).to_dict(orient="records")
     return rows
 
 

@@ -64,7 +64,8 @@ def train(arguments: Namespace) -> Output | None:
 
     if "triplets" not in kinds(config.data):
         read_triplets(config.data, config.format)  # says what was looked for
-    check_out(config)
+    if os.environ.get("RANK", "0") == "0":  # of several processes, the first begins the folder
+        check_out(config)
 
     from dreamsim_metric.training.loop import train
 

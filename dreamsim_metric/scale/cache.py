@@ -45,6 +45,7 @@ class Cache:
                 "CREATE TABLE IF NOT EXISTS found (metric TEXT, content TEXT, value BLOB, "
                 "PRIMARY KEY (metric, content)) WITHOUT ROWID"
             )
+            self._base.execute("SELECT metric, content, value FROM found LIMIT 0")  # which another version may not have
         except sqlite3.Error as error:
             raise OSError(f"cannot use {file} as cache ({error}); name another file, or remove it") from error
 

@@ -62,16 +62,6 @@ def nearest(queries: Tensor, base: Tensor, k: int, *, approximate: bool = False)
     return torch.cat(distances), torch.cat(rows)
 
 
-def recall(found: Tensor, exact: Tensor) -> float:
-    """Measure the share of the exact nearest that were found.
-
-    Args:
-        found, exact: rows `(N, k)` that `nearest` gave.
-    """
-    hits = (found[:, :, None] == exact[:, None, :]).any(1)
-    return hits.float().mean().item()
-
-
 def within(units: Tensor, below: float, *, approximate: bool = False) -> tuple[Tensor, Tensor]:
     """Find all pairs of vectors whose distance is smaller than a threshold.
 

@@ -55,30 +55,18 @@ def embed_files(
     return Embedder(metric, cache, options)(list(map(str, files)))
 
 
-def embed_shard(
-    files: Sequence[str], metric: PerceptualMetric, cache: Cache | None = None, options: Options | None = None
-) -> "pyarrow.Table":
-    """Embed files into one table, the unit of work of `embed_folder`.
+def to_table(files: Sequence[str], found: Embeddings) -> "pyarrow.Table":
+    """Make a shard's table.
 
     Args:
-        files: paths or URLs.
-        metric: the metric that embeds them.
-        cache: the store of what was embedded before; a killed run goes on from there.
-        options: batch size, decoder, what happens at files that cannot be read and more; default `Options()`.
+        files: files of the shard, in order.
+        found: their embeddings, and why some cannot be read.
 
     Returns:
         One row a file, in the order given: `path` (string), `sha256` (string), `embedding` (fixed-size list of
         float32), `error` (string). Of a file that cannot be read the embedding and the sha256 are null, of one that
         can the error is.
-
-    Raises:
-        ValueError, OSError: a file cannot be read and `on_error` is `raise`; the cache cannot be written.
     """
-    return to_table(files, embed_files(files, metric, cache, options))
-
-
-def to_table(files: Sequence[str], found: Embeddings) -> "pyarrow.Table":
-    """Make the table of `embed_shard`: one row a file of `files`, all of which are in `found`."""
     import pyarrow as pa
 
     names, rows = list(map(str, files)), found.rows()

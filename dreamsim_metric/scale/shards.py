@@ -100,7 +100,7 @@ def write_shard(file: Path, table: "pyarrow.Table") -> None:
 
     Args:
         file: the shard to write.
-        table: what `embed_shard` makes.
+        table: what `scoring.to_table` makes.
 
     Raises:
         OSError: the disk is full or not writable.

@@ -13,7 +13,7 @@ from torchvision.models import vgg16
 
 from benchmarks.metrics.base import Options
 from benchmarks.metrics.lpips import LPIPS
-from benchmarks.metrics.registry import built_in, find_metrics
+from benchmarks.metrics.registry import find_metrics
 from benchmarks.metrics.trunks import read_trunk
 from dreamsim_metric import load
 from dreamsim_metric.images.convert import to_pixels
@@ -179,7 +179,7 @@ def test_published_networks_cut_the_middle_out(monkeypatch):
 
     monkeypatch.setattr(ours, "load", lambda *_, **__: load("mini"))
     for name, side in (("clip-i-b32", 224), ("dino-vits16", 256)):
-        metric = built_in()[name](Options())
+        metric = find_metrics([name])[name](Options())
         compose = transforms.Compose(
             [
                 transforms.Resize(side, transforms.InterpolationMode.BICUBIC),

@@ -254,6 +254,10 @@ def test_what_is_missing_or_damaged_is_one_clear_line(results, tmp_path, capsys)
     for key in settings:
         (copy / "settings.json").write_text(json.dumps({name: settings[name] for name in settings if name != key}))
         fails(copy, f"settings.json lacks {key}, perhaps as one of another version; run again into that folder")
+    for key in ("title", "judgements", "pictures", "split"):
+        parts = [{name: part[name] for name in part if name != key} for part in settings["data"]]
+        (copy / "settings.json").write_text(json.dumps(settings | {"data": parts}))
+        fails(copy, f"settings.json has parts without {key}, perhaps as one of another version")
     (copy / "settings.json").write_text(json.dumps(settings))
     (copy / "answers.parquet").unlink()
     fails(copy, "no answers.parquet in")

@@ -6,13 +6,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
+import pandas as pd
 import pytest
 
 from benchmarks import cli as bench
 from data_tools import cli as data
 from dreamsim_metric import cli
 from dreamsim_metric.commands.fields import add_fields, attribute_lines
-from dreamsim_metric.commands.output import Output, record_lines, show, table_lines
+from dreamsim_metric.commands.output import Output, frame_rows, record_lines, show, table_lines
 from dreamsim_metric.commands.parser import Parser
 from dreamsim_metric.commands.training import _config
 from dreamsim_metric.training.config import Config
@@ -56,6 +57,14 @@ def test_a_wrong_call_is_answered_with_the_nearest_and_the_usage_of_its_command(
 def test_what_follows_a_bare_double_dash_is_no_option(capsys):
     assert cli.main(["matrix", "--", "--modle"]) == 1
     assert capsys.readouterr().err == "dreamsim-metric: no such picture: --modle\n"
+
+
+def test_rows_of_a_table_keep_all_digits_and_say_what_is_missing():
+    frame = pd.DataFrame({"p": [1e-13, math.nan, 0.1 + 0.2], "n": [1, 2, 3], "metric": ["a", None, "c"], "best": True})
+    rows = frame_rows(frame)
+    assert rows[0] == {"p": 1e-13, "n": 1, "metric": "a", "best": True}
+    assert rows[1] == {"p": None, "n": 2, "metric": None, "best": True}
+    assert json.loads(json.dumps(rows))[2]["p"] == 0.1 + 0.2
 
 
 def test_each_command_has_the_version(capsys):

@@ -14,7 +14,7 @@ from data_tools import collection
 from data_tools.cli import main
 from data_tools.collection import assign_splits, collect
 from data_tools.simulation import Observer, evidence, simulate
-from data_tools.validate import validate
+from data_tools.validate import validate, write_line
 from dreamsim_metric.judgements.readers import read_pairs, read_triplets
 from dreamsim_metric.judgements.tables import DataError
 from tests.studies import pairs, serving, study, triplets
@@ -59,7 +59,7 @@ def test_triplets_are_exported_as_nights_and_read_as_they_are(triplet_study, tmp
         if abs(says[item.id]) > 0.2:  # ten times the noise
             assert float(row["left_vote"]) == (says[item.id] > 0)
     assert json.loads((tmp_path / "data" / "export.json").read_text())["simulated responses"] == found["responses"]
-    assert validate(tmp_path / "data")[0].startswith(f"{len(table)} triplets")
+    assert write_line(validate(tmp_path / "data")[0]).startswith(f"{len(table)} triplets")
 
 
 def test_disputed_triplets_and_those_with_fewer_votes_are_kept_when_asked_for(triplet_study, tmp_path):
@@ -75,7 +75,7 @@ def test_pairs_are_exported_as_a_table_and_read_as_they_are(tmp_path):
     table = read_pairs(tmp_path / "data")
     assert len(table) == found["questions kept"] == 12
     assert set(table.votes.tolist()) == {3.0}
-    assert validate(tmp_path / "data")[0].startswith("12 pairs, 24 pictures, 36 votes")
+    assert write_line(validate(tmp_path / "data")[0]).startswith("12 pairs, 24 pictures, 36 votes")
 
 
 @given(

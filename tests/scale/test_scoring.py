@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -91,6 +93,13 @@ def test_the_cache_gives_the_same_and_goes_by_content(metric, folder, tmp_path, 
     shutil.copy(folder / "07.png", folder / "08.png")  # another content under an old name
     changed = embed_files(listed(folder), metric, cache)
     assert torch.equal(changed.units[8], first.units[7])
+
+
+def test_a_cache_of_another_version_is_said(tmp_path):
+    with closing(sqlite3.connect(tmp_path / "kept")) as base:
+        base.execute("CREATE TABLE found (model TEXT, content TEXT, value BLOB)")
+    with pytest.raises(OSError, match=r"cannot use .*kept as cache \(no such column: metric\); name another file"):
+        Cache(tmp_path / "kept")
 
 
 def test_the_cache_tells_models_precisions_and_decoders_apart(metric):

@@ -20,14 +20,14 @@ import torch
 from dreamsim_metric import cli, embed, load
 from dreamsim_metric.scale.cache import Cache
 from dreamsim_metric.scale.embedding import Options
-from dreamsim_metric.scale.scoring import embed_files, embed_folder, embed_shard
+from dreamsim_metric.scale.scoring import embed_files, embed_folder, to_table
 from dreamsim_metric.scale.shards import check_settings, is_shards, read_shards, shard_file
 from tests.mixed import BAD, listed
 
 
 def test_a_table_has_a_row_a_file(metric, folder):
     files = listed(folder)
-    table = embed_shard(files, metric)
+    table = to_table(files, embed_files(files, metric))
     assert table.schema.field("embedding").type == pa.list_(pa.float32(), 2560)
     assert table["path"].to_pylist() == files
     alone = embed(files[0], model=metric)
