@@ -1,8 +1,13 @@
-"""Metrics that are formulas on pixels, from piq."""
+"""Metrics that are formulas on pixels, from piq.
+
+Whether a formula shrinks pictures first is decided by its paper, and said on its card. SSIM (2004) is defined on the
+pixels as they are, and piq's shrinking, which its authors only recommended later, is off.
+"""
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -19,29 +24,50 @@ class _Formula:
     direction: Literal["distance", "similarity"]
     range: tuple[float, float]
     citation: str
+    sees: str = "as it is"
+    options: dict[str, Any] = field(default_factory=dict)
 
+
+_AVERAGED = "averaged down by the shorter side / 256, rounded, first (from 384 pixels on), as its authors do"
+_HALVED = "averaged down to half its size first, as its paper says"
 
 _FORMULAS = {
     "psnr": _Formula("psnr", "similarity", (0, _INFINITE), "peak signal-to-noise ratio, dB"),
-    "ssim": _Formula("ssim", "similarity", (-1, 1), "Wang et al. Image Quality Assessment. TIP 2004"),
-    "ms-ssim": _Formula("multi_scale_ssim", "similarity", (0, 1), "Wang et al. Multiscale SSIM. Asilomar 2003"),
-    "iw-ssim": _Formula(
-        "information_weighted_ssim", "similarity", (0, 1), "Wang & Li. Information Content Weighting. TIP 2011"
+    "ssim": _Formula(
+        "ssim", "similarity", (-1, 1), "Wang et al. Image Quality Assessment. TIP 2004", options={"downsample": False}
     ),
-    "vif": _Formula("vif_p", "similarity", (0, _INFINITE), "Sheikh & Bovik. Image Information. TIP 2006; pixel domain"),
-    "fsim": _Formula("fsim", "similarity", (0, 1), "Zhang et al. FSIM. TIP 2011; with colour"),
-    "gmsd": _Formula("gmsd", "distance", (0, 1), "Xue et al. Gradient Magnitude Similarity Deviation. TIP 2014"),
-    "ms-gmsd": _Formula("multi_scale_gmsd", "distance", (0, 1), "Zhang et al. MS-GMSD. ICASSP 2017"),
-    "vsi": _Formula("vsi", "similarity", (0, 1), "Zhang et al. Visual Saliency-Induced Index. TIP 2014"),
-    "haarpsi": _Formula("haarpsi", "similarity", (0, 1), "Reisenhofer et al. HaarPSI. SPIC 2018"),
-    "mdsi": _Formula("mdsi", "distance", (0, _INFINITE), "Nafchi et al. Mean Deviation Similarity Index. Access 2016"),
-    "sr-sim": _Formula("srsim", "similarity", (0, 1), "Zhang & Li. SR-SIM. ICIP 2012"),
+    "ms-ssim": _Formula(
+        *("multi_scale_ssim", "similarity", (0, 1), "Wang et al. Multiscale SSIM. Asilomar 2003"),
+        sees="as it is, then halved four times, which its scales are",
+    ),
+    "iw-ssim": _Formula(
+        *("information_weighted_ssim", "similarity", (0, 1), "Wang & Li. Information Content Weighting. TIP 2011"),
+        sees="its luma as it is, then halved four times, which its scales are",
+    ),
+    "vif": _Formula(
+        *("vif_p", "similarity", (0, _INFINITE), "Sheikh & Bovik. Image Information. TIP 2006; pixel domain"),
+        sees="its luma as it is, then halved three times, which its scales are",
+    ),
+    "fsim": _Formula("fsim", "similarity", (0, 1), "Zhang et al. FSIM. TIP 2011; with colour", _AVERAGED),
+    "gmsd": _Formula(
+        "gmsd", "distance", (0, 1), "Xue et al. Gradient Magnitude Similarity Deviation. TIP 2014", _HALVED
+    ),
+    "ms-gmsd": _Formula(
+        *("multi_scale_gmsd", "distance", (0, 1), "Zhang et al. MS-GMSD. ICASSP 2017"),
+        sees="its luma as it is, then halved three times, which its scales are",
+    ),
+    "vsi": _Formula(*("vsi", "similarity", (0, 1), "Zhang et al. Visual Saliency-Induced Index. TIP 2014", _AVERAGED)),
+    "haarpsi": _Formula("haarpsi", "similarity", (0, 1), "Reisenhofer et al. HaarPSI. SPIC 2018", _HALVED),
+    "mdsi": _Formula(
+        *("mdsi", "distance", (0, _INFINITE), "Nafchi et al. Mean Deviation Similarity Index. Access 2016", _AVERAGED)
+    ),
+    "sr-sim": _Formula("srsim", "similarity", (0, 1), "Zhang & Li. SR-SIM. ICIP 2012", _AVERAGED),
     "dss": _Formula("dss", "similarity", (0, 1), "Balanov et al. DCT Subbands Similarity. ICIP 2015"),
 }
 
 
 class Formula(Metric):
-    """A function of two pictures as they are.
+    """A function of two pictures, which shrinks them where its paper does.
 
     Args:
         name: name of the metric, see `METRICS`.
@@ -52,14 +78,14 @@ class Formula(Metric):
     def __init__(self, name: str, formula: _Formula, options: Options) -> None:
         import piq
 
-        self._function: Callable[..., Any] = getattr(piq, formula.function)
+        self._function: Callable[..., Any] = partial(getattr(piq, formula.function), **formula.options)
         self._device = options.device
         self.card = MetricCard(
             name=name,
             direction=formula.direction,
             range=formula.range,
             input="native",
-            preprocessing="as it is; of two sizes, the second is resized to the first, Pillow's bicubic",
+            preprocessing=f"{formula.sees}; of two sizes, the second is resized to the first, Pillow's bicubic",
             citation=f"{formula.citation}; piq {piq.__version__}",
         )
 

@@ -3,20 +3,27 @@
 import os
 import pickle
 import warnings
+from functools import partial
 from pathlib import Path
 
 import lpips
+import numpy as np
+import PIL.Image
+import PIL.ImageFilter
 import piq
 import pytest
 import torch
+from torchmetrics.functional.image import structural_similarity_index_measure
 from torchvision.models import vgg16
 
-from benchmarks.metrics.base import Options
+from benchmarks.metrics.base import Options, Unmeasurable
+from benchmarks.metrics.compare import compare_pairs
 from benchmarks.metrics.lpips import LPIPS
 from benchmarks.metrics.registry import find_metrics
 from benchmarks.metrics.trunks import read_trunk
 from dreamsim_metric import load
 from dreamsim_metric.images.convert import to_pixels
+from dreamsim_metric.scale.cache import Cache
 from tests.judged import write_network
 from tests.trunks import write_dists, write_trunks
 
@@ -48,7 +55,7 @@ def measured(metric, a, b):
 
 FORMULAS = {
     "psnr": piq.psnr,
-    "ssim": piq.ssim,
+    "ssim": partial(piq.ssim, downsample=False),
     "gmsd": piq.gmsd,
     "ms-gmsd": piq.multi_scale_gmsd,
     "vif": piq.vif_p,
@@ -76,6 +83,66 @@ def test_formulas_are_piqs_and_say_their_direction(name, pictures):
     low, high = metric.card.range
     assert low <= min(expected, itself)
     assert max(expected, itself) <= high + 1e-5  # some are a rounding above 1 for a picture and itself
+
+
+ELSEWHERE = {  # coffee.jpg, 600 × 400, and itself blurred by a Gaussian of 2 pixels
+    "psnr": {"torchmetrics 1.9.0": 25.61758},
+    "ssim": {"scikit-image 0.26.0": 0.722793, "pytorch-msssim 1.0.0": 0.722795, "pyiqa 0.1.16": 0.722794},
+    "ms-ssim": {"pytorch-msssim 1.0.0": 0.923130, "torchmetrics 1.9.0": 0.923132, "piqa 1.3.2": 0.923119},
+    "fsim": {"pyiqa 0.1.16": 0.912538},
+    "vsi": {"pyiqa 0.1.16": 0.977987},
+    "gmsd": {"pyiqa 0.1.16": 0.108107, "piqa 1.3.2": 0.108138},
+    "ms-gmsd": {"piqa 1.3.2": 0.116335},
+    "haarpsi": {"piqa 1.3.2": 0.751484},
+}
+
+
+@pytest.fixture(scope="module")
+def blurred():
+    photograph = PIL.Image.open(COFFEE)
+    return to_pixels(photograph, None), to_pixels(photograph.filter(PIL.ImageFilter.GaussianBlur(2)), None)
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_formulas_have_the_numbers_of_other_packages_on_a_picture_that_some_would_shrink(name, blurred):
+    """Figures of packages at the versions named, each at the settings of the paper (of pyiqa's, `ssimc`)."""
+    found = measured(make(name), *blurred).item()
+    for package, expected in ELSEWHERE[name].items():
+        assert found == pytest.approx(expected, abs=5e-5), package
+
+
+def test_ssim_is_torchmetrics_inside_the_border(blurred):
+    a, b = blurred
+    _, whole = structural_similarity_index_measure(b, a, data_range=1.0, return_full_image=True)
+    assert measured(make("ssim"), a, b).item() == pytest.approx(whole[..., 5:-5, 5:-5].mean().item(), abs=2e-5)
+    assert "as it is" in make("ssim").card.preprocessing
+
+
+SHRINKING = {"fsim": "/ 256", "vsi": "/ 256", "mdsi": "/ 256", "sr-sim": "/ 256", "gmsd": "half", "haarpsi": "half"}
+
+
+@pytest.mark.parametrize("name", ["psnr", "ssim", "ms-ssim", "vif", "ms-gmsd", *SHRINKING])
+def test_cards_say_which_formulas_shrink_large_pictures(name):
+    """A checkerboard of single pixels is flat when it has been averaged down, and its inverse is then its equal."""
+    board = torch.zeros(1, 3, 384, 384)
+    board[..., ::2, ::2] = board[..., 1::2, 1::2] = 1
+    metric = make(name)
+    itself, inverse = (measured(metric, board, other).item() for other in (board, 1 - board))
+    shrinks = abs(itself - inverse) < 1e-3
+    assert shrinks == (name in SHRINKING) or name == "vsi"  # whose border is repeated before it is averaged
+    assert SHRINKING.get(name, "as it is") in metric.card.preprocessing
+
+
+@pytest.mark.parametrize(("name", "least"), [("ssim", 11), ("ms-ssim", 161), ("iw-ssim", 161), ("vif", 41)])
+def test_pictures_too_small_for_a_formula_are_unmeasurable(name, least, tmp_path):
+    random = np.random.default_rng(0)
+    for i, side in enumerate((least, least, least - 1, least - 1)):
+        PIL.Image.fromarray(random.integers(0, 256, (side, side, 3), dtype=np.uint8)).save(tmp_path / f"{i}.png")
+    files = [tmp_path / f"{i}.png" for i in range(4)]
+    cache = Cache(tmp_path / "cache.sqlite")
+    assert np.isfinite(compare_pairs(make(name), files[:2], np.array([[0, 1]]), cache)).all()
+    with pytest.raises(Unmeasurable, match=f"cannot compare such pictures: .*{least - 1}|expected at least {least}"):
+        compare_pairs(make(name), files[2:], np.array([[0, 1]]), cache)
 
 
 @pytest.mark.parametrize("file", ["alex.pth", "alex.pt", "alexnet.ckpt", "vgg.pth", "vgg16.ckpt"])

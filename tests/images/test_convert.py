@@ -298,6 +298,23 @@ def test_a_file_too_large_to_be_trusted_is_named(tmp_path, monkeypatch):
         to_pixels(path, (8, 8))
 
 
+def test_how_many_pixels_a_picture_may_have_is_one_setting(tmp_path, monkeypatch):
+    path = saved(tmp_path / "large.png")
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 100)
+    for most in (2820, 10**9):
+        monkeypatch.setenv("DREAMSIM_METRIC_MAX_PIXELS", str(most))
+        assert np.array_equal(levels(path), HWC)
+        assert most == PIL.Image.MAX_IMAGE_PIXELS
+    for most in (2819, 100):
+        monkeypatch.setenv("DREAMSIM_METRIC_MAX_PIXELS", str(most))
+        with pytest.raises(ValueError, match=r"large.png has more pixels than are allowed \(.*2820 pixels"):
+            to_pixels(path, None)
+    for most in ("many", "0", "-5", "1e9"):
+        monkeypatch.setenv("DREAMSIM_METRIC_MAX_PIXELS", most)
+        with pytest.raises(ValueError, match=f"got DREAMSIM_METRIC_MAX_PIXELS={most}; expected a number of pixels"):
+            to_pixels(path, None)
+
+
 def test_an_opened_file_that_will_not_decode_is_an_error(folder):
     with (
         PIL.Image.open(folder / "truncated.png") as image,
