@@ -12,6 +12,7 @@ from torch import Tensor
 from dreamsim_metric.card import Branch, ModelCard, Precision
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.models import MODELS, default_model, unknown_model
+from dreamsim_metric.networks.defaults import usual_defaults
 from dreamsim_metric.weights.download import downloads_dir, fetch, locked, model_dir
 from dreamsim_metric.weights.dreamsim import read_release
 from dreamsim_metric.weights.folder import MINI, Tuned, digest, read_folder, write_folder
@@ -19,6 +20,7 @@ from dreamsim_metric.weights.hub import from_hub
 from dreamsim_metric.weights.lora import merge_lora
 
 
+@usual_defaults()
 def load(
     model: str | os.PathLike[str] | None = None,
     *,
@@ -108,6 +110,7 @@ def _from_folder(folder: Path) -> tuple[ModelCard, dict[str, Tensor]]:
     return card, state | weights.head
 
 
+@usual_defaults()
 def read_bases(names: Sequence[str], image_size: int | None) -> tuple[ModelCard, dict[str, Tensor]]:
     """Read card and weights of what is tuned together: the branches of all these models, in order.
 

@@ -16,6 +16,7 @@ from dreamsim_metric.images.convert import Pictures, to_pixels
 from dreamsim_metric.images.pairs import Pairs, check_device, to_pairs, to_unrounded
 from dreamsim_metric.messages import list_briefly
 from dreamsim_metric.networks.backbone import Backbone, resample_positions
+from dreamsim_metric.networks.defaults import usual_defaults
 from dreamsim_metric.networks.heads import create_head
 from dreamsim_metric.networks.inference import full_precision
 from dreamsim_metric.weights.folder import write_folder
@@ -50,6 +51,7 @@ class PerceptualMetric(nn.Module):
         (torch.Size([4]), True)
     """
 
+    @usual_defaults()
     def __init__(self, card: ModelCard, state: dict[str, Tensor]):
         super().__init__()
         if card.head and card.center and any(branch.feature == "cls_patch" for branch in card.branches):
@@ -70,6 +72,8 @@ class PerceptualMetric(nn.Module):
     def _fitted(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         wanted = self.state_dict()
         state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+        # What was made in inference mode could not be used for gradients.
+        state = {name: tensor.clone() if tensor.is_inference() else tensor for name, tensor in state.items()}
         for name, tensor in state.items():
             if name.endswith(".pos_embed") and name in wanted and tensor.ndim == 3 and tensor.shape[1] > 1:
                 state[name] = resample_positions(tensor, wanted[name].shape[1])
@@ -91,6 +95,7 @@ class PerceptualMetric(nn.Module):
         """Stay in evaluation mode, whatever is asked for: a distance must not depend on dropout or on the batch."""
         return super().train(False)
 
+    @usual_defaults()
     def _apply(self, fn: Any, recurse: bool = True) -> "PerceptualMetric":
         super()._apply(fn, recurse)
         self._compiled = None

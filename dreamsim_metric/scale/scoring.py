@@ -207,8 +207,9 @@ def score_pairs(
 def distances_of(found: Embeddings, a: Sequence[str], b: Sequence[str]) -> Tensor:
     """Compute distances between `a[i]` and `b[i]` of embedded files: `(N,)`, NaN where one could not be read."""
     rows = found.rows()
-    index = torch.tensor([[rows.get(str(x), -1), rows.get(str(y), -1)] for x, y in zip(a, b, strict=True)])
-    d = torch.full((len(a),), math.nan)
+    places = [[rows.get(str(x), -1), rows.get(str(y), -1)] for x, y in zip(a, b, strict=True)]
+    index = torch.tensor(places, dtype=torch.int64, device="cpu")
+    d = torch.full((len(a),), math.nan, dtype=torch.float32, device="cpu")
     for some in (index.reshape(-1, 2) >= 0).all(1).nonzero()[:, 0].split(_PAIRS):
         d[some] = pair_distances(found.units[index[some, 0]], found.units[index[some, 1]])
     return d
