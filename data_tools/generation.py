@@ -29,6 +29,7 @@ from dreamsim_metric.bounds import check_least
 from dreamsim_metric.files.write import write_file
 from dreamsim_metric.images.convert import to_image
 from dreamsim_metric.images.encoding import encode
+from dreamsim_metric.networks.defaults import usual_defaults
 
 ATTEMPTS = 3  # seeds tried for a picture that comes out blank or like another
 BLANK = 1.0  # standard deviation, of 255, below which a picture shows nothing
@@ -128,6 +129,7 @@ class Summary:
     dropped: dict[str, int]
 
 
+@usual_defaults()
 def generate(config: Config, out: Path, device: str | None = None) -> Summary:
     """Make the pictures, or those that are still missing.
 

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from dreamsim_metric.card import ModelCard
 from dreamsim_metric.files.write import check_space
 from dreamsim_metric.metric import PerceptualMetric
+from dreamsim_metric.networks.defaults import usual_defaults
 from dreamsim_metric.version import __version__
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ class EmbeddingModule(nn.Module):
         return self.metric.to_unit(self.metric.features(pixels))
 
 
+@usual_defaults()
 def trace(metric: PerceptualMetric) -> "ExportedProgram":
     """Trace the graph of `EmbeddingModule`, in ATen's operators, for any number of pictures.
 
@@ -128,7 +130,7 @@ def trace(metric: PerceptualMetric) -> "ExportedProgram":
     try:
         return torch.export.export(
             EmbeddingModule(metric).eval(),
-            (torch.rand(2, 3, size, size),),
+            (torch.rand(2, 3, size, size, dtype=torch.float32, device="cpu"),),
             dynamic_shapes=({0: torch.export.Dim("N")},),
         )
     except Exception as error:  # of many kinds
@@ -216,7 +218,7 @@ def measure_difference(metric: PerceptualMetric, exported: Callable[[Tensor], Te
     size = metric.card.image_size
     differences = []
     for n in (1, 3):
-        pixels = torch.rand(n, 3, size, size, generator=random)
+        pixels = torch.rand(n, 3, size, size, generator=random, dtype=torch.float32, device="cpu")
         with torch.inference_mode():
             differences.append((EmbeddingModule(metric)(pixels) - exported(pixels)).abs().max())
     worst = torch.stack(differences).max().item()  # which NaN stays in, as in Python's max it would not

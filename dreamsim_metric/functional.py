@@ -222,8 +222,7 @@ def _metric(model: Model, device: Device, *pictures: Pictures) -> PerceptualMetr
 
 @lru_cache(maxsize=4)
 def _load(name: str, device: str) -> PerceptualMetric:
-    with torch.inference_mode(False):  # the next caller may need gradients
-        return load(name, device=device)
+    return load(name, device=device)
 
 
 def _device_of(*pictures: Pictures) -> torch.device | None:

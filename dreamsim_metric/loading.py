@@ -12,6 +12,7 @@ from torch import Tensor
 from dreamsim_metric.card import Branch, ModelCard, Precision
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.models import MODELS, default_model, unknown_model
+from dreamsim_metric.networks.defaults import usual_defaults
 from dreamsim_metric.weights.download import downloads_dir, fetch, locked, model_dir
 from dreamsim_metric.weights.dreamsim import read_release
 from dreamsim_metric.weights.folder import MINI, Tuned, digest, is_checkpoint, read_folder, write_folder
@@ -19,6 +20,7 @@ from dreamsim_metric.weights.hub import from_hub
 from dreamsim_metric.weights.lora import merge_lora
 
 
+@usual_defaults()
 def load(
     model: str | os.PathLike[str] | None = None,
     *,
@@ -133,6 +135,7 @@ def _from_folder(folder: Path, sources: Sequence[Path] = ()) -> tuple[ModelCard,
     return card, state | weights.head
 
 
+@usual_defaults()
 def read_bases(
     names: Sequence[str], image_size: int | None, sources: Sequence[Path] = ()
 ) -> tuple[ModelCard, dict[str, Tensor]]:

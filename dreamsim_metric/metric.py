@@ -16,6 +16,7 @@ from dreamsim_metric.images.convert import Pictures, to_pixels
 from dreamsim_metric.images.pairs import Pairs, check_device, to_pairs, to_unrounded
 from dreamsim_metric.messages import list_briefly
 from dreamsim_metric.networks.backbone import Backbone
+from dreamsim_metric.networks.defaults import usual_defaults
 from dreamsim_metric.networks.heads import create_head
 from dreamsim_metric.networks.inference import full_precision
 from dreamsim_metric.networks.left_out import MayBeLeftOut
@@ -55,6 +56,7 @@ class PerceptualMetric(MayBeLeftOut):
         (torch.Size([4]), True)
     """
 
+    @usual_defaults()
     def __init__(self, card: ModelCard, state: dict[str, Tensor]):
         super().__init__()
         if card.head and card.center and any(branch.feature == "cls_patch" for branch in card.branches):
@@ -75,6 +77,8 @@ class PerceptualMetric(MayBeLeftOut):
     def _fitted(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         wanted = self.state_dict()
         state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+        # What was made in inference mode could not be used for gradients.
+        state = {name: tensor.clone() if tensor.is_inference() else tensor for name, tensor in state.items()}
         for name, tensor in state.items():
             if name.endswith(TABLES) and name in wanted and wanted[name].ndim == tensor.ndim in (2, 3):
                 rule = self.card.branches[int(name.split(".")[1])].positions
@@ -97,6 +101,7 @@ class PerceptualMetric(MayBeLeftOut):
         """Stay in evaluation mode, whatever is asked for: a distance must not depend on dropout or on the batch."""
         return super().train(False)
 
+    @usual_defaults()
     def _apply(self, fn: Any, recurse: bool = True) -> "PerceptualMetric":
         super()._apply(fn, recurse)
         self._compiled = None

@@ -10,6 +10,7 @@ from torchmetrics.utilities import dim_zero_cat
 from dreamsim_metric.images.convert import Pictures
 from dreamsim_metric.loading import load
 from dreamsim_metric.metric import PerceptualMetric
+from dreamsim_metric.networks.defaults import usual_defaults
 
 __all__ = ["PerceptualDistance"]
 
@@ -42,6 +43,7 @@ class PerceptualDistance(torchmetrics.Metric):
     total: Tensor
     pairs: Tensor
 
+    @usual_defaults()
     def __init__(
         self,
         model: str | PerceptualMetric | None = None,
@@ -57,8 +59,8 @@ class PerceptualDistance(torchmetrics.Metric):
             self.add_state("distances", default=[], dist_reduce_fx="cat")
         else:
             # float64: a sum over millions of pairs must not lose the last ones
-            self.add_state("total", default=torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-            self.add_state("pairs", default=torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+            for name, dtype in (("total", torch.float64), ("pairs", torch.int64)):
+                self.add_state(name, torch.zeros((), dtype=dtype, device=self.metric.device), dist_reduce_fx="sum")
 
     def update(self, a: Pictures, b: Pictures) -> None:
         """Add pairs of pictures.

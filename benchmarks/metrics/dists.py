@@ -46,7 +46,9 @@ class DISTS(Metric):
             citation="Ding et al. Image Quality Assessment: Unifying Structure and Texture Similarity. TPAMI 2020",
             parameters=sum(parameter.numel() for parameter in self.module.model.parameters()) + 2 * sum(_CHANNELS),
         )
-        a, b = noise(2, 1, 3, _EXAMPLE, _EXAMPLE, like=torch.zeros(1, device=options.device)).sigmoid()
+        a, b = noise(
+            2, 1, 3, _EXAMPLE, _EXAMPLE, like=torch.zeros(1, dtype=torch.float32, device=options.device)
+        ).sigmoid()
         self._divisible = agrees("dists picture by picture", self._by_parts, self._whole, a, b)
 
     @property

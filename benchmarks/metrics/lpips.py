@@ -44,7 +44,9 @@ class LPIPS(Metric):
             citation="Zhang et al. The Unreasonable Effectiveness of Deep Features as a Perceptual Metric. CVPR 2018",
             parameters=sum(parameter.numel() for parameter in self.module.parameters()),
         )
-        a, b = noise(2, 1, 3, _EXAMPLE, _EXAMPLE, like=torch.zeros(1, device=options.device)).sigmoid()
+        a, b = noise(
+            2, 1, 3, _EXAMPLE, _EXAMPLE, like=torch.zeros(1, dtype=torch.float32, device=options.device)
+        ).sigmoid()
         self._divisible = agrees(f"{name} picture by picture", self._by_parts, self._whole, a, b)
 
     @property

@@ -43,6 +43,7 @@ from dreamsim_metric.files.lock import lock_folder
 from dreamsim_metric.files.write import FULL_DISK, new_folder, write_file
 from dreamsim_metric.images.encoding import encode
 from dreamsim_metric.messages import say_error
+from dreamsim_metric.networks.defaults import usual_defaults
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ class _Request:
     count: int
 
 
+@usual_defaults()
 def run(
     plan: Plan,
     methods: Mapping[str, tuple[Method, Any]],

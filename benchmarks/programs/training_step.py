@@ -53,8 +53,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     pictures = given.triplets if given.shared else 3 * given.triplets
     pixels = torch.randint(0, 256, (pictures, 3, 224, 224), dtype=torch.uint8, device=given.device)
-    index = torch.arange(3 * given.triplets, device=given.device).view(-1, 3) % pictures
-    share, votes = torch.ones(2, given.triplets, device=given.device)
+    index = torch.arange(3 * given.triplets, dtype=torch.int64, device=given.device).view(-1, 3) % pictures
+    share, votes = torch.ones(2, given.triplets, dtype=torch.float32, device=given.device)
     released, ours = with_lora(given.model, given.device), TripletModel(with_lora(given.model, given.device), False)
     branches: Any = released.branches
     for branch in branches:

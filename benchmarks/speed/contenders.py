@@ -81,7 +81,7 @@ def flops(card: ModelCard, whole: bool = False) -> int:
         for branch in card.branches:
             size = card.image_size
             network: nn.Module = create_network(branch, size) if whole else Backbone(branch, size)
-            network.to("meta").eval()(torch.empty(1, 3, size, size))
+            network.to("meta").eval()(torch.empty(1, 3, size, size, dtype=torch.float32, device="meta"))
     return counter.get_total_flops()
 
 

@@ -222,12 +222,15 @@ def growth(plan: Plan) -> Iterator[Contest]:
         subject = Subject("embed(pictures)", functools.partial(_embed_many, plan, count), count, model="mini")
         yield Contest("growth", [subject], "picture", plan.device, plan.all_threads, 32, "pictures", count)
     for side in [10, 50] if plan.quick else [100, 300, 1000, 3000] + [10_000] * (plan.device != "cpu"):
-        units = F.normalize(torch.randn(side, 1792, generator=torch.Generator().manual_seed(0)), dim=1).to(plan.device)
+        units = F.normalize(
+            torch.randn(side, 1792, generator=torch.Generator().manual_seed(0), dtype=torch.float32, device="cpu"),
+            dim=1,
+        ).to(plan.device)
         subject = Subject("matrix of distances", functools.partial(_matrix, units), side * side)
         yield Contest("growth", [subject], "pair", plan.device, plan.all_threads, 1, "sides of a matrix", side)
     name = "mini" if plan.device == "cpu" else plan.model
     for size in [1, 2] if plan.quick else [2**i for i in range(7 if plan.device == "cpu" else 10)]:
-        pixels = torch.rand(1, 3, 224, 224).to(plan.device).expand(size, -1, -1, -1)
+        pixels = torch.rand(1, 3, 224, 224, dtype=torch.float32, device="cpu").to(plan.device).expand(size, -1, -1, -1)
         subject = Subject(name, functools.partial(_embed, plan, name, pixels), size, model=name)
         yield Contest("growth", [subject], "picture", plan.device, plan.all_threads, size, "batch", size)
 
@@ -269,8 +272,8 @@ def _products(plan: Plan, precision: str, size: int) -> Iterator[Subject]:
     rows, (width, out) = 197 * size, _VIT
     if plan.device != "cpu":
         rows = width = out = 1024 if plan.quick else _SIDE
-    x = torch.randn(rows, width, device=plan.device).to(dtype)
-    weight, bias = torch.randn(out, width, device=plan.device).to(dtype), torch.randn(out, device=plan.device).to(dtype)
+    shapes = (rows, width), (out, width), (out,)
+    x, weight, bias = (torch.randn(some, dtype=torch.float32, device=plan.device).to(dtype) for some in shapes)
     done = 2 * rows * width * out / 1e9
     shape = f"{rows} × {width} × {out}"
     given: dict[str, Any] = {"count": done, "package": "torch", "precision": precision}

@@ -48,7 +48,7 @@ def dinov2_vitb14() -> torch.nn.Module:
     class LayerScale(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.gamma = torch.nn.Parameter(torch.ones(768))
+            self.gamma = torch.nn.Parameter(torch.ones(768, dtype=torch.float32, device="cpu"))
 
         def forward(self, x: Tensor) -> Tensor:
             return x * self.gamma
@@ -67,7 +67,7 @@ def dinov2_vitb14() -> torch.nn.Module:
         qkv_bias=True,
         norm_layer=lambda width: torch.nn.LayerNorm(width, eps=1e-6),
     )
-    network.mask_token = torch.nn.Parameter(torch.zeros(1, 768))
+    network.mask_token = torch.nn.Parameter(torch.zeros(1, 768, dtype=torch.float32, device="cpu"))
     for block in network.blocks:
         block.__class__ = ScaledBlock
         block.ls1, block.ls2 = LayerScale(), LayerScale()
@@ -144,7 +144,7 @@ def _write_base(folder: Path, branch: str, random: torch.Generator) -> None:
         network = vit_base(patch_size=int(branch[-2:]))
         network.pos_drop = torch.nn.LayerNorm(768)
         state = _randomised(network.state_dict(), random)
-        state["patch_embed.proj.bias"] = torch.zeros(768)
+        state["patch_embed.proj.bias"] = torch.zeros(768, dtype=torch.float32, device="cpu")
         state["proj"] = _normal((768, 512), 0.05, random)
         torch.save({"state_dict": state}, folder / f"{branch}_pretrain.pth.tar")
 
@@ -160,7 +160,7 @@ def _randomised(state: dict[str, Tensor], random: torch.Generator) -> dict[str, 
 
 
 def _normal(shape: tuple[int, ...], scale: float, random: torch.Generator) -> Tensor:
-    return torch.randn(shape, generator=random) * scale
+    return torch.randn(shape, generator=random, dtype=torch.float32, device="cpu") * scale
 
 
 def kept_release(home: Path, name: str) -> Path:

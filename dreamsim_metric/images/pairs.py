@@ -4,8 +4,8 @@ Pillow rounds 8-bit pictures to 8 bits after each pass. If one of two pictures w
 almost the same, were not, they would differ by more than they do.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple, cast
+from collections.abc import Iterable
+from typing import NamedTuple, TypeGuard, cast
 
 import numpy as np
 import torch
@@ -94,7 +94,7 @@ def are_resized_floats(pictures: Pictures, size: tuple[int, int]) -> bool:
     )
 
 
-def are_8_bit(pictures: Sequence | Tensor, size: tuple[int, int]) -> Tensor:
+def are_8_bit(pictures: Pictures, size: tuple[int, int]) -> Tensor:
     """Tell which of many pictures may be resized as Pillow resizes 8-bit ones: `(N,)` on their device."""
     flags = [
         torch.cat([_may_be_rounded(stack, size) for stack in to_stacks(some, None, check=False)])
@@ -105,7 +105,7 @@ def are_8_bit(pictures: Sequence | Tensor, size: tuple[int, int]) -> Tensor:
     return torch.cat([flag.to(flags[0].device) for flag in flags])
 
 
-def _is_float(picture: object) -> bool:
+def _is_float(picture: object) -> TypeGuard[np.ndarray | Tensor]:
     if isinstance(picture, np.ndarray):
         return picture.dtype.kind == "f"
     return isinstance(picture, Tensor) and picture.is_floating_point()
@@ -124,6 +124,6 @@ def _resized(stacks: list[Tensor], size: tuple[int, int], rounded: Tensor) -> Te
 
 def _pair_up(a: Tensor, b: Tensor) -> Pairs:
     n, m = len(a), len(b)
-    places = torch.arange(n + m, device=a.device)
+    places = torch.arange(n + m, dtype=torch.int64, device=a.device)
     of_a, of_b = places[:n], places[n:]
     return Pairs(torch.cat([a, b]), of_a.expand(m) if n == 1 else of_a, of_b.expand(n) if m == 1 else of_b)

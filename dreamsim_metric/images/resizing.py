@@ -70,7 +70,7 @@ def is_8_bit(pictures: Tensor) -> Tensor:
 def unit_range(levels: Tensor) -> Tensor:
     """Scale uint8 in 0…255 to float32 in [0, 1], the same on every device."""
     # By a tensor, since CUDA multiplies by the reciprocal of a number, which is off in the last bit.
-    return levels.float() / torch.full((), 255.0, device=levels.device)
+    return levels.float() / torch.full((), 255.0, dtype=torch.float32, device=levels.device)
 
 
 def _product(pictures: Tensor, size: tuple[int, int], rounded: Tensor | None) -> Tensor:

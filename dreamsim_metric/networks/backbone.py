@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from dreamsim_metric.card import Branch
 from dreamsim_metric.messages import suggest
+from dreamsim_metric.networks.defaults import usual_defaults
 from dreamsim_metric.networks.inference import CPU_BATCH, changes_are_counted, for_inference
 from dreamsim_metric.networks.mobilenet import MobileNetV2
 from dreamsim_metric.networks.stand_in import Makeup, attention_for, can_be_copied, is_looked_at
@@ -41,7 +42,7 @@ class Backbone(nn.Module):
         self.dtype = torch.float32
         self._fast: tuple[Makeup, nn.Module] | None = None
         for name in ("mean", "std"):
-            statistic = torch.tensor(getattr(branch, name), device="cpu").view(3, 1, 1)
+            statistic = torch.tensor(getattr(branch, name), dtype=torch.float32, device="cpu").view(3, 1, 1)
             self.register_buffer(name, statistic, persistent=False)
 
     def _apply(self, fn: Any, recurse: bool = True) -> "Backbone":
@@ -57,16 +58,17 @@ class Backbone(nn.Module):
                 norm.float().load_state_dict(state)
         # .half() moves the network to half precision, not the constants of its input.
         for name in ("mean", "std"):
-            statistic = torch.tensor(getattr(self.branch, name), device=getattr(self, name).device)
+            device = getattr(self, name).device
+            statistic = torch.tensor(getattr(self.branch, name), dtype=torch.float32, device=device)
             setattr(self, name, statistic.view(3, 1, 1))
         return self
 
+    @usual_defaults()
     def make_constants(self) -> None:
         """Compute what a network that was made on the meta device has no file for: tables of relative places, say."""
         missing = [name for name, buffer in self.network.named_buffers() if buffer.is_meta]
         if missing:
-            with torch.device("cpu"):
-                made = dict(create_network(self.branch, self.image_size).named_buffers())
+            made = dict(create_network(self.branch, self.image_size).named_buffers())
             for name in missing:
                 place, _, last = name.rpartition(".")
                 self.network.get_submodule(place).register_buffer(last, made[name], persistent=False)
@@ -91,7 +93,7 @@ class Backbone(nn.Module):
         if self._fast is None or not self._fast[0].holds(self.network):
             if not changes_are_counted() or not can_be_copied(self.network):
                 return None
-            with torch.inference_mode(False), torch.no_grad():
+            with usual_defaults(), torch.no_grad():
                 fast = for_inference(self.network, self.image_size, self.dtype)
                 self._fast = (
                     Makeup(self.network, fast),

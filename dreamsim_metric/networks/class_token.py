@@ -12,6 +12,7 @@ from timm.layers import Attention
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
+from dreamsim_metric.networks.defaults import usual_defaults
 from dreamsim_metric.networks.guards import agrees, noise
 from dreamsim_metric.networks.inference import full_precision
 from dreamsim_metric.networks.onednn import FusedLinear, linear
@@ -63,7 +64,7 @@ def _steps(block: Any) -> list[type]:
     return [type(part) for part in (*block.children(), *inside)]
 
 
-def shorten(block: nn.Module) -> None:
+def shorten(block: Any) -> None:
     """Let a block compute its class token only, in place, unless that gives other numbers.
 
     It is asked now and whenever weights are loaded into the block: where a network is built there may be none yet.
@@ -81,7 +82,7 @@ def _confirm(block: Any, _keys: Any = None) -> None:
     if not isinstance(block, ClassTokenBlock) or first.is_meta:
         return
     # With gradients, so that oneDNN's products are not timed here, which are compared by themselves.
-    with torch.enable_grad(), full_precision(first.device):
+    with usual_defaults(), torch.enable_grad(), full_precision(first.device):
         x = noise(1, 5, first.shape[-1], like=first)
         if not agrees("the class token alone", block, lambda x: block.whole(x)[:, :1], x):
             cast(nn.Module, block).__class__ = Block

@@ -43,7 +43,7 @@ class Compiled:
         if not buckets or list(buckets) != sorted(set(buckets)) or buckets[0] < 1:
             raise ValueError(f"got batch sizes {list(buckets)}; expected ascending positive ones")
         self.buckets = tuple(buckets)
-        shared = nn.ModuleList(share(branch) for branch in branches)
+        shared: Any = [share(branch) for branch in branches]
         # A look at every setting of every layer would take as long as a replayed graph.
         self._makeups = [
             Makeup(branch.network, copy.network, settings=False) for branch, copy in zip(branches, shared, strict=True)

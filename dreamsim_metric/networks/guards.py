@@ -73,4 +73,4 @@ def noise(*shape: int, like: Tensor) -> Tensor:
         torch.bfloat16
     """
     random = torch.Generator("cpu").manual_seed(0)
-    return torch.randn(shape, generator=random, device="cpu").to(like)
+    return torch.randn(shape, generator=random, dtype=torch.float32, device="cpu").to(like)

@@ -9,10 +9,12 @@ import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
+from typing import Any
 
 import torch
 from torch import nn
 
+from dreamsim_metric.networks.defaults import usual_defaults
 from dreamsim_metric.networks.guards import close
 from dreamsim_metric.networks.onednn import (
     attention_is_faster_in_steps,
@@ -58,7 +60,8 @@ def for_inference(network: nn.Module, image_size: int, dtype: torch.dtype = torc
             unfuse_attention(fast)
     if not has_norm:
         return fast
-    example = torch.linspace(-2, 2, 3 * image_size**2, device="cpu").view(1, 3, image_size, image_size)
+    example = torch.linspace(-2, 2, 3 * image_size**2, dtype=torch.float32, device="cpu")
+    example = example.view(1, 3, image_size, image_size)
     try:
         fuse_convolutions(fast, example.to(dtype), CPU_BATCH)
         got = fast(example.to(dtype))
@@ -73,8 +76,8 @@ def for_inference(network: nn.Module, image_size: int, dtype: torch.dtype = torc
 @cache
 def changes_are_counted() -> bool:
     """Tell whether `Tensor._version` is there, which is PyTorch's own, and grows when a number is changed in place."""
-    with torch.inference_mode(False), torch.no_grad():
-        tensor = torch.zeros(1, device="cpu")
+    with usual_defaults(), torch.no_grad():
+        tensor = torch.zeros(1, dtype=torch.float32, device="cpu")
         before = getattr(tensor, "_version", None)
         tensor.add_(1)
         return before is not None and tensor._version > before
@@ -98,10 +101,40 @@ def full_precision(device: torch.device, tf32: bool = False) -> AbstractContextM
 
 @contextmanager
 def _tf32_set_to(allowed: bool) -> Iterator[None]:
+    """Set what CUDA's products and convolutions may do, by the older settings and by the newer `fp32_precision`.
+
+    Once the newer ones were set, reading the older may raise an error. Where it does not, both are set, so that both
+    say the same to whatever asks inside.
+    """
     products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = products.allow_tf32, convolutions.allow_tf32
-    products.allow_tf32 = convolutions.allow_tf32 = allowed
+    newer = hasattr(products, "fp32_precision")
+    precisions = _read_precisions() if newer else []
     try:
+        older = torch.get_float32_matmul_precision(), products.allow_tf32, convolutions.allow_tf32
+    except RuntimeError:
+        older = None
+    try:
+        if older:
+            products.allow_tf32 = convolutions.allow_tf32 = allowed
+        for setting in [products, convolutions.conv] if newer else []:
+            if (setting.fp32_precision == "tf32") != allowed:
+                setting.fp32_precision = "tf32" if allowed else "ieee"
         yield
     finally:
-        products.allow_tf32, convolutions.allow_tf32 = before
+        if older:
+            products.allow_tf32, convolutions.allow_tf32 = older[1:]
+            torch.set_float32_matmul_precision(older[0])  # afterwards: "medium" is allowed, too, and more than that
+        for setting, precision in precisions:
+            setting.fp32_precision = precision
+
+
+def _read_precisions() -> list[tuple[Any, str]]:
+    """The newer settings that the older ones change, and what they are: "none" where it is that of what is above."""
+    backends: Any = torch.backends
+    above = backends.cudnn.fp32_precision
+    found = [
+        (setting, setting.fp32_precision) for setting in (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn)
+    ]
+    found = [(setting, "none" if precision == above else precision) for setting, precision in found]
+    cpu = backends.mkldnn.matmul.fp32_precision
+    return [*found, (backends.mkldnn.matmul, "none" if cpu == backends.mkldnn.fp32_precision else cpu)]

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from dreamsim_metric.networks.defaults import usual_defaults
 from dreamsim_metric.networks.guards import agrees, close, noise, runs_in_order
 from dreamsim_metric.networks.stand_in import carries_more, is_looked_at
 
@@ -104,6 +105,7 @@ def _is_next(parent: nn.Module, layer: nn.Linear, known: dict[str, bool]) -> boo
 
 
 @cache
+@usual_defaults()
 def products_by_onednn(dtype: torch.dtype) -> bool:
     """Look whether oneDNN's matrix product is there, exact, and the faster one.
 
@@ -120,7 +122,9 @@ def products_by_onednn(dtype: torch.dtype) -> bool:
         return False
     with torch.inference_mode():
         random = torch.Generator().manual_seed(0)
-        x, weight = (torch.randn(rows, 768, generator=random, device="cpu").to(dtype) for rows in (394, 768))
+        x, weight = (
+            torch.randn(rows, 768, generator=random, dtype=torch.float32, device="cpu").to(dtype) for rows in (394, 768)
+        )
         kernels: Any = (F.linear, lambda x, w, b=None: torch.ops.mkldnn._linear_pointwise(x, w, b, "none", [], ""))
         try:
             usual, other = (kernel(x, weight) for kernel in kernels)  # the first call of each sets things up
@@ -145,6 +149,7 @@ def unfuse_attention(network: nn.Module) -> None:
 
 
 @cache
+@usual_defaults()
 def attention_is_faster_in_steps(dtype: torch.dtype) -> bool:
     """Look whether two products and a softmax are faster than PyTorch's fused attention; timed once a process.
 
@@ -155,7 +160,7 @@ def attention_is_faster_in_steps(dtype: torch.dtype) -> bool:
         return False
     with torch.inference_mode():
         random = torch.Generator().manual_seed(0)
-        tokens = torch.randn(3, 24, 197, 64, generator=random, device="cpu").to(dtype)
+        tokens = torch.randn(3, 24, 197, 64, generator=random, dtype=torch.float32, device="cpu").to(dtype)
         return _much_slower(F.scaled_dot_product_attention, _attention_in_steps, *tokens)
 
 

@@ -224,7 +224,7 @@ class _Run:
         rows = [self._units[self._contents[name]] for name in files]
         return Embeddings(
             files,
-            torch.stack(rows) if rows else torch.empty(0, self._by.width),
+            torch.stack(rows) if rows else torch.empty(0, self._by.width, dtype=torch.float32, device="cpu"),
             [self._contents[name] for name in files],
             {name: self._unreadable[name] for name in names if name in self._unreadable},
         )
@@ -298,7 +298,11 @@ class _Run:
             except NotOnDeviceError:
                 batch = list(self._rescued(batch))
                 pictures = [pixels for _, pixels in batch]
-                units = self._by.compute(pictures) if pictures else torch.empty(0, self._by.width)
+                units = (
+                    self._by.compute(pictures)
+                    if pictures
+                    else torch.empty(0, self._by.width, dtype=torch.float32, device="cpu")
+                )
         return [content for content, _ in batch], units
 
     def _rescued(self, batch: list[tuple[Content, Tensor]]) -> Iterator[tuple[Content, Tensor]]:

@@ -54,7 +54,8 @@ def nearest(queries: Tensor, base: Tensor, k: int, *, approximate: bool = False)
     for some in queries.split(_ROWS):
         cosine, found = _most_alike(some, base, wanted) if index is None else _searched(index, some, wanted)
         found, order = found.sort(dim=1)  # so that the stable sort below keeps the order of `base`
-        pairs = torch.stack([torch.arange(len(some))[:, None].expand_as(found), found], -1).flatten(0, 1)
+        of = torch.arange(len(some), dtype=torch.int64, device=found.device)
+        pairs = torch.stack([of[:, None].expand_as(found), found], -1).flatten(0, 1)
         d = _exact(some, base, pairs, 1 - cosine.gather(1, order).flatten()).view_as(found)
         d, order = d.sort(dim=1, stable=True)
         distances.append(d[:, :k])
@@ -93,10 +94,12 @@ def within(units: Tensor, below: float, *, approximate: bool = False) -> tuple[T
         if n > _MOST:
             raise ValueError(f"more than {_MOST:,} pairs are nearer than {below:g}; choose a smaller threshold")
     if not n:
-        return torch.empty(0, 2, dtype=torch.int64), torch.empty(0)
+        return units.new_empty(0, 2, dtype=torch.int64), units.new_empty(0)
     found, d = torch.cat(pairs), torch.cat(distances)
     names, order = torch.sort(found[:, 0] * len(units) + found[:, 1])
-    order = order[torch.cat([torch.tensor([True]), names[1:] != names[:-1]])]  # those found from both their sides
+    order = order[
+        torch.cat([names.new_ones(1, dtype=torch.bool), names[1:] != names[:-1]])
+    ]  # those found from both their sides
     return found[order], d[order]
 
 
@@ -125,8 +128,8 @@ def groups(n: int, pairs: Tensor) -> list[int]:
 
 def _most_alike(queries: Tensor, base: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The `k` largest cosines to each query and their rows of `base`, both `(N, k)`."""
-    best = torch.empty(len(queries), 0)
-    rows = torch.empty(len(queries), 0, dtype=torch.int64)
+    best = queries.new_empty(len(queries), 0)
+    rows = queries.new_empty(len(queries), 0, dtype=torch.int64)
     for start in range(0, len(base), _COLUMNS):
         cosine, found = cosines(queries, base[start : start + _COLUMNS]).topk(
             min(k, len(base) - start, _COLUMNS), dim=1
@@ -159,7 +162,7 @@ def _near(units: Tensor, below: float) -> Iterator[tuple[Tensor, Tensor]]:
         for j in range(i, len(units), _COLUMNS):
             cosine = cosines(units[i : i + _ROWS], units[j : j + _COLUMNS])
             found = (cosine > 1 - below - _ROUNDING).triu(i - j + 1).nonzero()
-            yield found + torch.tensor([i, j]), cosine[found[:, 0], found[:, 1]]
+            yield found + found.new_tensor([i, j]), cosine[found[:, 0], found[:, 1]]
 
 
 def _near_as_searched(units: Tensor, below: float) -> Iterator[tuple[Tensor, Tensor]]:

@@ -250,8 +250,9 @@ def score_table(
 def distances_of(found: Embeddings, a: Sequence[str], b: Sequence[str]) -> Tensor:
     """Compute distances between `a[i]` and `b[i]` of embedded files: `(N,)`, NaN where one could not be read."""
     rows = found.rows()
-    index = torch.tensor([[rows.get(str(file), -1) for file in side] for side in (a, b)], dtype=torch.long).T
-    d = torch.full((len(a),), math.nan)
+    places = [[rows.get(str(file), -1) for file in side] for side in (a, b)]
+    index = torch.tensor(places, dtype=torch.int64, device="cpu").T
+    d = torch.full((len(a),), math.nan, dtype=torch.float32, device="cpu")
     for some in (index >= 0).all(1).nonzero()[:, 0].split(_PAIRS):
         d[some] = pair_distances(found.units[index[some, 0]], found.units[index[some, 1]])
     return d

@@ -162,7 +162,7 @@ def read_shards(folder: str | Path) -> Embeddings:
     folder = location(folder)
     settings = _read_settings(folder)
     count, size, width = (settings[name] for name in ("pictures", "shard_size", "embedding_size"))
-    units = torch.empty(count, width)
+    units = torch.empty(count, width, dtype=torch.float32, device="cpu")
     files: list[str] = []
     contents: list[str] = []
     unreadable: dict[str, str] = {}

@@ -24,6 +24,7 @@ from dreamsim_metric.judgements.agreement import majority_agreement, vote_agreem
 from dreamsim_metric.judgements.calibration import fit_left
 from dreamsim_metric.judgements.readers import read_triplets
 from dreamsim_metric.judgements.tables import Triplets, check, on_common_pictures
+from dreamsim_metric.networks.defaults import usual_defaults
 from dreamsim_metric.training.checkpoints import Run, optimizer_tensors, restore_optimizer
 from dreamsim_metric.training.config import Config
 from dreamsim_metric.training.inputs import pick, write_features, write_pixels
@@ -36,6 +37,7 @@ _MIXED = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}  # in accelera
 _EVALUATED = 64  # pictures embedded at once without gradients
 
 
+@usual_defaults()
 def train(config: Config) -> Path:
     """Tune a metric on judged triplets.
 
@@ -271,12 +273,12 @@ def backward(
         The loss, a weighted mean over all the rows.
     """
     world, rank = accelerator.num_processes, accelerator.process_index
-    _, weights = _loss(config, torch.zeros(len(rows)), torch.zeros(len(rows)), triplets, rows)
+    _, weights = _loss(config, *torch.zeros(2, len(rows), dtype=torch.float32, device="cpu"), triplets, rows)
     total = max(float(weights.sum()), 1e-12)  # where all are ties
     share = math.ceil(len(rows) / world)
     size = config.micro_batch or share
     parts = np.array_split(rows[rank::world], math.ceil(share / size))
-    summed = torch.zeros((), device=accelerator.device)
+    summed = torch.zeros((), dtype=torch.float32, device=accelerator.device)
     for i, part in enumerate(parts):
         counted = len(part) > 0
         part = part if counted else rows[:1]  # processes go in step: one without rows contributes nothing

@@ -220,12 +220,14 @@ def _to_timm(branch: str, base: dict[str, Tensor]) -> dict[str, Tensor]:
     for part in ("weight", "bias"):
         if f"pos_drop.{part}" in state:
             state[f"norm_pre.{part}"] = state.pop(f"pos_drop.{part}")  # CLIP's ln_pre, kept in the place of a dropout
-    bias = state.pop("patch_embed.proj.bias", torch.zeros(()))  # CLIP has none: the released format stores zeros
+    bias = state.pop(
+        "patch_embed.proj.bias", torch.zeros((), dtype=torch.float32, device="cpu")
+    )  # CLIP has none: the released format stores zeros
     if bias.any():
         raise ValueError(f"the base weights of {branch} have a non-zero patch_embed.proj.bias; expected zeros")
     if "proj" in state:
         state["head.weight"] = state.pop("proj").T
-        state["head.bias"] = torch.zeros(len(state["head.weight"]))
+        state["head.bias"] = torch.zeros(len(state["head.weight"]), dtype=torch.float32, device="cpu")
     return state
 
 

@@ -124,7 +124,9 @@ def _read_open_clip(
 def _width(branch: Branch, size: int) -> int:
     """Length of the embedding, by running the network on shapes alone."""
     with torch.device("meta"):
-        features = Backbone(branch, size).to("meta").eval()(torch.empty(1, 3, size, size))
+        features = (
+            Backbone(branch, size).to("meta").eval()(torch.empty(1, 3, size, size, dtype=torch.float32, device="meta"))
+        )
     return features.shape[-1] * (2 if features.ndim == 3 else 1)
 
 

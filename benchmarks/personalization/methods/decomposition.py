@@ -111,7 +111,7 @@ def consistency(left: np.ndarray, right: np.ndarray, across: np.ndarray) -> floa
 
 def late(count: int, highest: int, random: torch.Generator) -> Tensor:
     """Draw steps of the noise schedule, noisy ones more often: p(t) ∝ 1 − cos(π t / T) / 2."""
-    share = 1 - 0.5 * torch.cos(math.pi * torch.arange(highest) / highest)
+    share = 1 - 0.5 * torch.cos(math.pi * torch.arange(highest, dtype=torch.float32, device="cpu") / highest)
     return torch.multinomial(share, count, replacement=True, generator=random)
 
 
@@ -202,7 +202,9 @@ class _Growing:
         encoded = denoiser.encode(pictures)
 
         def batch(random: torch.Generator) -> list[Example]:
-            chosen = torch.randint(0, len(config.templates), (config.batch_size,), generator=random).tolist()
+            chosen = torch.randint(
+                0, len(config.templates), (config.batch_size,), generator=random, dtype=torch.int64, device="cpu"
+            ).tolist()
             shown = pick(encoded, config.batch_size, config.flip, random)
             return [
                 Example(latents, fill(config.templates[i], " ".join(pair)), 1 / config.batch_size)

@@ -202,7 +202,9 @@ class Fabric(Personalized):
         for i, (encoded, _) in enumerate(Denoiser(self.pipeline).encode([*self.liked, *self.disliked])):
             mean, spread = encoded.chunk(2)
             random = torch.Generator().manual_seed(_FAR * self.config.seed + i)
-            sampled = mean + (spread.clamp(-30, 20) / 2).exp() * torch.randn(mean.shape, generator=random)
+            sampled = mean + (spread.clamp(-30, 20) / 2).exp() * torch.randn(
+                mean.shape, generator=random, dtype=torch.float32, device="cpu"
+            )
             rows.append((sampled - (vae.shift_factor or 0)) * vae.scaling_factor)
         return torch.stack(rows)
 

@@ -40,7 +40,7 @@ class References:
     def noise(self, step: int) -> Tensor:
         """Draw the noise of a step, like the latents; it is the same whatever is painted, alone or beside others."""
         random = torch.Generator().manual_seed(1_000_003 * self.seed + step)
-        return torch.randn(self.latents.shape, generator=random)
+        return torch.randn(self.latents.shape, generator=random, dtype=torch.float32, device="cpu")
 
 
 @dataclass

@@ -66,7 +66,9 @@ def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = Non
     encoded = denoiser.encode(subject.pictures)
 
     def batch(random: torch.Generator) -> list[Example]:
-        chosen = torch.randint(0, len(config.templates), (config.batch_size,), generator=random).tolist()
+        chosen = torch.randint(
+            0, len(config.templates), (config.batch_size,), generator=random, dtype=torch.int64, device="cpu"
+        ).tolist()
         pictures = pick(encoded, config.batch_size, config.flip, random)
         return [
             Example(latents, fill(config.templates[i], WORD), 1 / config.batch_size)

@@ -147,14 +147,15 @@ class Denoiser:
 
 def uniform(count: int, highest: int, random: torch.Generator) -> Tensor:
     """Draw steps of the noise schedule, all as likely: `(count,)`."""
-    return torch.randint(0, highest, (count,), generator=random)
+    return torch.randint(0, highest, (count,), generator=random, dtype=torch.int64, device="cpu")
 
 
 def pick(encoded: Sequence[tuple[Tensor, Tensor]], count: int, flip: float, random: torch.Generator) -> list[Tensor]:
     """Pick some of the pictures that `encode` gave, each mirrored or not: none twice until all have been taken."""
     rounds = -(-count // len(encoded))
-    order = torch.cat([torch.randperm(len(encoded), generator=random) for _ in range(rounds)])[:count]
-    mirrored = torch.rand(count, generator=random) < flip
+    shuffled = [torch.randperm(len(encoded), generator=random, dtype=torch.int64, device="cpu") for _ in range(rounds)]
+    order = torch.cat(shuffled)[:count]
+    mirrored = torch.rand(count, generator=random, dtype=torch.float32, device="cpu") < flip
     return [encoded[row][int(turned)] for row, turned in zip(order.tolist(), mirrored.tolist(), strict=True)]
 
 
@@ -236,14 +237,16 @@ class _Drawn:
     @classmethod
     def of(cls, denoiser: Denoiser, examples: list[Example], times: Callable[..., Tensor], random: Any) -> "_Drawn":
         mean, spread = torch.stack([example.latents for example in examples]).chunk(2, dim=1)
-        sampled = mean + (spread.clamp(-30, 20) / 2).exp() * torch.randn(mean.shape, generator=random)
+        sampled = mean + (spread.clamp(-30, 20) / 2).exp() * torch.randn(
+            mean.shape, generator=random, dtype=torch.float32, device="cpu"
+        )
         vae = denoiser.pipeline.vae.config
         return cls(
             ((sampled - (vae.shift_factor or 0)) * vae.scaling_factor).to(denoiser.device),
             [example.prompt for example in examples],
-            torch.tensor([example.weight for example in examples], device=denoiser.device),
+            torch.tensor([example.weight for example in examples], dtype=torch.float32, device=denoiser.device),
             times(len(examples), denoiser.schedule.config.num_train_timesteps, random).to(denoiser.device),
-            torch.randn(mean.shape, generator=random).to(denoiser.device),
+            torch.randn(mean.shape, generator=random, dtype=torch.float32, device="cpu").to(denoiser.device),
         )
 
     def split(self, parts: int) -> Iterator["_Drawn"]:
