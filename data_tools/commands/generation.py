@@ -54,14 +54,14 @@ def generate(arguments: Namespace) -> Output | None:
     size = arguments.size
     if size is not None and len(size) > 2:
         raise ValueError(f"got --size {' '.join(map(str, size))}; expected a side, or width and height")
-    check_pipeline(arguments.model)
+    check_pipeline(arguments.model, arguments.additions)
 
     from data_tools.generation import Config, generate
     from dreamsim_metric.images.device import default_device
 
     _quiet()
     cuda = (arguments.device or default_device()).startswith("cuda")
-    same = ("model", "template", "strengths", "vary", "revision", "variant", "scheduler")
+    same = ("model", "additions", "template", "strengths", "vary", "revision", "variant", "scheduler")
     config = Config(
         categories=names,
         triplets=arguments.triplets or 0,
