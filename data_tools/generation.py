@@ -40,7 +40,8 @@ class Config:
     """Settings that the pictures depend on.
 
     Attributes:
-        model: name or folder of the pipeline, for `load_model`; `revision`, `variant`, `dtype` and `scheduler` too.
+        model: name or folder of the pipeline, for `load_model`; `revision`, `variant`, `dtype`, `scheduler` and
+            `additions` too.
         categories: names that go into the prompt, in turn.
         template: prompt with `{category}` in it.
         triplets: number of triplets to make; 0 if pairs are made.
@@ -66,6 +67,7 @@ class Config:
     variant: str | None = None
     dtype: str = "float32"
     scheduler: str | None = None
+    additions: Sequence[str] = ()
     steps: int = 30
     guidance: float | None = None
     size: tuple[int, int] | None = None
@@ -159,10 +161,11 @@ def generate(config: Config, out: Path, device: str | None = None) -> Summary:
         dtype=config.dtype,
         device=state.device if device is None or device == "cpu" else device,
         scheduler=config.scheduler,
+        additions=config.additions,
     )
     facts = {"revision": model.revision, "scheduler": model.scheduler, "device": model.pipeline.device.type}
     settings = {**asdict(config), **facts, "categories": list(config.categories), "versions": versions()}
-    settings["strengths"] = list(config.strengths)
+    settings |= {"strengths": list(config.strengths), "additions": list(config.additions)}
     run = _Run(config, out, model, state)
     with begin_run(out, settings, state):
         run.make(run.firsts())

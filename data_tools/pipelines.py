@@ -2,6 +2,7 @@
 
 import hashlib
 import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import diffusers
 import torch
 from diffusers import AutoPipelineForText2Image, DiffusionPipeline
 
+from data_tools.trained.addition import add_all
+from data_tools.trained.network import read_checkpoint
 from dreamsim_metric.files.digest import digest_file
 from dreamsim_metric.files.json_file import read_json
 from dreamsim_metric.messages import say_error, say_known
@@ -26,7 +29,7 @@ class Model:
     Attributes:
         pipeline: pipeline of diffusers on its device.
         name: name that it was asked for by.
-        revision: commit of the hub's repository; sha256 of all files of a folder.
+        revision: commit of the hub's repository; sha256 of all files of a folder; with those of additions after `+`.
         scheduler: class name of the scheduler.
     """
 
@@ -44,37 +47,40 @@ def load_model(
     dtype: str = "float32",
     device: str | torch.device = "cpu",
     scheduler: str | None = None,
+    additions: Sequence[str] = (),
 ) -> Model:
     """Load a text-to-image pipeline; a safety checker that it has stays.
 
     Args:
-        name: `mini-diffusion`, a folder in diffusers' layout, or a repository of the hub, OWNER/NAME.
+        name: `mini-diffusion`, a folder in diffusers' layout, a one-file checkpoint (`.safetensors`, `.ckpt`; its
+            configuration is the hub's), or a repository of the hub, OWNER/NAME.
         revision: branch, tag or commit of the repository.
         variant: variant of the weights' files, such as `fp16`.
         dtype: type of the weights: `float32`, `float16` or `bfloat16`.
         device: device that it runs on.
         scheduler: name of one of diffusers' scheduler classes, in place of the pipeline's.
+        additions: files or folders of other trainers, added in this order: LoRAs, learnt words, networks.
 
     Raises:
-        FileNotFoundError: parts of the folder are missing: all of them.
+        FileNotFoundError: parts of the folder are missing: all of them; no such addition.
         OSError: the hub cannot be reached or has no such repository.
-        ValueError: an unknown scheduler, or one that does not fit the pipeline.
+        ValueError: an unknown scheduler, or one that does not fit the pipeline; an addition of another pipeline.
     """
-    folder = _folder(name, revision, variant)
-    _check_parts(folder)
+    folder = Path(name) if Path(name).is_file() else _folder(name, revision, variant)
     arguments = {"torch_dtype": DTYPES[dtype], "variant": variant}
+    if folder.is_dir():
+        _check_parts(folder)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of the libraries to each other
-        try:
-            pipeline = AutoPipelineForText2Image.from_pretrained(folder, **arguments)
-        except ValueError:  # of a class that it has no entry for
-            pipeline = DiffusionPipeline.from_pretrained(folder, **arguments)
+        pipeline = read_checkpoint(folder, DTYPES[dtype]) if folder.is_file() else _read_folder(folder, arguments)
+        add_all(pipeline, map(Path, additions))
     if scheduler:
         pipeline.scheduler = _scheduler(scheduler, pipeline)
     pipeline.set_progress_bar_config(disable=True)
     freeze(pipeline)
-    local = folder == MINI_DIFFUSION or Path(name).is_dir()
+    local = folder == MINI_DIFFUSION or Path(name).exists()
     found = _digest(folder) if local else folder.name  # the hub's client names folders by commit
+    found = "+".join([found, *(_digest(Path(one)) for one in additions)])
     scheduler_name = type(getattr(pipeline, "scheduler", None)).__name__  # a family may have two of other names
     return Model(pipeline.to(device), name, found, scheduler_name)
 
@@ -84,6 +90,13 @@ def freeze(pipeline: Any) -> None:
     for part in pipeline.components.values():
         if isinstance(part, torch.nn.Module):
             part.requires_grad_(False)
+
+
+def _read_folder(folder: Path, arguments: Mapping[str, Any]) -> Any:
+    try:
+        return AutoPipelineForText2Image.from_pretrained(folder, **arguments)
+    except ValueError:  # of a class that it has no entry for
+        return DiffusionPipeline.from_pretrained(folder, **arguments)
 
 
 def _folder(name: str, revision: str | None, variant: str | None) -> Path:
@@ -125,6 +138,8 @@ def _scheduler(name: str, pipeline: Any) -> Any:
 
 
 def _digest(folder: Path) -> str:
+    if folder.is_file():
+        return digest_file(folder)
     found = hashlib.sha256()
     for file in sorted(file for file in folder.rglob("*") if file.is_file() and not file.name.startswith(".")):
         found.update(f"{file.relative_to(folder).as_posix()} {file.stat().st_size} ".encode())

@@ -4,7 +4,7 @@ import ast
 import dataclasses
 import os
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,13 @@ def _add_personalize(to: Parser) -> None:
         default=[],
         metavar="METHOD.FIELD=VALUE",
         help="one setting of a method, in place of its preset's; repeat for more",
+    )
+    to.add_argument(
+        "--fits",
+        action="append",
+        default=[],
+        metavar="METHOD=PATH",
+        help="what another trainer made, in place of fits: a folder or file named like each subject; repeat for more",
     )
     add_pipeline(to, precision="float32")
     to.add_argument(
@@ -96,7 +103,8 @@ def personalize(arguments: Namespace) -> Output | None:
     preset = arguments.preset or ("mini" if arguments.model == MINI else "sd15")
     check_preset(preset)
     read_settings(arguments.set, arguments.methods)
-    check_pipeline(arguments.model)
+    check_pipeline(arguments.model, arguments.additions)
+    read_fits(arguments.fits, arguments.methods)
     _check_scoring(arguments)
     find_subjects(arguments.subjects, arguments.only)
     if os.environ.get("RANK", "0") == "0":  # of several processes, the first begins the folder
@@ -122,8 +130,9 @@ def personalize(arguments: Namespace) -> Output | None:
             Sampling(arguments.steps or (20 if preset == "mini" else 50), arguments.guidance),
             arguments.seeds,
             arguments.class_pictures,
+            tuple(arguments.additions),
         )
-        failures = run(plan, methods, subjects, arguments.out, arguments.device)
+        failures = run(plan, methods, subjects, arguments.out, arguments.device, read_fits(arguments.fits, methods))
     if not PartialState().is_main_process:
         return None
     # With all their prompts: the folder may hold more than this run asked for.
@@ -192,6 +201,21 @@ def _reported(scores: Any, out: Path, subjects: Sequence[Any]) -> Output:
         yield str(written)
 
     return Output(frame_rows(scores), lines)
+
+
+def read_fits(given: Sequence[str], methods: Collection[str]) -> dict[str, Path]:
+    """Read `METHOD=PATH`: the paths, by method.
+
+    Raises:
+        ValueError: something else, or a method that takes no part.
+    """
+    found = {}
+    for text in given:
+        name, equals, path = text.partition("=")
+        if not equals or name not in methods:
+            raise ValueError(f"got --fits {text}; expected METHOD=PATH of one of {', '.join(methods)}")
+        found[name] = Path(path)
+    return found
 
 
 def read_thresholds(given: Sequence[str]) -> dict[str, float]:

@@ -33,6 +33,7 @@ from accelerate.utils import gather_object
 from tqdm import tqdm
 
 from benchmarks.personalization.columns import MANIFEST_COLUMNS
+from benchmarks.personalization.given import copy_given, find_given
 from benchmarks.personalization.layout import CLASS, CLASS_PROMPT, COSTS, FAILURES, FITS, PAINTED
 from benchmarks.personalization.methods.base import Method, Personalized, Sampling
 from benchmarks.personalization.subjects import Subject, fill
@@ -51,8 +52,8 @@ class Plan:
     """Settings that all pictures of a run have in common.
 
     Attributes:
-        model: name or folder of the pipeline, for `data_tools.pipelines.load_model`; `revision`, `variant` and `dtype`
-            too.
+        model: name or folder of the pipeline, for `data_tools.pipelines.load_model`; `revision`, `variant`, `dtype`
+            and `additions` too.
         sampling: steps and guidance to draw with.
         seeds: number of pictures of each prompt, of the seeds 0 … seeds − 1, drawn together.
         class_pictures: number of pictures of the class alone, for prior preservation.
@@ -65,6 +66,7 @@ class Plan:
     sampling: Sampling = Sampling()
     seeds: int = 4
     class_pictures: int = 4
+    additions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ def run(
     subjects: Sequence[Subject],
     out: Path,
     device: str | None = None,
+    fits: Mapping[str, Path] | None = None,
 ) -> list[dict[str, Any]]:
     """Fit and sample all that is missing.
 
@@ -108,6 +111,8 @@ def run(
         subjects: subjects with their prompts.
         out: folder of the run.
         device: device to run on; default: CUDA where there is one.
+        fits: folders, by method, with what another trainer made of each subject: a folder or file of its name, or with
+            one subject alone the folder or file itself. The run keeps a copy, in place of fitting.
 
     Returns:
         The failures, of all processes: method, subject, stage, error.
@@ -133,7 +138,9 @@ def run(
         variant=plan.variant,
         dtype=plan.dtype,
         device=state.device if device is None or device == "cpu" else device,
+        additions=plan.additions,
     )
+    given = {name: find_given(path, subjects) for name, path in (fits or {}).items()}
     check_painter(model.pipeline)
     for steps in sorted({plan.sampling.steps, *(one for _, config in methods.values() for one in _list_steps(config))}):
         check_steps(model.pipeline, steps)
@@ -143,8 +150,9 @@ def run(
         with state.main_process_first():
             open_run(out, {**_plain(plan), **facts, "versions": versions()})
             for name, (_, config) in methods.items():
-                open_run(out / FITS / name, _plain(config))
-        failures = _do_share(jobs, _Jobs(plan, model, out), state)
+                taken = {"given": str(fits[name])} if fits and name in fits else {}
+                open_run(out / FITS / name, {**_plain(config), **taken})
+        failures = _do_share(jobs, _Jobs(plan, model, out, given), state)
         return list(gather_object(failures)) if state.num_processes > 1 else failures
 
 
@@ -176,8 +184,8 @@ def _list_steps(config: Any) -> list[int]:
 
 
 class _Jobs:
-    def __init__(self, plan: Plan, model: Model, out: Path) -> None:
-        self.plan, self.model, self.out = plan, model, out
+    def __init__(self, plan: Plan, model: Model, out: Path, given: Mapping[str, Mapping[str, Path]]) -> None:
+        self.plan, self.model, self.out, self.given = plan, model, out, given
         self.stage = ""
 
     def do(self, job: _Job) -> None:
@@ -204,17 +212,21 @@ class _Jobs:
                 self.keep(job, one, words, made)
 
     def fitted(self, job: _Job) -> Personalized:
-        """Load a fit from its folder, or fit now."""
+        """Load a fit from its folder, or take the one that is given, or fit now."""
         folder = self.out / FITS / job.name / job.subject.name
+        identifier = getattr(job.config, "identifier", None)
+        words = f"{identifier} {job.subject.noun}" if identifier else None
+        if job.name in self.given and not folder.is_dir():
+            copy_given(self.given[job.name][job.subject.name], folder)
         if folder.is_dir():
-            return job.method.load(folder, self.model.pipeline)
+            return job.method.load(folder, self.model.pipeline, words)
         work = folder.with_name(f"{folder.name}.work")
         with _cost(self.out, job, "fit", 1):
             fitted = job.method.fit(job.subject, self.model.pipeline, job.config, work)
         with new_folder(folder) as beside:
             fitted.save(beside)
         shutil.rmtree(work, ignore_errors=True)
-        return job.method.load(folder, self.model.pipeline)  # so that resumed or not it is the same
+        return job.method.load(folder, self.model.pipeline, words)  # so that resumed or not it is the same
 
     def keep(self, job: _Job, one: _Request, words: str, made: Sequence[PIL.Image.Image]) -> None:
         """Write pictures and their rows."""

@@ -55,7 +55,7 @@ def generate(arguments: Namespace) -> Output | None:
     size = arguments.size
     if size is not None and len(size) > 2:
         raise ValueError(f"got --size {' '.join(map(str, size))}; expected a side, or width and height")
-    check_pipeline(arguments.model)
+    check_pipeline(arguments.model, arguments.additions)
     if os.environ.get("RANK", "0") == "0":  # of several processes, the first begins the folder
         check_folder_of_run(arguments.out)
 
@@ -64,7 +64,7 @@ def generate(arguments: Namespace) -> Output | None:
 
     _quiet()
     cuda = (arguments.device or default_device()).startswith("cuda")
-    same = ("model", "template", "strengths", "vary", "revision", "variant", "scheduler")
+    same = ("model", "additions", "template", "strengths", "vary", "revision", "variant", "scheduler")
     config = Config(
         categories=names,
         triplets=arguments.triplets or 0,

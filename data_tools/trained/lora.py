@@ -26,17 +26,15 @@ _MARKS = re.compile(r"lora_(down|up|A|B)\b|_lora\.(down|up)\.")
 _OLD = re.compile(r"\.lora(_linear_layer)?\.(down|up)\.")  # diffusers' names, which it may mix with peft's in one file
 _PEFT_WAYS = {"down": "A", "up": "B"}
 _OTHERS = {  # parts of names, and what they are of
-    "hada_": "a LoHa",
-    "lokr_": "a LoKr",
-    "oft_": "an OFT",
-    "boft": "a BOFT",
-    "lora_mid": "a LoCon with Tucker decomposition",
-    "dora_scale": "a DoRA",
-    "lora_magnitude_vector": "a DoRA",
-    ".on_input": "an IA³",
-    ".diff": "full differences of weights",
-    ".a1.": "a GLoRA",
-    ".w_norm": "norms",
+    r"\.hada_": "a LoHa",
+    r"\.lokr_": "a LoKr",
+    r"\.b?oft_": "an OFT",
+    r"\.lora_mid\.": "a LoCon with Tucker decomposition",
+    r"\.dora_scale|\.lora_magnitude_vector": "a DoRA",
+    r"\.on_input$": "an IA³",
+    r"\.diff(_b)?$": "full differences of weights",
+    r"\.[ab]1\.weight$": "a GLoRA",
+    r"\.w_norm$": "norms",
 }
 
 
@@ -46,7 +44,7 @@ def is_lora(path: Path) -> bool:
         names = _read(path)[0]
     except (FileNotFoundError, ValueError):
         return False
-    return any(_MARKS.search(name) or any(mark in name for mark in _OTHERS) for name in names)
+    return any(_MARKS.search(name) or any(re.search(mark, name) for mark in _OTHERS) for name in names)
 
 
 def add_lora(pipeline: Any, path: Path) -> list[str]:
@@ -62,7 +60,7 @@ def add_lora(pipeline: Any, path: Path) -> list[str]:
         ValueError: another kind of adapter, a damaged file, or one of another pipeline: tensors without a place.
     """
     raw, configs = _read(path)
-    kinds = sorted({kind for name in raw for mark, kind in _OTHERS.items() if mark in name})
+    kinds = sorted({kind for name in raw for mark, kind in _OTHERS.items() if re.search(mark, name)})
     if kinds:
         raise ValueError(
             f"{path} is {' with '.join(kinds)}, which is not read; expected a LoRA, or merge it in its trainer"

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from torch import nn
 
 from data_tools.trained.files import PICKLES, SAFE, read_file
@@ -37,6 +38,9 @@ def replace_parts(pipeline: Any, path: Path) -> list[str]:
         FileNotFoundError: the folder holds no network.
         ValueError: a network of another pipeline: weights that are missing, left over or of other shapes.
     """
+    if path.is_dir() and not list_parts(path):
+        files = [file for file in path.iterdir() if is_checkpoint(file)]
+        path = files[0] if len(files) == 1 else path
     loaded = _read_checkpoint(pipeline, path) if path.is_file() else _read_folder(pipeline, path)
     for name, part in loaded.items():
         before = getattr(pipeline, name)
@@ -50,6 +54,29 @@ def replace_parts(pipeline: Any, path: Path) -> list[str]:
             )
         setattr(pipeline, name, part.to(before.device, before.dtype).requires_grad_(False).eval())
     return list(loaded)
+
+
+def read_checkpoint(file: Path, dtype: torch.dtype) -> Any:
+    """Read a one-file checkpoint of Stable Diffusion 1.x, 2.x or XL as a pipeline.
+
+    Its configuration and tokenizer are not in the file: they come from the hub, or from what was fetched before.
+
+    Raises:
+        OSError: they cannot be had.
+        ValueError: it is no checkpoint of these, or damaged.
+    """
+    names = _read_names(file)
+    if not is_checkpoint(file):
+        raise ValueError(f"{file} is no one-file checkpoint: its tensors are named {list_briefly(list(names))}")
+    large = any(name.startswith("conditioner.") for name in names)
+    kind = StableDiffusionXLPipeline if large else StableDiffusionPipeline
+    try:
+        return kind.from_single_file(str(file), torch_dtype=dtype, **({} if large else {"safety_checker": None}))
+    except Exception as error:  # the hub's client and diffusers have many kinds
+        raise OSError(
+            f"cannot read {file} as a {kind.__name__} ({say_error(error)[:200]}); its configuration is the hub's. "
+            "Without a network, name a pipeline of its kind as the model and add this file to it (--with)"
+        ) from error
 
 
 def _read_folder(pipeline: Any, folder: Path) -> dict[str, nn.Module]:

@@ -42,7 +42,7 @@ def read_words(path: Path) -> dict[str, list[Tensor]]:
 
 
 def add_words(pipeline: Any, words: Mapping[str, list[Tensor]], path: Path) -> None:
-    """Teach a pipeline words, in place.
+    """Add words to what a pipeline knows, in place.
 
     Args:
         pipeline: pipeline of diffusers with text encoders of CLIP.

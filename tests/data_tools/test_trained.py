@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import peft
+import PIL.Image
 import pytest
 import safetensors.torch
 import torch
@@ -12,10 +13,13 @@ from diffusers.utils import convert_state_dict_to_diffusers
 from peft.utils import get_peft_model_state_dict
 
 from benchmarks.personalization.methods.registry import METHODS
+from data_tools.cli import main
+from data_tools.manifest import read_rows
 from data_tools.pipelines import load_model
 from data_tools.trained.addition import add_all
 from data_tools.trained.lora import add_lora
 from data_tools.trained.words import read_words
+from tests.original_names import name_as_authors
 from tests.pipelines import stable_diffusion, stable_diffusion_xl
 
 TARGETS = {"unet": ["to_k", "to_q", "to_v", "to_out.0", "conv1"], "text_encoder": ["q_proj", "out_proj"]}
@@ -278,3 +282,57 @@ def test_a_pipeline_saved_in_half_precision_has_one_dtype(sd, tmp_path):
             value.dtype for part in ("unet", "vae", "text_encoder") for value in getattr(loaded, part).parameters()
         }
         assert found == {getattr(torch, dtype)}
+
+
+def test_generate_and_personalize_add_what_is_named(sd, tmp_path, capsys):
+    model = stable_diffusion(tmp_path / "sd", safety_checker=False)
+    write_peft(tmp_path / "lora", adapted(sd.unet, "unet"), "unet", {})
+    torch.save({"<cat-toy>": VECTORS}, tmp_path / "toy.bin")
+    (tmp_path / "names.txt").write_text("<cat-toy>\n")
+    given = ["generate", "--model", str(model), "--categories", str(tmp_path / "names.txt"), "--triplets", "1"]
+    given += ["--steps", "2", "--device", "cpu", "--out", str(tmp_path / "run")]
+    added = ["--with", str(tmp_path / "lora"), "--with", str(tmp_path / "toy.bin")]
+    for _ in range(2):  # begun, and gone on with
+        assert main([*given, *added]) == 0
+    row = read_rows(tmp_path / "run")[0]
+    assert row["revision"].count("+") == 2
+    direct = copied(sd)
+    direct.load_textual_inversion({"<cat-toy>": VECTORS}, token="<cat-toy>")
+    direct.unet = adapted(sd.unet, "unet")
+    direct.set_progress_bar_config(disable=True)
+    noise = torch.Generator().manual_seed(row["seed"])
+    wanted = direct(row["prompt"], num_inference_steps=2, generator=noise).images[0]
+    with PIL.Image.open(tmp_path / "run" / row["path"]) as picture:
+        assert np.abs(np.asarray(picture).astype(float) - np.asarray(wanted)).max() <= 1
+    assert main(given) == 1  # the same folder without them
+    assert "additions was" in capsys.readouterr().err
+    assert main([*given[:-1], str(tmp_path / "other"), "--with", str(tmp_path / "nowhere")]) == 1
+    assert "no such file or folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("ending", ["safetensors", "ckpt"])
+def test_a_one_file_checkpoint_is_read_by_the_configuration_of_its_kind_of_pipeline(ending, sd, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    tuned, file = copied(sd), tmp_path / f"tuned.{ending}"
+    for value in (*tuned.unet.parameters(), *tuned.text_encoder.parameters()):
+        value.data += 0.01
+    held = name_as_authors(tuned)
+    if ending == "ckpt":
+        torch.save({"state_dict": held, "global_step": 5}, file)
+    else:
+        safetensors.torch.save_file(held, file)
+    fitted = METHODS["dreambooth"].load(file, sd, "sks cat")
+    np.testing.assert_array_equal(paint(fitted.pipeline), paint(tuned))
+    assert np.abs(paint(tuned) - paint(sd)).max() > 0.01
+    add_all(again := copied(sd), [file])
+    np.testing.assert_array_equal(paint(again), paint(tuned))
+    with pytest.raises(OSError, match="name a pipeline of its kind as the model and add this file to it"):
+        load_model(str(file))
+
+
+@pytest.mark.parametrize("part", ["cond_stage_model", "model.diffusion_model.mid", "first_stage_model.decoder.conv_in"])
+def test_a_one_file_checkpoint_that_lacks_something_is_refused(part, sd, tmp_path):
+    held = {name: value for name, value in name_as_authors(sd).items() if not name.startswith(part)}
+    safetensors.torch.save_file(held, tmp_path / "half.safetensors")
+    with pytest.raises(ValueError, match=r"is of another pipeline than|does not hold \d+ weights"):
+        METHODS["dreambooth"].load(tmp_path / "half.safetensors", sd, None)

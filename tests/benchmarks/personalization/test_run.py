@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import itertools
 import json
+import shutil
 import subprocess
 import sys
 
@@ -81,6 +82,27 @@ def test_a_pipeline_of_masked_tokens_is_painted_with_and_methods_of_noise_say_wh
     assert [one["method"] for one in failures] == ["words", "tree"]
     assert all("Stable Diffusion's family" in one["error"] for one in failures)
     assert len(contents(tmp_path / "out")) == 5
+
+
+def test_what_another_trainer_made_is_painted_with_in_place_of_fitting(plan, subjects, tmp_path, monkeypatch):
+    pipeline = load_model(plan.model).pipeline
+    for subject in subjects:
+        config = dreambooth.Config(steps=2, prior_weight=0.0, rank=2, learning_rate=1e-2)
+        dreambooth.fit(subject, pipeline, config).save(tmp_path / "made" / subject.name)
+        (tmp_path / "made" / subject.name / "method.json").unlink()  # as of another trainer
+    methods = {"lora": (dreambooth.LORA, dreambooth.Config(rank=2))}
+    monkeypatch.setattr(dreambooth, "fit", None)
+    for _ in range(2):
+        given = {"lora": tmp_path / "made"}
+        assert runs.run(plan, methods, subjects, tmp_path / "out", "cpu", given) == []
+        shutil.rmtree(tmp_path / "out" / "pictures")
+    rows = read_rows(tmp_path / "out")
+    assert {row["words"] for row in rows if row["slug"] != "class"} == {"sks cat", "sks apple"}
+    assert (tmp_path / "out" / "fits" / "lora" / "my_cat" / "pytorch_lora_weights.safetensors").is_file()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="has no folder or file named my_cat, my_apple"):
+        runs.run(plan, methods, subjects, tmp_path / "other", "cpu", {"lora": tmp_path / "empty"})
+    assert not (tmp_path / "other").exists()
 
 
 def contents(out):
