@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dreamsim_metric.images.convert import to_pixels
+from dreamsim_metric.images.encoding import encode
 from dreamsim_metric.networks.backbone import resample_positions
 from examples.differences.photographs import ASTRONAUT, apart, levels, photograph, pixels
 from examples.differences.rows import Row
@@ -230,8 +231,7 @@ def greys() -> Row:
 
 def deep_greys() -> Row:
     """Read a 16-bit grey file of half the brightness."""
-    file = io.BytesIO()
-    PIL.Image.fromarray(np.full((8, 8), 32768, np.uint16)).save(file, "PNG")
+    file = io.BytesIO(encode(PIL.Image.fromarray(np.full((8, 8), 32768, np.uint16)), "PNG"))
 
     def by_opencv() -> float:
         import cv2
