@@ -246,7 +246,7 @@ def test_what_is_missing_or_damaged_is_one_clear_line(results, tmp_path, capsys)
         earlier = tmp_path / "earlier"
         shutil.copytree(results, earlier, ignore=shutil.ignore_patterns("*.html"), dirs_exist_ok=True)
         table = pd.read_parquet(results / f"{name}.parquet")
-        for column in table:
+        for column in table.columns[[0, -1]]:
             table.drop(columns=column).to_parquet(earlier / f"{name}.parquet")
             fails(earlier, f"{name}.parquet lacks the columns {column}, perhaps as one of another version")
     shutil.copytree(results, copy, ignore=shutil.ignore_patterns("*.html"), dirs_exist_ok=True)
