@@ -56,6 +56,7 @@ def read_checkpoint(path: Path, source: Path | None, name: str | None = None) ->
         ValueError: damaged or missing files, networks that are not known or not named, or another layout.
         ConnectionError: the base weights are neither at hand nor to be downloaded.
     """
+    settings: Mapping[str, Any]
     if path.is_dir():
         settings = _read_settings(path)
         adapter, config = _read_adapter(path), read_config(path / ADAPTER_CONFIG)

@@ -17,9 +17,12 @@ _A, _B = ".lora_A.weight", ".lora_B.weight"
 # that a later peft has too, changes what an adapter computes, or may.
 _READ = ("peft_type", "r", "lora_alpha", "rank_pattern", "alpha_pattern", "use_rslora", "bias", "init_lora_weights")
 _TARGETS = ("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern")
-_IDLE = ("auto_mapping", "base_model_name_or_path", "inference_mode", "lora_dropout", "peft_version", "revision")
-_IDLE += ("task_type", "megatron_core", "qalora_group_size", "runtime_config")
-_IDLE += ("eva_config", "corda_config", "lora_ga_config", "loftq_config")  # init_lora_weights says whether one counts
+_IDLE = (
+    *("auto_mapping", "base_model_name_or_path", "inference_mode", "lora_dropout", "peft_version", "revision"),
+    *("task_type", "megatron_core", "qalora_group_size", "runtime_config"),
+    # init_lora_weights says whether one of these counts
+    *("eva_config", "corda_config", "lora_ga_config", "loftq_config"),
+)
 # Others (PiSSA, OLoRA, CorDA, LoftQ, LoRA-GA) change the base weights, which the adapter's file does not hold.
 _INITIALISATIONS = (True, False, "gaussian", "eva", "orthogonal", "mica")
 
@@ -126,7 +129,7 @@ def _find_targets(config: Mapping[str, Any], state: Mapping[str, "Tensor"]) -> s
     found -= {module for module in found if _is_named(config.get("exclude_modules"), module)}
     if layers is not None and layers != [] and not isinstance(named, str):
         wanted = [layers] if isinstance(layers, int) else layers
-        found = {module for module in found if module in named or _layer(config, module) in wanted}
+        found = {module for module in found if module in (named or ()) or _layer(config, module) in wanted}
     if not found:
         raise ValueError(
             f"adapter_config.json targets {named!r}, and no module of the network is called so; "
