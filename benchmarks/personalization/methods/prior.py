@@ -30,7 +30,8 @@ def paint_class_pictures(
     Raises:
         OSError: the disk is full or not writable.
     """
-    plain, found = Plain(pipeline, noun), []
+    plain = Plain(pipeline, noun)
+    found: list[PIL.Image.Image] = []
     folder = None if work is None else work.parent / ("class-" + re.sub(r"\W+", "-", noun))
     for start in tqdm(range(0, count, batch_size), desc=f"pictures of a {noun}", unit="batch", disable=None):
         seeds = range(start, min(start + batch_size, count))
