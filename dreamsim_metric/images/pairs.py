@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dreamsim_metric.images.convert import Pictures, to_pixels, to_stacks
+from dreamsim_metric.images.convert import Pictures, count, is_single, to_pixels, to_stacks
 from dreamsim_metric.images.resizing import is_8_bit, resize
 
 
@@ -97,7 +97,7 @@ def are_8_bit(pictures: Pictures, size: tuple[int, int]) -> Tensor:
     flags = [
         torch.cat([_may_be_rounded(stack, size) for stack in to_stacks(some, None, check=False)])
         if _is_float(some)
-        else torch.ones(len(some) if getattr(some, "ndim", 3) == 4 else 1, dtype=torch.bool, device="cpu")
+        else torch.ones(1 if is_single(some) else count(some), dtype=torch.bool, device="cpu")
         for some in (pictures if isinstance(pictures, (list, tuple)) else [pictures])
     ]
     return torch.cat([flag.to(flags[0].device) for flag in flags])
