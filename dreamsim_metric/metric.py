@@ -77,7 +77,6 @@ class PerceptualMetric(MayBeLeftOut):
     def _fitted(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         wanted = self.state_dict()
         state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
-        # What was made in inference mode could not be used for gradients.
         state = {name: tensor.clone() if tensor.is_inference() else tensor for name, tensor in state.items()}
         for name, tensor in state.items():
             if name.endswith(TABLES) and name in wanted and wanted[name].ndim == tensor.ndim in (2, 3):

@@ -11,7 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dreamsim_metric.images.convert import Picture, Pictures, are_one_by_one, hold, to_pixels, to_stacks
+from dreamsim_metric.images.convert import (
+    Picture,
+    Pictures,
+    are_one_by_one,
+    count,
+    hold,
+    is_single,
+    to_pixels,
+    to_stacks,
+)
 from dreamsim_metric.images.resizing import is_8_bit, resize
 
 
@@ -99,7 +108,7 @@ def are_8_bit(pictures: Pictures, size: tuple[int, int]) -> Tensor:
     flags = [
         torch.cat([_may_be_rounded(stack, size) for stack in to_stacks(some, None, check=False)])
         if _is_float(some)
-        else torch.ones(len(some) if getattr(some, "ndim", 3) == 4 else 1, dtype=torch.bool, device="cpu")
+        else torch.ones(1 if is_single(some) else count(some), dtype=torch.bool, device="cpu")
         for some in (cast(Iterable[Picture], pictures) if are_one_by_one(pictures) else [pictures])
     ]
     return torch.cat([flag.to(flags[0].device) for flag in flags])

@@ -73,7 +73,7 @@ def unit_range(levels: Tensor) -> Tensor:
     return levels.float() / torch.full((), 255.0, dtype=torch.float32, device=levels.device)
 
 
-def _product(pictures: Tensor, size: tuple[int, int], rounded: Tensor | None) -> Tensor:
+def _product(pictures: Tensor, size: tuple[int, int], rounded: Tensor | None = None) -> Tensor:
     """`resize` as matrix products in float64, along each axis whose length changes."""
     levels = pictures.double() if pictures.dtype == torch.uint8 else pictures.double() * 255
     on_grid = (is_8_bit(pictures) if rounded is None else rounded).view(-1, 1, 1, 1)

@@ -25,7 +25,7 @@ class ClassTokenBlock(Block):
     Where somebody hooks on to its attention, or has put another part there, it computes all tokens as timm does.
     """
 
-    steps: list[type]
+    steps: Any
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Compute the numbers of the whole block's first token: `(N, T, D)` → `(N, 1, D)`.
@@ -70,8 +70,8 @@ def shorten(block: Any) -> None:
     It is asked now and whenever weights are loaded into the block: where a network is built there may be none yet.
     """
     if type(block) is Block and type(block.attn) is Attention:
+        cast(Any, block).steps = _steps(block)
         block.__class__ = ClassTokenBlock
-        block.steps = _steps(block)
         block.register_load_state_dict_post_hook(_confirm)
         _confirm(block)
 

@@ -106,7 +106,8 @@ def _tf32_set_to(allowed: bool) -> Iterator[None]:
     Once the newer ones were set, reading the older may raise an error. Where it does not, both are set, so that both
     say the same to whatever asks inside.
     """
-    products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
+    backends: Any = torch.backends
+    products, convolutions = backends.cuda.matmul, backends.cudnn
     newer = hasattr(products, "fp32_precision")
     precisions = _read_precisions() if newer else []
     try:

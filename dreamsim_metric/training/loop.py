@@ -273,7 +273,8 @@ def backward(
         The loss, a weighted mean over all the rows.
     """
     world, rank = accelerator.num_processes, accelerator.process_index
-    _, weights = _loss(config, *torch.zeros(2, len(rows), dtype=torch.float32, device="cpu"), triplets, rows)
+    zeros = torch.zeros(len(rows), dtype=torch.float32, device="cpu")
+    _, weights = _loss(config, zeros, zeros, triplets, rows)
     total = max(float(weights.sum()), 1e-12)  # where all are ties
     share = math.ceil(len(rows) / world)
     size = config.micro_batch or share
