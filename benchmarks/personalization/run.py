@@ -125,6 +125,7 @@ def run(
     for subject in subjects:
         if not subject.prompts:
             raise ValueError(f"subject {subject.name} has no prompts")
+    given = {name: find_given(path, subjects) for name, path in (fits or {}).items()}
     # Fits take hours, and one process may have one more than another.
     state = PartialState(cpu=device == "cpu", timeout=timedelta(days=7))
     model = load_model(
@@ -135,7 +136,6 @@ def run(
         device=state.device if device is None or device == "cpu" else device,
         additions=plan.additions,
     )
-    given = {name: find_given(path, subjects) for name, path in (fits or {}).items()}
     check_painter(model.pipeline)
     for steps in sorted({plan.sampling.steps, *(one for _, config in methods.values() for one in _list_steps(config))}):
         check_steps(model.pipeline, steps)
@@ -143,8 +143,8 @@ def run(
     with state.main_process_first():
         open_run(out, {**_plain(plan), **facts, "versions": versions()})
         for name, (_, config) in methods.items():
-            given = {"given": str(fits[name])} if fits and name in fits else {}
-            open_run(out / FITS / name, {**_plain(config), **given})
+            source = {"given": str(fits[name])} if fits and name in fits else {}
+            open_run(out / FITS / name, {**_plain(config), **source})
     jobs = [_Job(name, *method, subject) for subject in subjects for name, method in methods.items()]
     failures: list[dict[str, Any]] = []
     doing = _Jobs(plan, model, out, given)
