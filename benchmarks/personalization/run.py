@@ -130,6 +130,7 @@ def run(
         if not subject.prompts:
             raise ValueError(f"subject {subject.name} has no prompts")
     read_rows(out, columns=MANIFEST_COLUMNS)  # what cannot be gone on with is said before hours of work
+    given = {name: find_given(path, subjects) for name, path in (fits or {}).items()}
     # Fits take hours, and one process may have one more than another.
     state = PartialState(cpu=device == "cpu", timeout=timedelta(days=7))
     model = load_model(
@@ -140,7 +141,6 @@ def run(
         device=state.device if device is None or device == "cpu" else device,
         additions=plan.additions,
     )
-    given = {name: find_given(path, subjects) for name, path in (fits or {}).items()}
     check_painter(model.pipeline)
     for steps in sorted({plan.sampling.steps, *(one for _, config in methods.values() for one in _list_steps(config))}):
         check_steps(model.pipeline, steps)

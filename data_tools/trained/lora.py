@@ -87,6 +87,7 @@ def add_lora(pipeline: Any, path: Path) -> list[str]:
     what = f"{path} is of another pipeline than this {_kind(pipeline)}"
     _check_all_there(expected, [parts[one] for one in taught], name, what)
     for one in taught:
+        layer: Any  # of peft, of which only what is asked for is known
         for layer in parts[one].modules():
             if scaled and name in getattr(layer, "scaling", {}):
                 layer.scaling[name] = 1.0
@@ -121,7 +122,8 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             configs.setdefault(part, {})[key] = value
         held = {str(name): value for name, value in tensors.items() if isinstance(value, Tensor)}
         return {_OLD.sub(lambda found: f".lora_{_PEFT_WAYS[found[2]]}.", name): held[name] for name in held}, configs
-    found, configs = {}, {}
+    found: dict[str, Tensor] = {}
+    configs = {}
     for folder in adapters:
         part = "" if folder == path or path.is_file() else folder.name
         configs[part] = read_json(folder / _PEFT_CONFIG, "save the adapter again")

@@ -140,10 +140,16 @@ def _write_configs(pipeline: Any, folder: Path) -> None:
     pipeline.save_config(folder)
     for name, part in pipeline.components.items():
         if isinstance(part, nn.Module):
-            write = getattr(part, "save_config", None) or part.config.save_pretrained
-            write(folder / name)
+            _write_config(part, folder / name)
         elif hasattr(part, "save_pretrained"):
             part.save_pretrained(folder / name)
+
+
+def _write_config(part: Any, folder: Path) -> None:
+    if hasattr(part, "save_config"):  # of diffusers
+        part.save_config(folder)
+    else:  # of transformers
+        part.config.save_pretrained(folder)
 
 
 def _thirds(value: torch.Tensor) -> tuple[torch.Tensor, ...]:
