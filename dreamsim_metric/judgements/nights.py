@@ -5,7 +5,9 @@
   their names: what people said to be the same, of two pictures, or of a reference with a left and a right one.
 """
 
+import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 from dreamsim_metric.files.table import Record, RowError, Sheet, as_number
@@ -39,8 +41,14 @@ def has_pairs(root: Path) -> bool:
         return file is not None
     try:
         return bool(_tell_columns(Sheet(file)))
-    except ValueError:
+    except ValueError as error:
+        _say_once(f"passed over: {error}")
         return False
+
+
+@cache
+def _say_once(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 def pairs(root: Path) -> Iterator[Judgement | str]:

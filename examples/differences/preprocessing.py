@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dreamsim_metric.images.convert import to_pixels
 from dreamsim_metric.images.encoding import encode
-from dreamsim_metric.networks.backbone import resample_positions
+from dreamsim_metric.networks.positions import resample_positions
 from examples.differences.photographs import ASTRONAUT, apart, levels, photograph, pixels
 from examples.differences.rows import Row
 
@@ -168,7 +168,7 @@ def clip_crops() -> Row:
 def position_tables() -> Row:
     """Enlarge a table of positions from 14 × 14 to 28 × 28."""
     table = torch.randn(1, 197, 64, generator=torch.Generator().manual_seed(0))
-    expected = resample_positions(table, 1 + 28**2)
+    expected = resample_positions(table, 1 + 28**2, "dino")
 
     def by_timm() -> float:
         from timm.layers import resample_abs_pos_embed
