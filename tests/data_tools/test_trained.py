@@ -37,7 +37,7 @@ def xl(tmp_path_factory):
 
 def copied(pipeline):
     twin = copy.copy(pipeline)
-    for name in ("unet", "text_encoder", "tokenizer"):
+    for name in ("unet", "vae", "text_encoder", "tokenizer"):
         setattr(twin, name, copy.deepcopy(getattr(pipeline, name)))
     return twin
 
