@@ -2,7 +2,7 @@
 
 python -m examples.differences [--out docs/differences.md]
 
-Of the dev extra, most lines run. For all: pip install choix einops evalica irrCAC kornia lycoris-lora
+Of the dev extra, most lines run. For all: pip install choix einops evalica kornia lycoris-lora
 opencv-python-headless prdc pytorch-msssim scikit-image sewar simpledorff tifffile
 """
 

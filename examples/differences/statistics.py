@@ -65,19 +65,12 @@ def unanimous() -> Row:
         )
         return float(simpledorff.calculate_krippendorffs_alpha_for_df(table, "unit", "rater", "vote"))
 
-    def by_irrcac() -> float:
-        import pandas as pd
-        from irrCAC.raw import CAC
-
-        return float(CAC(pd.DataFrame(votes.T)).krippendorff()["est"]["coefficient_value"])
-
     return Row(
         "Krippendorff's alpha where all votes are one answer",
         {
             "krippendorff": lambda: or_error(by_krippendorff),
             "evalica": lambda: or_error(by_evalica),
             "simpledorff": lambda: or_error(by_simpledorff),
-            "irrCAC": lambda: or_error(by_irrcac),
             "dreamsim_metric": lambda: as_value(alpha(np.array([[3, 0]] * 20))),
         },
         "0 / 0: no disagreement, and none expected",
