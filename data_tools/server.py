@@ -6,6 +6,8 @@ digests of their paths, so that no address can leave the study. No address of a 
 
 import hashlib
 import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
@@ -110,13 +112,26 @@ def create_app(folder: Path) -> FastAPI:
         raise FileNotFoundError(f"{PAGE} has no page: `make web` builds it in a clone; the wheel has it")
     study = Study.read(folder)
     votes = Votes(folder, study)
+    try:
+        return _build(folder, study, votes)
+    except BaseException:
+        votes.close()
+        raise
+
+
+def _build(folder: Path, study: Study, votes: Votes) -> FastAPI:
     items = {study.key(item): item for item in votes.items}
     names = {_name(path): Path(study.pictures) / path for item in votes.items.values() for path in item.pictures}
     missing = [str(path) for path in names.values() if not path.is_file()]
     if missing:
-        votes.close()
         raise FileNotFoundError(f"{len(missing)} pictures of the study are missing: {list_briefly(missing)}")
-    app = FastAPI(title="dreamsim_metric study", docs_url=None, redoc_url=None, openapi_url=None)
+
+    @asynccontextmanager
+    async def closing(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        votes.close()
+
+    app = FastAPI(title="dreamsim_metric study", docs_url=None, redoc_url=None, openapi_url=None, lifespan=closing)
     app.add_middleware(Limit)
     app.state.votes = votes
 

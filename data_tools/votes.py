@@ -1,28 +1,22 @@
 """The votes: a SQLite file in which responses are only ever added.
 
 A response is on the disk before its sender hears of it, and a rater has one to a question: what comes twice is stored
-once. Answers that come at the same time share one wait for the disk, as databases' group commit does it.
+once.
 """
 
-import io
 import json
-import os
 import secrets
 import sqlite3
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from data_tools.assignment import Asked, Assignment
+from data_tools.ledger import VOTES, Ledger, read_rows, reading
 from data_tools.presentation import measure_departure
 from data_tools.study import ANSWERS, Item, Study
 
-VOTES = "votes.sqlite"
 _FORMAT = 2
 _SCHEMA = (
     "CREATE TABLE study (id TEXT NOT NULL, format INTEGER NOT NULL)",
@@ -73,75 +67,28 @@ class Votes:
             OSError: it is in use by another process, or cannot be written.
         """
         self.study, self._clock = study, clock
-        self._lock, self._syncing = threading.RLock(), threading.Lock()
-        self._written = self._synced = 0  # transactions
-        file = folder / VOTES
-        self._served = FileLock(f"{file}.lock", timeout=0)
+        self._ledger = Ledger(folder, self._begin)
+        self._db, self._lock = self._ledger.db, self._ledger.lock
+        self._writing, self._sync = self._ledger.writing, self._ledger.sync
         try:
-            self._served.acquire()
-        except Timeout as error:  # two would each give out the same question
-            raise OSError(f"{folder} is served already, by another process") from error
-        try:
-            self._db = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
-            for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "temp_store = MEMORY"):
-                self._db.execute(f"PRAGMA {pragma}")
+            _check_study(self._db, study, self._ledger.file)
             self._questions = Assignment(self._db, study, clock)
             self.items = self._questions.items
             with self._writing():
-                self._begin(file)
                 self._questions.begin()
-            self._log = io.FileIO(f"{file}-wal")
             self._sync()
-        except sqlite3.OperationalError as error:
-            self._served.release()
-            raise OSError(f"cannot open {file} ({error})") from error
-        except sqlite3.DatabaseError as error:
-            self._served.release()
-            raise ValueError(f"{file} is no file of votes ({error}); move it away") from error
         except BaseException:
-            self._served.release()
+            self.close()
             raise
 
     def close(self) -> None:
-        """Close the file and let others open it."""
-        self._log.close()
-        self._db.close()
-        self._served.release()
+        """Close the file, which then holds everything, and let others open it."""
+        self._ledger.close()
 
-    def _begin(self, file: Path) -> None:
-        if not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            for statement in _SCHEMA:
-                self._db.execute(statement)
-            self._db.execute("INSERT INTO study VALUES (?, ?)", (self.study.id, _FORMAT))
-        found = self._db.execute("SELECT id, format FROM study").fetchone()
-        if found != (self.study.id, _FORMAT):
-            raise ValueError(
-                f"{file} has the votes of another study, or of another version of this package; move it away, or serve "
-                "the study that it is of"
-            )
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Begin one transaction, which is written whole or not at all."""
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
-            self._written += 1
-
-    def _sync(self) -> None:
-        """Return once all that was written before is on the disk: whoever waits first does it for all."""
-        written = self._written
-        with self._syncing:
-            if self._synced < written:
-                covered = self._written
-                os.fsync(self._log)
-                self._synced = covered
+    def _begin(self, db: sqlite3.Connection) -> None:
+        for statement in _SCHEMA:
+            db.execute(statement)
+        db.execute("INSERT INTO study VALUES (?, ?)", (self.study.id, _FORMAT))
 
     def register(self, build: str, participant: str | None = None) -> str:
         """Register a new rater, who agreed to take part.
@@ -295,18 +242,6 @@ class Votes:
         return correct
 
 
-def check_votes(folder: Path) -> Path:
-    """Find the file of a study's votes.
-
-    Raises:
-        FileNotFoundError: nobody was asked yet.
-    """
-    file = folder / VOTES
-    if not file.is_file():
-        raise FileNotFoundError(f"{folder} has no {VOTES}; dreamsim-data serve makes it")
-    return file
-
-
 def read_responses(folder: Path, study: Study) -> list[dict[str, Any]]:
     """Read all responses of a study, in the order in which they came; while it is served, too.
 
@@ -337,12 +272,14 @@ def read_raters(folder: Path, study: Study) -> list[dict[str, Any]]:
 
 
 def _read(folder: Path, study: Study, query: str) -> list[dict[str, Any]]:
-    file = check_votes(folder)
-    try:
-        with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as db:
-            if db.execute("SELECT id, format FROM study").fetchone() != (study.id, _FORMAT):
-                raise ValueError(f"{file} has the votes of another study, or of another version of this package")
-            db.row_factory = sqlite3.Row
-            return [dict(row) for row in db.execute(query)]
-    except sqlite3.DatabaseError as error:
-        raise ValueError(f"{file} is no file of votes ({error})") from error
+    with reading(folder) as db:
+        _check_study(db, study, folder / VOTES)
+        return read_rows(db, query)
+
+
+def _check_study(db: sqlite3.Connection, study: Study, file: Path) -> None:
+    if db.execute("SELECT id, format FROM study").fetchone() != (study.id, _FORMAT):
+        raise ValueError(
+            f"{file} has the votes of another study, or of another version of this package; move it away, or serve "
+            "the study that it is of"
+        )

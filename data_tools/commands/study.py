@@ -1,4 +1,4 @@
-"""`dreamsim-data study`, `serve`, `simulate`, `raters`, `stats`, `collect`, `validate`: from pictures to answers."""
+"""`dreamsim-data study`, `serve`, `backup`, `simulate`, `raters`, `stats`, `collect`, `validate`: pictures to answers."""
 
 from argparse import Namespace
 from pathlib import Path
@@ -83,22 +83,41 @@ def _add_folder(to: Parser) -> None:
 def _add_serve(to: Parser) -> None:
     _add_folder(to)
     to.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="address to listen at; 0.0.0.0 for all")
-    to.add_argument("--port", type=int, default=8000, metavar="N", help="port to listen at")
+    to.add_argument("--port", type=int, default=8000, metavar="N", help="port to listen at; 0 for any")
 
 
 def serve(arguments: Namespace) -> None:
     """Serve the page until interrupted."""
     _read(arguments.folder)
 
-    import uvicorn
-
+    from data_tools.listening import bind, run, write_address
     from data_tools.server import create_app, link
 
     app = create_app(arguments.folder)
-    print(f"people:  http://{arguments.host}:{arguments.port}/")
-    print(f"for you: http://{arguments.host}:{arguments.port}{link(arguments.folder)}", flush=True)
-    # No access log: it would hold raters' addresses.
-    uvicorn.run(app, host=arguments.host, port=arguments.port, log_level="warning", access_log=False)
+    try:
+        with bind(arguments.host, arguments.port) as bound:
+            address = write_address(bound)
+            print(f"people:  {address}/")
+            print(f"for you: {address}{link(arguments.folder)}", flush=True)
+            run(app, bound)
+    finally:
+        app.state.votes.close()
+
+
+def _add_backup(to: Parser) -> None:
+    _add_folder(to)
+    to.add_argument("file", type=Path, metavar="FILE", help="file to write or replace")
+
+
+def backup(arguments: Namespace) -> Output:
+    """Copy the votes into one file, while raters answer or not."""
+    _read(arguments.folder, votes=True)
+
+    from data_tools.ledger import back_up
+
+    responses = back_up(arguments.folder, arguments.file)
+    said = f"{arguments.file}: {responses} responses"
+    return Output([{"written": str(arguments.file), "responses": responses}], lambda rows: [said])
 
 
 def _add_simulate(to: Parser) -> None:
@@ -234,7 +253,7 @@ def _read(folder: Path, votes: bool = False) -> Any:
 
     held = Study.read(folder)
     if votes:
-        from data_tools.votes import check_votes
+        from data_tools.ledger import check_votes
 
         check_votes(folder)
     return held
@@ -245,6 +264,7 @@ COMMANDS = (
     Command(
         "serve", "the page where people judge, and the server that keeps their votes", serve, _add_serve, prints=False
     ),
+    Command("backup", "all votes in one file, while they are taken or not", backup, _add_backup),
     Command("simulate", "answers of a model of noisy raters, to try a study; no people's", simulate, _add_simulate),
     Command("raters", "who took part, with codes and participants, to pay them", raters, _add_raters),
     Command("stats", "how much people agree", stats, _add_stats),

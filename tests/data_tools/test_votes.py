@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data_tools.assignment import AHEAD
+from data_tools.ledger import VOTES
 from data_tools.serving import free_port, start
 from data_tools.study import ANSWERS, Study
-from data_tools.votes import VOTES, RefusedError, UnknownRaterError, Votes, read_responses
+from data_tools.votes import RefusedError, UnknownRaterError, Votes, read_responses
 from tests.studies import pairs, study, triplets
 
 
