@@ -6,11 +6,11 @@ counts behind this are temporary tables, made from the stored leases and respons
 drift from them.
 """
 
-import hashlib
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from data_tools.names import Names
 from data_tools.study import ANSWERS, Item, Study
 
 AHEAD = 3  # screens that a rater holds at once, so that pictures load before they are needed
@@ -46,15 +46,16 @@ class Asked:
 class Assignment:
     """The questions of a study, over a database with its `leases` and `responses`. Callers hold the transaction."""
 
-    def __init__(self, db: sqlite3.Connection, study: Study, clock: Callable[[], float]) -> None:
+    def __init__(self, db: sqlite3.Connection, study: Study, names: Names, clock: Callable[[], float]) -> None:
         """Prepare the questions; nothing is read yet (`begin` does that).
 
         Args:
             db: connection to the database of the votes.
             study: study whose questions are asked.
+            names: what draws the places of sentinels, so that raters cannot.
             clock: function that tells the time in seconds.
         """
-        self.study, self._db, self._clock = study, db, clock
+        self.study, self._db, self._clock, self._draw = study, db, clock, names.number
         items = study.items()
         self.items = {item.id: item for item in items}
         self._known = {kind: [item for item in items if item.kind == kind] for kind in ("practice", "sentinel")}
@@ -174,8 +175,8 @@ class Assignment:
         if hidden:
             screens = -(-min(self.study.sentinel_every, self.study.trials) // together)
             block, place = divmod((count["main"] + count["sentinel"]) // together, screens + 1)
-            if place == _number(rater, block) % screens:
-                start = _number(rater, -1) % (len(hidden) // together) * together
+            if place == self._draw(rater, block) % screens:
+                start = self._draw(rater, -1) % (len(hidden) // together) * together
                 return hidden[start : start + together]
         rows = self._db.execute(
             "SELECT item FROM counts INDEXED BY free WHERE target > votes + leased "
@@ -187,7 +188,7 @@ class Assignment:
 
     def _lease(self, rater: str, screen: int, item: Item, now: float, expires: float) -> Asked:
         given = self._db.execute("SELECT count(*) FROM leases WHERE item = ?", (item.id,)).fetchone()[0]
-        swapped = (_number(item.id, self.study.seed) + given) % 2  # in turn, from a side that chance gives
+        swapped = (self._draw(item.id, self.study.seed) + given) % 2  # in turn, from a side that chance gives
         lease = self._db.execute(
             "INSERT INTO leases (rater, screen, item, swapped, given, expires) VALUES (?, ?, ?, ?, ?, ?)",
             (rater, screen, item.id, swapped, now, expires),
@@ -201,7 +202,3 @@ class Assignment:
             self._db.execute("UPDATE leases SET expires = min(expires, ?) WHERE lease = ?", (self._clock(), lease))
             self._db.execute("DELETE FROM live WHERE lease = ?", (lease,))
             self._db.execute("UPDATE counts SET leased = leased - 1 WHERE item = ?", (item,))
-
-
-def _number(text: str, salt: int) -> int:
-    return int.from_bytes(hashlib.sha256(f"{text} {salt}".encode()).digest()[:4])

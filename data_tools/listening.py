@@ -24,7 +24,7 @@ _LOOK_SECONDS = 5
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Listen at an address.
+    """Open a socket that listens at an address.
 
     Args:
         host: name or number of the address, IPv4 or IPv6.
@@ -66,8 +66,8 @@ class Connection(H11Protocol):
         """Take one more connection, and end another where there are too many."""
         super().connection_made(transport)
         self._since, self._seen = self.loop.time(), (None, True)
-        if len(self.connections) > most_connections():
-            others = [one for one in self.connections if isinstance(one, Connection)]
+        others = [one for one in self.connections if isinstance(one, Connection) and not one.transport.is_closing()]
+        if len(others) > most_connections():
             waiting = [one for one in others if not one._is_answering()] or [self]
             min(waiting, key=lambda one: one._since).transport.abort()
         self.loop.call_later(_LOOK_SECONDS, self._look)
@@ -139,7 +139,7 @@ def run(app: Any, bound: socket.socket) -> None:
             server_header=False,
             timeout_keep_alive=IDLE_SECONDS,
             timeout_graceful_shutdown=1,
-            backlog=128,
+            backlog=max(1, most_connections() // 6),  # so many more may be accepted before any is counted
         )
         for name in ("uvicorn.error", "asyncio", "data_tools"):
             logger = logging.getLogger(name)

@@ -127,10 +127,6 @@ class Study:
         """Questions asked together: one triplet, two pairs."""
         return 1 if self.task == "2afc" else 2
 
-    def key(self, item: str) -> str:
-        """Name a question on the way to a rater, who is not to see which are sentinels."""
-        return hashlib.sha256(f"{self.id} {item}".encode()).hexdigest()[:16]
-
     @property
     def shown(self) -> dict[str, str]:
         """All texts."""

@@ -14,7 +14,9 @@ from typing import Any
 
 from data_tools.assignment import Asked, Assignment
 from data_tools.ledger import VOTES, Ledger, read_rows, reading
+from data_tools.names import Names
 from data_tools.presentation import measure_departure
+from data_tools.secret import STUDY_SECRET, read_secret
 from data_tools.study import ANSWERS, Item, Study
 
 _FORMAT = 2
@@ -67,12 +69,13 @@ class Votes:
             OSError: it is in use by another process, or cannot be written.
         """
         self.study, self._clock = study, clock
+        names = Names(read_secret(folder / STUDY_SECRET))
         self._ledger = Ledger(folder, self._begin)
         self._db, self._lock = self._ledger.db, self._ledger.lock
         self._writing, self._sync = self._ledger.writing, self._ledger.sync
         try:
             _check_study(self._db, study, self._ledger.file)
-            self._questions = Assignment(self._db, study, clock)
+            self._questions = Assignment(self._db, study, names, clock)
             self.items = self._questions.items
             with self._writing():
                 self._questions.begin()
@@ -98,9 +101,9 @@ class Votes:
             participant: token of whom a recruiting service sent (`participants.hash_participant`).
 
         Returns:
-            Their token, random; of a participant who is registered already, the one that they have.
+            Their id, random; of a participant who is registered already, the one that they have.
         """
-        rater, code = secrets.token_urlsafe(16), secrets.token_hex(4).upper()
+        rater, code = secrets.token_hex(16), secrets.token_hex(4).upper()
         with self._writing():
             known = self.find(participant)
             if known:
@@ -205,7 +208,7 @@ class Votes:
                 raise RefusedError(f"screen {screen} was not given to this rater")
             asked = {item: (position, swapped) for position, (item, swapped) in enumerate(rows)}
             if not answers or not set(answers) <= set(asked):
-                raise RefusedError(f"got answers to {', '.join(answers) or 'nothing'}; screen {screen} asks others")
+                raise RefusedError(f"got answers to other questions than those of screen {screen}, or to none")
             rest = {"screen": screen, "presented": json.dumps(list(presented)), "build": build}
             rest |= {"showings": showings, "early": early}
             right = {}

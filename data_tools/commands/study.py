@@ -1,4 +1,4 @@
-"""`dreamsim-data study`, `serve`, `backup`, `simulate`, `raters`, `stats`, `collect`, `validate`: pictures to answers."""
+"""Commands of a study, `dreamsim-data study` to `validate`: from pictures to answers."""
 
 from argparse import Namespace
 from pathlib import Path
@@ -83,6 +83,13 @@ def _add_folder(to: Parser) -> None:
 def _add_serve(to: Parser) -> None:
     _add_folder(to)
     to.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="address to listen at; 0.0.0.0 for all")
+    to.add_argument(
+        "--allow-host",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="names of this server in the addresses that people use, beside localhost and numeric addresses",
+    )
     to.add_argument("--port", type=int, default=8000, metavar="N", help="port to listen at; 0 for any")
 
 
@@ -93,7 +100,8 @@ def serve(arguments: Namespace) -> None:
     from data_tools.listening import bind, run, write_address
     from data_tools.server import create_app, link
 
-    app = create_app(arguments.folder)
+    hosts = [] if arguments.host in ("0.0.0.0", "::") else [arguments.host]
+    app = create_app(arguments.folder, [*hosts, *arguments.allow_host])
     try:
         with bind(arguments.host, arguments.port) as bound:
             address = write_address(bound)
@@ -131,12 +139,12 @@ def _add_simulate(to: Parser) -> None:
 
 def simulate(arguments: Namespace) -> Output:
     """Let a model of noisy raters answer."""
-    held = _read(arguments.folder)
+    _read(arguments.folder)
 
     from data_tools.simulation import Observer, simulate
 
     observer = Observer(noise=arguments.noise, careless=arguments.careless, seed=arguments.seed)
-    answered = simulate(arguments.url, held, arguments.raters, observer)
+    answered = simulate(arguments.url, arguments.folder, arguments.raters, observer)
     said = f"{arguments.raters} simulated raters answered {answered} screens"
     return Output([{"raters": arguments.raters, "screens": answered}], lambda rows: [said])
 
