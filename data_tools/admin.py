@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse, Response
 from data_tools.filtering import to_frame
 from data_tools.secret import ADMIN_TOKEN, read_secret
 from data_tools.spreadsheet import as_text
-from data_tools.stats import measure, say_off_time
+from data_tools.stats import measure, say_left_out
 from data_tools.study import Study
 from data_tools.votes import Votes, read_responses
 
@@ -75,8 +75,7 @@ def build_page(study: Study, questions: dict[str, int], measured: dict[str, Any]
         f"<td{_bad(row['sentinels'], study)}>{_share(row['sentinels'])}<td>{row['sentinel_failures']:.0f}"
         for row in measured["by_rater"]
     ]
-    off_time = say_off_time(measured)
-    off_time = f"<p>{off_time}</p>" if off_time else ""
+    left_out = "".join(f"<p>{html.escape(line)}</p>" for line in say_left_out(measured))
     key = html.escape(key, quote=True)
     return f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(study.shown["title"])}</title>
 <meta name="viewport" content="width=device-width"><style>{_STYLE}</style>
@@ -84,7 +83,7 @@ def build_page(study: Study, questions: dict[str, int], measured: dict[str, Any]
 <progress max="{questions["all"]}" value="{questions["finished"]}"></progress>
 <p>{questions["finished"]} of {questions["all"]} questions finished, {questions["open"]} being answered.
 {measured["votes"]} votes of {measured["raters"]} raters count.</p>
-{off_time}
+{left_out}
 <table><tr><th>agreement<th>estimate<th>95 % interval ({RESAMPLES} resamples)
 <tr><td>Krippendorff's alpha{_interval(measured["alpha"])}
 <tr><td>two votes on a question{_interval(measured["pairwise"])}

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from data_tools.categories import read_categories
-from data_tools.filtering import drop_off_time, keep, keep_counted, tally, to_frame
+from data_tools.filtering import drop_off_time, drop_too_soon, drop_unproven, keep, keep_counted, tally, to_frame
 from data_tools.simulation import BUILD
 from data_tools.spreadsheet import as_text
 from data_tools.stimuli import open_stimulus
@@ -148,6 +148,10 @@ def collect(
         "responses": len(everything),
         "responses left out": len(everything) - len(votes),
         "responses off time": len(everything) - len(drop_off_time(everything, tolerance)),
+        "responses too soon": len(everything) - len(drop_too_soon(everything, study.soonest_ms)),
+        "raters who answered too little": int(
+            everything.rater.nunique() - drop_unproven(everything, study).rater.nunique()
+        ),
         "tolerance ms": tolerance if math.isfinite(tolerance) else None,
         "raters": int(everything.rater.nunique()),
         "raters left out": int(everything.rater.nunique() - votes.rater.nunique()),
@@ -214,5 +218,5 @@ def _copy(study: Study, item: Item, paths: Sequence[str], out: Path) -> None:
     for source, path in zip(item.pictures, paths, strict=True):
         (out / path).parent.mkdir(parents=True, exist_ok=True)
         if not (out / path).exists():
-            with open_stimulus(Path(study.pictures), source) as (file, _), open(out / path, "xb") as copy:
-                shutil.copyfileobj(file, copy)
+            with open_stimulus(Path(study.pictures), source):
+                shutil.copyfile(Path(study.pictures) / source, out / path)

@@ -17,13 +17,15 @@ from data_tools.ledger import VOTES, Ledger, read_rows, reading
 from data_tools.names import Names
 from data_tools.presentation import measure_departure
 from data_tools.secret import STUDY_SECRET, read_secret
+from data_tools.simulation import BUILD
 from data_tools.study import ANSWERS, Item, Study
 
-_FORMAT = 2
+_FORMAT = 3
 _SCHEMA = (
     "CREATE TABLE study (id TEXT NOT NULL, format INTEGER NOT NULL)",
     """CREATE TABLE raters (
-        rater TEXT PRIMARY KEY, code TEXT NOT NULL, participant TEXT UNIQUE, build TEXT NOT NULL, began REAL NOT NULL
+        rater TEXT PRIMARY KEY, code TEXT NOT NULL, participant TEXT UNIQUE, build TEXT NOT NULL, began REAL NOT NULL,
+        finished REAL
     ) STRICT""",
     """CREATE TABLE leases (
         lease INTEGER PRIMARY KEY, rater TEXT NOT NULL REFERENCES raters, screen INTEGER NOT NULL, item TEXT NOT NULL,
@@ -35,9 +37,10 @@ _SCHEMA = (
         response INTEGER PRIMARY KEY, rater TEXT NOT NULL REFERENCES raters, item TEXT NOT NULL, kind TEXT NOT NULL,
         screen INTEGER NOT NULL, position INTEGER NOT NULL, swapped INTEGER NOT NULL, answer TEXT NOT NULL,
         correct INTEGER, response_ms REAL NOT NULL, early INTEGER NOT NULL, presented TEXT NOT NULL,
-        showings INTEGER NOT NULL, off_ms REAL, build TEXT NOT NULL, received REAL NOT NULL, UNIQUE (rater, item)
+        showings INTEGER NOT NULL, off_ms REAL, waited_ms REAL, build TEXT NOT NULL,
+        received REAL NOT NULL, UNIQUE (rater, item)
     ) STRICT""",
-    "CREATE INDEX sentinels ON responses (rater, correct, off_ms) WHERE kind = 'sentinel'",
+    "CREATE INDEX standing ON responses (rater, kind, correct, off_ms, waited_ms, received, screen)",
     """CREATE TRIGGER responses_stay BEFORE UPDATE ON responses
     BEGIN SELECT RAISE(ABORT, 'responses are never changed'); END""",
     """CREATE TRIGGER responses_remain BEFORE DELETE ON responses
@@ -109,7 +112,7 @@ class Votes:
             if known:
                 return known
             row = (rater, code, participant, build, self._clock())
-            self._db.execute("INSERT INTO raters VALUES (?, ?, ?, ?, ?)", row)
+            self._db.execute("INSERT INTO raters VALUES (?, ?, ?, ?, ?, NULL)", row)
         self._sync()
         return rater
 
@@ -160,7 +163,7 @@ class Votes:
         """
         with self._writing():
             self.code(rater)
-            self._questions.take_back(rater)
+            self._questions.leave(rater)
 
     def questions(self) -> dict[str, int]:
         """Count the questions: `all`, those `finished`, and those `open` with somebody."""
@@ -202,15 +205,16 @@ class Votes:
         with self._writing():
             self.code(rater)
             rows = self._db.execute(
-                "SELECT item, swapped FROM leases WHERE rater = ? AND screen = ? ORDER BY lease", (rater, screen)
+                "SELECT item, swapped, given FROM leases WHERE rater = ? AND screen = ? ORDER BY lease", (rater, screen)
             ).fetchall()
             if not rows:
                 raise RefusedError(f"screen {screen} was not given to this rater")
-            asked = {item: (position, swapped) for position, (item, swapped) in enumerate(rows)}
+            asked = {item: (position, swapped) for position, (item, swapped, _) in enumerate(rows)}
             if not answers or not set(answers) <= set(asked):
                 raise RefusedError(f"got answers to other questions than those of screen {screen}, or to none")
             rest = {"screen": screen, "presented": json.dumps(list(presented)), "build": build}
             rest |= {"showings": showings, "early": early}
+            rest["waited_ms"] = None if build == BUILD else self._measure_wait(rater, screen, rows[0][2])
             right = {}
             for name, (answer, response_ms) in answers.items():
                 position, swapped = asked[name]
@@ -223,13 +227,23 @@ class Votes:
         self._sync()
         return right
 
+    def _measure_wait(self, rater: str, screen: int, given: float) -> float | None:
+        """Milliseconds since a screen can have been looked at: given, and the one before it answered.
+
+        None where the clock was set back meanwhile.
+        """
+        before = "SELECT max(received) FROM responses WHERE rater = ? AND screen != ?"
+        answered = self._db.execute(before, (rater, screen)).fetchone()[0]
+        waited = 1000 * (self._clock() - max(given, answered or 0))
+        return waited if waited >= 0 else None
+
     def _store(self, rater: str, item: Item, answer: str, rest: Mapping[str, Any]) -> bool | None:
         """Store one answer; return whether it is right, where that is known."""
         known = ANSWERS[self.study.task]
         if answer not in known:
             raise RefusedError(f"got the answer {answer!r}; expected {' or '.join(known)}")
         correct = None if item.answer is None else answer == item.answer
-        rejected = self._questions.rejected(rater)
+        counted = self._questions.counts(rater)
         row = {"rater": rater, "item": item.id, "kind": item.kind, "answer": answer, "correct": correct, **rest}
         row["received"] = self._clock()
         new = self._db.execute(
@@ -238,9 +252,9 @@ class Votes:
             row,
         ).rowcount
         self._questions.take_back(rater, item.id)
-        if self._questions.rejected(rater) != rejected:
+        if self._questions.is_good(rater) != counted:  # who answers is asked more, and so counts until they leave
             self._questions.count()  # none of the rater's votes counts now, or all of them
-        elif new and item.kind == "main" and not rejected and self._questions.on_time(row["off_ms"]):
+        elif new and item.kind == "main" and counted and self._questions.is_valid(row["off_ms"], row["waited_ms"]):
             self._questions.add(item.id, answer)
         return correct
 
@@ -255,8 +269,8 @@ def read_responses(folder: Path, study: Study) -> list[dict[str, Any]]:
     return _read(
         folder,
         study,
-        "SELECT responses.*, code, coalesce(participant, '') AS participant "
-        "FROM responses JOIN raters USING (rater) ORDER BY response",
+        "SELECT responses.*, code, coalesce(participant, '') AS participant, "
+        "finished IS NOT NULL AS finished FROM responses JOIN raters USING (rater) ORDER BY response",
     )
 
 

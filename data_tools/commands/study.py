@@ -36,6 +36,19 @@ def _add_study(to: Parser) -> None:
         help="share of the obvious questions to be right on; a rater below it does not count (default: 0.75)",
     )
     to.add_argument(
+        "--min-answers",
+        type=int,
+        metavar="N",
+        help="answers from which on a rater counts, unless there was nothing left to ask them (default: 10)",
+    )
+    to.add_argument(
+        "--min-wait-ms",
+        type=float,
+        metavar="N",
+        help="milliseconds after being asked, by the server's clock, sooner than which an answer does not count; for "
+        "pairs, beside those that they are shown for; 0 for any (default: 500)",
+    )
+    to.add_argument(
         "--lease-minutes",
         type=float,
         metavar="N",
@@ -63,7 +76,17 @@ def study(arguments: Namespace) -> Output:
 
     from data_tools.study import STUDY, Study
 
-    names = ("trials", "practice", "sentinel_every", "min_sentinels", "lease_minutes", "tolerance_ms", "seed")
+    names = (
+        "trials",
+        "practice",
+        "sentinel_every",
+        "min_sentinels",
+        "min_answers",
+        "min_wait_ms",
+        "lease_minutes",
+        "tolerance_ms",
+        "seed",
+    )
     options: dict[str, Any] = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     for name in ("rounds", "participant"):
         if getattr(arguments, name):
