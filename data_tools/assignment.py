@@ -237,6 +237,8 @@ class Assignment:
             behind = count["sentinel"] // together < count["main"] // together // screens  # after answers out of turn
             if behind or place == self._draw(rater, block) % screens:
                 return obvious
+        if not count["main"] or not self._has_answered(rater):
+            self._make_room(rater, together)
         rows = self._db.execute(
             "SELECT item FROM counts INDEXED BY free WHERE target > votes + leased "
             "AND item NOT IN (SELECT item FROM responses WHERE rater = ?1) "
@@ -244,6 +246,23 @@ class Assignment:
             (rater, min(together, self.study.trials - count["main"])),
         )
         return [self.items[item] for (item,) in rows] or last
+
+    def _has_answered(self, rater: str) -> bool:
+        answers = "SELECT 1 FROM responses WHERE rater = ? AND kind = 'main' LIMIT 1"
+        return self._db.execute(answers, (rater,)).fetchone() is not None
+
+    def _make_room(self, rater: str, wanted: int) -> None:
+        """Take back the oldest leases of raters who answered nothing, if all of those hold half of the questions.
+
+        Whoever only asks so keeps nobody from questions; an answer to one that was taken back counts all the same.
+        """
+        idle = self._db.execute(
+            "SELECT lease, item, rater FROM live JOIN counts USING (item) WHERE NOT EXISTS "
+            "(SELECT 1 FROM responses r WHERE r.rater = live.rater AND r.kind = 'main') ORDER BY lease"
+        ).fetchall()
+        most = max(AHEAD * self.study.on_screen, len(self._main) // 2)
+        others = [(lease, item) for lease, item, holder in idle if holder != rater]
+        self._release(others[: max(0, len(idle) + wanted - most)])
 
     def _lease(self, rater: str, screen: int, item: Item, now: float, expires: float) -> Asked:
         given = self._db.execute("SELECT count(*) FROM leases WHERE item = ?", (item.id,)).fetchone()[0]

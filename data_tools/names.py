@@ -5,6 +5,7 @@ import hmac
 
 from data_tools.secret import sign
 
+_INVITATION = "inv."
 _ID = 32  # characters of a rater's id
 
 
@@ -33,6 +34,27 @@ class Names:
         """Return the id of the rater whose token it is, if it is anybody's."""
         known = token[:_ID]
         return known if hmac.compare_digest(self.token(known).encode(), token.encode()) else None
+
+    def invitation(self, number: str) -> str:
+        """Make an invitation: whoever has it can be one rater.
+
+        Args:
+            number: random text, letters and digits, other than those of all invitations before.
+        """
+        return f"{_INVITATION}{number}.{sign(self._secret, f'invitation {number}')}"
+
+    def is_invitation(self, text: str) -> bool:
+        """Tell whether somebody who has the study's secret made an invitation.
+
+        Raises:
+            ValueError: it looks like one, and is none.
+        """
+        if not text.startswith(_INVITATION):
+            return False
+        number = text.removeprefix(_INVITATION).partition(".")[0]
+        if hmac.compare_digest(self.invitation(number).encode(), text.encode()):
+            return True
+        raise ValueError("this invitation is not one of this study: use the link as it was sent")
 
     def number(self, text: str, salt: int) -> int:
         """Draw a number from 0 to 2³² − 1, the same one every time, which raters cannot know."""

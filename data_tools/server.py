@@ -27,7 +27,7 @@ from data_tools.secret import STUDY_SECRET, read_secret
 from data_tools.simulation import BUILD
 from data_tools.stimuli import StimulusError, find_faults, open_stimulus
 from data_tools.study import Study
-from data_tools.votes import RefusedError, UnknownRaterError, Votes
+from data_tools.votes import BusyError, RefusedError, UnknownRaterError, Votes
 from dreamsim_metric.messages import list_briefly, say_error
 
 PAGE = Path(str(files("data_tools") / "web" / "dist"))
@@ -121,6 +121,10 @@ def _build(folder: Path, study: Study, votes: Votes, hosts: Collection[str]) -> 
     def unknown(request: Request, error: UnknownRaterError) -> Response:
         return JSONResponse({"detail": str(error)}, 404)
 
+    @app.exception_handler(BusyError)
+    def busy(request: Request, error: BusyError) -> Response:
+        return JSONResponse({"detail": str(error)}, 429, {"Retry-After": "10"})
+
     @app.exception_handler(sqlite3.OperationalError)
     @app.exception_handler(OSError)
     def full(request: Request, error: Exception) -> Response:
@@ -141,12 +145,23 @@ def _build(folder: Path, study: Study, votes: Votes, hosts: Collection[str]) -> 
 
     @app.get("/api/study")
     def about() -> dict[str, Any]:
-        return {"id": study.id, "task": study.task, "texts": study.shown, "participant": study.participant}
+        return {
+            "id": study.id,
+            "task": study.task,
+            "texts": study.shown,
+            "participant": [*study.participant, "invitation"],
+        }
 
     def known(token: str) -> str:
         if rater := names.rater(token):
             return rater
         raise UnknownRaterError("no such rater")
+
+    def find_invitation(participant: str | None) -> bool:
+        try:
+            return bool(participant) and names.is_invitation(str(participant))
+        except ValueError as error:
+            raise HTTPException(403, str(error)) from error
 
     def hash_known(participant: str) -> str:
         try:
@@ -164,8 +179,15 @@ def _build(folder: Path, study: Study, votes: Votes, hosts: Collection[str]) -> 
         check_build(consent.build, request)
         if not consent.agreed:
             raise RefusedError("nobody takes part who does not agree")
-        participant = hash_known(consent.participant) if consent.participant else None
-        return {"rater": names.token(votes.register(consent.build, participant))}
+        invited, given = find_invitation(consent.participant), consent.participant
+        if consent.build != BUILD and not {"nothing": True, "id": bool(given), "invitation": invited}[study.require]:
+            needed = {"id": "to be opened by the link of the service that sent you", "invitation": "an invitation"}
+            raise HTTPException(403, f"this study needs {needed[study.require]}")
+        participant = hash_known(given) if given else None
+        free = invited or consent.build == BUILD
+        return {
+            "rater": names.token(votes.register(consent.build, participant, study.new_raters if not free else None))
+        }
 
     @app.get("/api/raters/{rater}")
     def screens(rater: str) -> dict[str, Any]:
@@ -223,7 +245,7 @@ def _screens(votes: Votes, rater: str, names: Names) -> dict[str, Any]:
         "screens": list(screens.values()),
         "done": done,
         "total": total,
-        "code": None if asked else votes.code(rater),
+        "code": None if asked else votes.finish(rater),
     }
 
 

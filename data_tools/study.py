@@ -22,6 +22,8 @@ from dreamsim_metric.judgements.columns import PAIR_PATHS, TRIPLET_PATHS
 STUDY = "study.json"
 Task = Literal["2afc", "jnd"]
 Kind = Literal["practice", "sentinel", "main"]
+Require = Literal["nothing", "id", "invitation"]
+REQUIRE: tuple[Require, ...] = ("nothing", "id", "invitation")
 ANSWERS: dict[str, tuple[str, str]] = {"2afc": ("left", "right"), "jnd": ("same", "different")}
 TEXTS = {
     "title": "Which pictures look alike?",
@@ -84,6 +86,8 @@ class Study:
             that there was counts with fewer.
         min_wait_ms: milliseconds by the server's clock, beside those that pairs are shown for, sooner than which nobody
             can have answered a question that they were given; such answers do not count, and are asked of others.
+        new_raters: raters who may begin in a minute, all together, beside those with an invitation.
+        require: what a rater has to have: `id` of a recruiting service, `invitation` of the owner, or `nothing`.
         lease_minutes: minutes after which a question that somebody has open is given to another.
         tolerance_ms: milliseconds by which a pair's pictures and masks may be shown longer or shorter than 500; answers
             to others do not count, and are asked of others.
@@ -102,6 +106,8 @@ class Study:
     min_sentinels: float = 0.75
     min_answers: int = 10
     min_wait_ms: float = 500
+    new_raters: int = 60
+    require: Require = "nothing"
     lease_minutes: float = 20
     tolerance_ms: float = 50
     participant: tuple[str, ...] = NAMES
@@ -112,13 +118,15 @@ class Study:
         if self.task not in ANSWERS:
             raise ValueError(f"got task {self.task!r}; expected one of {', '.join(ANSWERS)}")
         least = {"trials": 1, "practice": 0, "sentinel_every": 0, "min_sentinels": 0, "lease_minutes": 0.01}
-        least |= {"tolerance_ms": 0, "min_answers": 0, "min_wait_ms": 0}
+        least |= {"new_raters": 0, "tolerance_ms": 0, "min_answers": 0, "min_wait_ms": 0}
         for name, lowest in least.items():
             check_least(name, getattr(self, name), lowest)
         if self.min_sentinels > 1:
             raise ValueError(f"got min_sentinels {self.min_sentinels}; expected a share, 0 to 1")
         if not self.rounds or min(self.rounds) < 1:
             raise ValueError(f"got rounds {list(self.rounds)}; expected the votes of each, 1 or more")
+        if self.require not in REQUIRE:
+            raise ValueError(f"got require {self.require!r}; expected one of {', '.join(REQUIRE)}")
         unknown = set(self.texts) - {*TEXTS, "instructions"}
         if unknown:
             raise ValueError(f"got texts {', '.join(sorted(unknown))}; expected {', '.join([*TEXTS, 'instructions'])}")

@@ -31,6 +31,7 @@ _SCHEMA = (
         lease INTEGER PRIMARY KEY, rater TEXT NOT NULL REFERENCES raters, screen INTEGER NOT NULL, item TEXT NOT NULL,
         swapped INTEGER NOT NULL, given REAL NOT NULL, expires REAL NOT NULL
     ) STRICT""",
+    "CREATE INDEX raters_by_time ON raters (began)",
     "CREATE INDEX leases_of_rater ON leases (rater, screen)",
     "CREATE INDEX leases_of_item ON leases (item)",
     """CREATE TABLE responses (
@@ -50,6 +51,10 @@ _SCHEMA = (
 
 class RefusedError(ValueError):
     """An error: what was sent cannot be taken."""
+
+
+class BusyError(RuntimeError):
+    """An error: as many raters began as may in a minute."""
 
 
 class UnknownRaterError(LookupError):
@@ -96,21 +101,28 @@ class Votes:
             db.execute(statement)
         db.execute("INSERT INTO study VALUES (?, ?)", (self.study.id, _FORMAT))
 
-    def register(self, build: str, participant: str | None = None) -> str:
+    def register(self, build: str, participant: str | None = None, most: int | None = None) -> str:
         """Register a new rater, who agreed to take part.
 
         Args:
             build: build of the page that they look at.
             participant: token of whom a recruiting service sent (`participants.hash_participant`).
+            most: raters who may begin in a minute; None for any number.
 
         Returns:
             Their id, random; of a participant who is registered already, the one that they have.
+
+        Raises:
+            BusyError: as many began within the last minute.
         """
         rater, code = secrets.token_hex(16), secrets.token_hex(4).upper()
         with self._writing():
             known = self.find(participant)
             if known:
                 return known
+            since = "SELECT count(*) FROM raters WHERE began > ?"
+            if most is not None and self._db.execute(since, (self._clock() - 60,)).fetchone()[0] >= most:
+                raise BusyError(f"{most} people began within a minute; try again in a while")
             row = (rater, code, participant, build, self._clock())
             self._db.execute("INSERT INTO raters VALUES (?, ?, ?, ?, ?, NULL)", row)
         self._sync()
@@ -132,6 +144,15 @@ class Votes:
         if not found:
             raise UnknownRaterError("no such rater")
         return str(found[0])
+
+    def finish(self, rater: str) -> str | None:
+        """Return the code of a rater who has nothing left to answer; nothing for who answered no question.
+
+        Raises:
+            UnknownRaterError: no such token.
+        """
+        code, answers = self.code(rater), "SELECT 1 FROM responses WHERE rater = ? AND kind = 'main' LIMIT 1"
+        return code if self._db.execute(answers, (rater,)).fetchone() else None
 
     def progress(self, rater: str) -> tuple[int, int]:
         """Count the screens that a rater has answered, and all that there are.

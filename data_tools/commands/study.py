@@ -4,6 +4,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+from dreamsim_metric.bounds import check_least
 from dreamsim_metric.commands.names import check_folder
 from dreamsim_metric.commands.options import add_option
 from dreamsim_metric.commands.output import Output
@@ -12,6 +13,12 @@ from dreamsim_metric.commands.program import Command
 
 
 def _add_study(to: Parser) -> None:
+    _add_questions(to)
+    _add_people(to)
+    add_option(to, "--seed")
+
+
+def _add_questions(to: Parser) -> None:
     to.add_argument("pictures", type=Path, metavar="DIR", help="folder that `generate` wrote to")
     add_option(to, "--out", required=True, help="new folder for the study")
     to.add_argument(
@@ -29,6 +36,21 @@ def _add_study(to: Parser) -> None:
         metavar="N",
         help="questions among which one is obvious; 0 for none (default: 10)",
     )
+    to.add_argument(
+        "--tolerance-ms",
+        type=float,
+        metavar="N",
+        help="milliseconds by which a picture of a pair may be shown longer or shorter than 500 (default: 50)",
+    )
+    to.add_argument(
+        "--lease-minutes",
+        type=float,
+        metavar="N",
+        help="minutes after which an open question is given to another rater (default: 20)",
+    )
+
+
+def _add_people(to: Parser) -> None:
     to.add_argument(
         "--min-sentinels",
         type=float,
@@ -49,16 +71,15 @@ def _add_study(to: Parser) -> None:
         "pairs, beside those that they are shown for; 0 for any (default: 500)",
     )
     to.add_argument(
-        "--lease-minutes",
-        type=float,
+        "--new-raters",
+        type=int,
         metavar="N",
-        help="minutes after which an open question is given to another rater (default: 20)",
+        help="raters who may begin in a minute, all together, beside those with an invitation (default: 60)",
     )
     to.add_argument(
-        "--tolerance-ms",
-        type=float,
-        metavar="N",
-        help="milliseconds by which a picture of a pair may be shown longer or shorter than 500 (default: 50)",
+        "--require",
+        choices=("nothing", "id", "invitation"),
+        help="what a rater has to have: an id of a recruiting service, or an invitation of `invite` (default: nothing)",
     )
     to.add_argument(
         "--participant",
@@ -67,7 +88,6 @@ def _add_study(to: Parser) -> None:
         help="names in the address under which a recruiting service gives a rater's id (default: those of Prolific, "
         "CloudResearch, MTurk and SONA)",
     )
-    add_option(to, "--seed")
 
 
 def study(arguments: Namespace) -> Output:
@@ -76,17 +96,8 @@ def study(arguments: Namespace) -> Output:
 
     from data_tools.study import STUDY, Study
 
-    names = (
-        "trials",
-        "practice",
-        "sentinel_every",
-        "min_sentinels",
-        "min_answers",
-        "min_wait_ms",
-        "lease_minutes",
-        "tolerance_ms",
-        "seed",
-    )
+    asked = ("trials", "practice", "sentinel_every", "tolerance_ms", "lease_minutes", "seed")
+    names = (*asked, "min_sentinels", "min_answers", "min_wait_ms", "new_raters", "require")
     options: dict[str, Any] = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     for name in ("rounds", "participant"):
         if getattr(arguments, name):
@@ -133,6 +144,27 @@ def serve(arguments: Namespace) -> None:
             run(app, bound)
     finally:
         app.state.votes.close()
+
+
+def _add_invite(to: Parser) -> None:
+    _add_folder(to)
+    to.add_argument("count", type=int, metavar="N", help="how many people to invite")
+    to.add_argument("--url", default="http://127.0.0.1:8000/", metavar="URL", help="address at which it is served")
+
+
+def invite(arguments: Namespace) -> Output:
+    """Make links, each for one person."""
+    check_least("N", arguments.count)
+    _read(arguments.folder)
+
+    import secrets
+
+    from data_tools.names import Names
+    from data_tools.secret import STUDY_SECRET, read_secret
+
+    names, url = Names(read_secret(arguments.folder / STUDY_SECRET)), arguments.url.rstrip("/")
+    made = [f"{url}/?invitation={names.invitation(secrets.token_hex(8))}" for _ in range(arguments.count)]
+    return Output([{"link": link} for link in made], lambda rows: made)
 
 
 def _add_backup(to: Parser) -> None:
@@ -295,6 +327,7 @@ COMMANDS = (
     Command(
         "serve", "the page where people judge, and the server that keeps their votes", serve, _add_serve, prints=False
     ),
+    Command("invite", "links to send to people, each for one", invite, _add_invite),
     Command("backup", "all votes in one file, while they are taken or not", backup, _add_backup),
     Command("simulate", "answers of a model of noisy raters, to try a study; no people's", simulate, _add_simulate),
     Command("raters", "who took part, with codes and participants, to pay them", raters, _add_raters),
