@@ -252,17 +252,26 @@ class Assignment:
         return self._db.execute(answers, (rater,)).fetchone() is not None
 
     def _make_room(self, rater: str, wanted: int) -> None:
-        """Take back the oldest leases of raters who answered nothing, if all of those hold half of the questions.
+        """Take back leases of raters who answered nothing, where those hold half of the votes of the first round.
 
-        Whoever only asks so keeps nobody from questions; an answer to one that was taken back counts all the same.
+        First go screens that nobody looks at yet, then those that are held the longest; an answer to one of these
+        counts all the same. So whoever only asks keeps nobody from questions.
         """
+        whole = len(self._main) * self.study.rounds[0]
+        most = max(AHEAD * self.study.on_screen, whole // 2)
+        if most >= whole:
+            return
         idle = self._db.execute(
-            "SELECT lease, item, rater FROM live JOIN counts USING (item) WHERE NOT EXISTS "
+            "SELECT lease, live.item, live.rater, screen FROM live JOIN leases USING (lease) JOIN counts "
+            "ON counts.item = live.item WHERE NOT EXISTS "
             "(SELECT 1 FROM responses r WHERE r.rater = live.rater AND r.kind = 'main') ORDER BY lease"
         ).fetchall()
-        most = max(AHEAD * self.study.on_screen, len(self._main) // 2)
-        others = [(lease, item) for lease, item, holder in idle if holder != rater]
-        self._release(others[: max(0, len(idle) + wanted - most)])
+        looked_at: dict[str, int] = {}
+        for _, _, holder, screen in idle:
+            looked_at.setdefault(holder, screen)
+        others = [one for one in idle if one[2] != rater]
+        others.sort(key=lambda one: one[3] == looked_at[one[2]])
+        self._release([(lease, item) for lease, item, *_ in others[: max(0, len(idle) + wanted - most)]])
 
     def _lease(self, rater: str, screen: int, item: Item, now: float, expires: float) -> Asked:
         given = self._db.execute("SELECT count(*) FROM leases WHERE item = ?", (item.id,)).fetchone()[0]

@@ -85,7 +85,7 @@ def main(raters: int, triplets: int, votes: int) -> dict[str, Any]:
         process.wait()
         names = Names(read_secret(root / "study" / STUDY_SECRET))
         rows = read_responses(root / "study", study)
-        stored = Counter((row["rater"], names.item(row["item"])) for row in rows)
+        stored = Counter((names.token(row["rater"]), names.item(row["item"])) for row in rows)
         counts = Counter(row["item"] for row in rows if row["kind"] == "main")
         ordinary = sorted(seconds)
         return {
