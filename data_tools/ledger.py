@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from dreamsim_metric.files.write import new_file
 
 VOTES = "votes.sqlite"
-CHECKPOINT = 1000  # transactions after which they are moved from the file beside into the file
+CHECKPOINT = 200  # transactions after which they are moved from the file beside into the file
 _Marks = tuple[tuple[int, ...], tuple[int, ...]]
 _log = logging.getLogger(__name__)
 

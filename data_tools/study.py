@@ -20,6 +20,7 @@ from dreamsim_metric.files.table import Sheet
 from dreamsim_metric.judgements.columns import PAIR_PATHS, TRIPLET_PATHS
 
 STUDY = "study.json"
+MOST = 100_000  # of what a study counts: more is a slip, and would keep the server from starting
 Task = Literal["2afc", "jnd"]
 Kind = Literal["practice", "sentinel", "main"]
 Require = Literal["nothing", "id", "invitation"]
@@ -115,6 +116,7 @@ class Study:
     texts: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self._check_kinds()
         if self.task not in ANSWERS:
             raise ValueError(f"got task {self.task!r}; expected one of {', '.join(ANSWERS)}")
         least = {"trials": 1, "practice": 0, "sentinel_every": 0, "min_sentinels": 0, "lease_minutes": 0.01}
@@ -130,6 +132,20 @@ class Study:
         unknown = set(self.texts) - {*TEXTS, "instructions"}
         if unknown:
             raise ValueError(f"got texts {', '.join(sorted(unknown))}; expected {', '.join([*TEXTS, 'instructions'])}")
+
+    def _check_kinds(self) -> None:
+        """Be sure that values are of the kinds that they must be: the file is edited by hand."""
+        whole = ("trials", "practice", "sentinel_every", "min_answers", "new_raters", "seed")
+        for name, value in (*((one, getattr(self, one)) for one in whole), *(("rounds", one) for one in self.rounds)):
+            if type(value) is not int or (name != "seed" and value > MOST):
+                raise ValueError(f"got {name} {value!r}; expected a whole number, {MOST} at most")
+        for name in ("min_sentinels", "min_wait_ms", "lease_minutes", "tolerance_ms"):
+            if type(getattr(self, name)) not in (int, float):
+                raise ValueError(f"got {name} {getattr(self, name)!r}; expected a number")
+        texts = self.texts.items() if isinstance(self.texts, dict) else [("texts", None)]
+        for name, text in (("pictures", self.pictures), *texts, *(("participant", one) for one in self.participant)):
+            if not isinstance(text, str):
+                raise ValueError(f"got {text!r} for {name}; expected text")
 
     @property
     def id(self) -> str:
