@@ -6,7 +6,7 @@ have names that only this server can compute, so that they tell nothing. No addr
 
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -98,7 +98,6 @@ def create_app(folder: Path, hosts: Collection[str] = ()) -> FastAPI:
 
 def _build(folder: Path, study: Study, votes: Votes, hosts: Collection[str]) -> FastAPI:
     names, root = Names(read_secret(folder / STUDY_SECRET)), Path(study.pictures)
-    items = {names.item(item): item for item in votes.items}
     pictures = {
         names.picture(item.id, place): path for item in votes.items.values() for place, path in enumerate(item.pictures)
     }
@@ -116,6 +115,17 @@ def _build(folder: Path, study: Study, votes: Votes, hosts: Collection[str]) -> 
     app = FastAPI(title="dreamsim_metric study", docs_url=None, redoc_url=None, openapi_url=None, lifespan=closing)
     app.add_middleware(Guard, hosts=hosts)
     app.state.votes = votes
+
+    _say_errors(app)
+    _take_part(app, folder, study, votes, names)
+    _show_pictures(app, root, pictures)
+    app.include_router(make_router(folder, study, votes))
+    app.mount("/", StaticFiles(directory=PAGE, html=True))
+    return app
+
+
+def _say_errors(app: FastAPI) -> None:
+    """Answer each kind of error with its status and one line."""
 
     @app.exception_handler(UnknownRaterError)
     def unknown(request: Request, error: UnknownRaterError) -> Response:
@@ -138,6 +148,11 @@ def _build(folder: Path, study: Study, votes: Votes, hosts: Collection[str]) -> 
     def malformed(request: Request, error: RequestValidationError) -> Response:
         said = [f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors()]
         return JSONResponse({"detail": list_briefly(said, between="; ")}, 422)
+
+
+def _take_part(app: FastAPI, folder: Path, study: Study, votes: Votes, names: Names) -> None:
+    """Let raters begin, ask and answer."""
+    items = {names.item(item): item for item in votes.items}
 
     def check_build(build: str, request: Request) -> None:
         if build == BUILD and request.headers.get("Authorization") != f"Bearer {names.simulation}":
@@ -210,6 +225,10 @@ def _build(folder: Path, study: Study, votes: Votes, hosts: Collection[str]) -> 
     def leave(rater: str) -> None:
         votes.leave(known(rater))
 
+
+def _show_pictures(app: FastAPI, root: Path, pictures: Mapping[str, str]) -> None:
+    """Hand out pictures by the names that raters have for them."""
+
     @app.get("/pictures/{name}")
     def picture(name: str) -> Response:
         if name not in pictures:
@@ -221,10 +240,6 @@ def _build(folder: Path, study: Study, votes: Votes, hosts: Collection[str]) -> 
         except (StimulusError, OSError) as error:
             _log.warning("a picture of the study cannot be shown: %s", say_error(error))
             raise HTTPException(410, "this picture of the study is missing") from error
-
-    app.include_router(make_router(folder, study, votes))
-    app.mount("/", StaticFiles(directory=PAGE, html=True))
-    return app
 
 
 def link(folder: Path) -> str:
