@@ -9,12 +9,12 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import HTMLResponse, Response
 
 from data_tools.filtering import to_frame
-from data_tools.secret import read_secret
-from data_tools.stats import measure, say_off_time
+from data_tools.secret import ADMIN_TOKEN, read_secret
+from data_tools.spreadsheet import as_text
+from data_tools.stats import measure, say_left_out
 from data_tools.study import Study
 from data_tools.votes import Votes, read_responses
 
-TOKEN = "admin-token"
 RESAMPLES = 100  # of the bootstraps: the page is looked at while raters answer
 _STYLE = """:root{color-scheme:light dark}
 body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem}
@@ -29,7 +29,7 @@ def admin_token(folder: Path) -> str:
         OSError: the folder cannot be written.
         ValueError: the file is empty.
     """
-    return read_secret(folder / TOKEN)
+    return read_secret(folder / ADMIN_TOKEN)
 
 
 def make_router(folder: Path, study: Study, votes: Votes) -> APIRouter:
@@ -39,7 +39,7 @@ def make_router(folder: Path, study: Study, votes: Votes) -> APIRouter:
     def owner(request: Request, key: str = "") -> None:
         given = key or request.headers.get("Authorization", "").removeprefix("Bearer ")
         if not secrets.compare_digest(given.encode(), token.encode()):
-            raise HTTPException(401, f"add ?key=… with the token in {TOKEN}, or send it as a bearer token")
+            raise HTTPException(401, f"add ?key=… with the token in {ADMIN_TOKEN}, or send it as a bearer token")
 
     found = APIRouter(prefix="/admin", dependencies=[Depends(owner)])
 
@@ -49,7 +49,7 @@ def make_router(folder: Path, study: Study, votes: Votes) -> APIRouter:
 
     @found.get("/votes.csv")
     def download() -> Response:
-        text = to_frame(read_responses(folder, study)).to_csv(index=False)
+        text = to_frame(read_responses(folder, study)).map(as_text).to_csv(index=False)
         return Response(text, media_type="text/csv")
 
     @found.get("/statistics.json")
@@ -75,8 +75,7 @@ def build_page(study: Study, questions: dict[str, int], measured: dict[str, Any]
         f"<td{_bad(row['sentinels'], study)}>{_share(row['sentinels'])}<td>{row['sentinel_failures']:.0f}"
         for row in measured["by_rater"]
     ]
-    off_time = say_off_time(measured)
-    off_time = f"<p>{off_time}</p>" if off_time else ""
+    left_out = "".join(f"<p>{html.escape(line)}</p>" for line in say_left_out(measured))
     key = html.escape(key, quote=True)
     return f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(study.shown["title"])}</title>
 <meta name="viewport" content="width=device-width"><style>{_STYLE}</style>
@@ -84,7 +83,7 @@ def build_page(study: Study, questions: dict[str, int], measured: dict[str, Any]
 <progress max="{questions["all"]}" value="{questions["finished"]}"></progress>
 <p>{questions["finished"]} of {questions["all"]} questions finished, {questions["open"]} being answered.
 {measured["votes"]} votes of {measured["raters"]} raters count.</p>
-{off_time}
+{left_out}
 <table><tr><th>agreement<th>estimate<th>95 % interval ({RESAMPLES} resamples)
 <tr><td>Krippendorff's alpha{_interval(measured["alpha"])}
 <tr><td>two votes on a question{_interval(measured["pairwise"])}
@@ -93,8 +92,8 @@ def build_page(study: Study, questions: dict[str, int], measured: dict[str, Any]
 <table><tr><th>rater<th>code<th>participant<th>votes<th>off time<th>median ms<th>with the majority
 <th>sentinels right<th>wrong
 {"".join(lines) or '<tr><td colspan="9">nobody yet'}</table>
-<p><a href="/admin/votes.csv?key={key}">votes.csv</a> ·
-<a href="/admin/statistics.json?key={key}">statistics.json</a></p>
+<p><a href="admin/votes.csv?key={key}">votes.csv</a> ·
+<a href="admin/statistics.json?key={key}">statistics.json</a></p>
 """
 
 

@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 
 from data_tools.categories import read_categories
-from data_tools.filtering import drop_off_time, keep, keep_counted, tally, to_frame
+from data_tools.filtering import drop_off_time, drop_too_soon, drop_unproven, keep, keep_counted, tally, to_frame
 from data_tools.simulation import BUILD
+from data_tools.spreadsheet import as_text
+from data_tools.stimuli import open_stimulus
 from data_tools.study import Item, Study
 from data_tools.votes import read_responses
 from dreamsim_metric.files.digest import digest_file
@@ -146,6 +148,10 @@ def collect(
         "responses": len(everything),
         "responses left out": len(everything) - len(votes),
         "responses off time": len(everything) - len(drop_off_time(everything, tolerance)),
+        "responses too soon": len(everything) - len(drop_too_soon(everything, study.soonest_ms)),
+        "raters who answered too little": int(
+            everything.rater.nunique() - drop_unproven(everything, study).rater.nunique()
+        ),
         "tolerance ms": tolerance if math.isfinite(tolerance) else None,
         "raters": int(everything.rater.nunique()),
         "raters left out": int(everything.rater.nunique() - votes.rater.nunique()),
@@ -176,7 +182,7 @@ def _triplets(
                 **dict(zip(TRIPLET_PATHS, paths, strict=True)),
                 "split": splits[item.category],
                 "is_imagenet": item.category in imagenet,
-                "prompt": item.prompt,
+                "prompt": as_text(item.prompt),
             }
         )
     return rows
@@ -188,6 +194,9 @@ def _pairs(
     rows = []
     for index, item in enumerate(kept):
         files = [Path(study.pictures) / path for path in item.pictures]
+        for path in item.pictures:
+            with open_stimulus(Path(study.pictures), path):
+                pass  # before it is read as a whole: it may be anything
         names = [digest_file(file)[:24] for file in files]  # a picture has several variations
         paths = [f"pairs/{name[:2]}/{name}.png" for name in names]
         _copy(study, item, paths, out)
@@ -199,7 +208,7 @@ def _pairs(
                 SAME: round(same / votes, 6),
                 "votes": votes,
                 "split": splits[item.category],
-                "prompt": item.prompt,
+                "prompt": as_text(item.prompt),
             }
         )
     return rows
@@ -209,4 +218,5 @@ def _copy(study: Study, item: Item, paths: Sequence[str], out: Path) -> None:
     for source, path in zip(item.pictures, paths, strict=True):
         (out / path).parent.mkdir(parents=True, exist_ok=True)
         if not (out / path).exists():
-            shutil.copyfile(Path(study.pictures) / source, out / path)
+            with open_stimulus(Path(study.pictures), source):
+                shutil.copyfile(Path(study.pictures) / source, out / path)

@@ -27,10 +27,12 @@ COLUMNS = {
     "presented": "str",
     "showings": "float64",
     "off_ms": "float64",
+    "waited_ms": "float64",
     "build": "str",
     "received": "float64",
     "code": "str",
     "participant": "str",
+    "finished": "float64",
 }
 
 
@@ -91,6 +93,42 @@ def drop_off_time(votes: pd.DataFrame, tolerance_ms: float) -> pd.DataFrame:
     return votes[~(votes.off_ms > tolerance_ms)]
 
 
+def drop_too_soon(votes: pd.DataFrame, soonest_ms: float) -> pd.DataFrame:
+    """Leave out answers that came sooner after their question was given, by the server's clock, than can be.
+
+    Args:
+        votes: table of votes, a row a response.
+        soonest_ms: milliseconds sooner than which nobody can have answered; 0 to leave out none.
+
+    Example:
+        >>> votes = pd.DataFrame({"item": ["7", "8", "9"], "waited_ms": [900.0, 4.0, float("nan")]})  # nan: not timed
+        >>> list(drop_too_soon(votes, 500)["item"])
+        ['7', '9']
+    """
+    return votes[~(votes.waited_ms < soonest_ms)]
+
+
+def drop_unproven(votes: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """Leave out all rows of raters who answered too little, or not the sentinels that were due, to count.
+
+    Args:
+        votes: table of votes, a row a response, of all that were given.
+        study: study that the votes are for; `Study.proves` has the rule.
+    """
+    valid = votes.index.isin(drop_too_soon(drop_off_time(votes, study.tolerance_ms), study.soonest_ms).index)
+    counts = pd.DataFrame(
+        {
+            "rater": votes.rater,
+            "answers": (votes.kind == "main") & valid,
+            "met": votes.kind == "sentinel",
+            "finished": votes.finished > 0,
+        }
+    )
+    rows = counts.groupby("rater").agg({"answers": "sum", "met": "sum", "finished": "max"})
+    proven = [row.Index for row in rows.itertuples() if study.proves(row.answers, row.met, row.finished)]
+    return votes[votes.rater.isin(proven)]
+
+
 def tally(votes: pd.DataFrame, task: str) -> pd.DataFrame:
     """Count how often each answer was given to each question.
 
@@ -132,6 +170,8 @@ def keep_counted(
 ) -> pd.DataFrame:
     """Keep the rows that count in a study: answers of raters who look, to what was shown as planned, not too quick.
 
+    Raters who have not answered enough to count are left out, too (`drop_unproven`).
+
     Args:
         votes: table of votes, a row a response.
         study: study that the votes are for.
@@ -139,5 +179,6 @@ def keep_counted(
         max_quick: largest share of too quick answers that a rater may have.
         tolerance_ms: largest departure from the planned times in milliseconds. Default: the study's.
     """
-    shown = drop_off_time(votes, study.tolerance_ms if tolerance_ms is None else tolerance_ms)
+    proven = drop_too_soon(drop_unproven(votes, study), study.soonest_ms)
+    shown = drop_off_time(proven, study.tolerance_ms if tolerance_ms is None else tolerance_ms)
     return drop_quick(drop_raters(shown, study.min_sentinels, quick_ms, max_quick), quick_ms)

@@ -4,11 +4,10 @@ What is kept is a token: HMAC-SHA256 of the id, with a secret of the study as it
 computes the token, and nobody gets from tokens to ids.
 """
 
-import hmac
 import re
 from pathlib import Path
 
-from data_tools.secret import read_secret
+from data_tools.secret import read_secret, sign
 
 SECRET = "participant-secret"
 NAMES = ("PROLIFIC_PID", "participantId", "workerId", "survey_code")  # of Prolific, CloudResearch, MTurk and SONA
@@ -41,5 +40,4 @@ def hash_participant(folder: Path, participant: str) -> str:
             f"got the participant's id {participant[:100]!r}; expected letters, digits and . _ - : @ +, 100 at most: "
             "does the recruiting service fill it in?"
         )
-    key = read_secret(folder / SECRET).encode()
-    return hmac.new(key, participant.encode(), "sha256").hexdigest()[:32]
+    return sign(read_secret(folder / SECRET), participant)

@@ -19,7 +19,9 @@ from typing import Any
 import httpx2
 import numpy as np
 
+from data_tools.names import Names
 from data_tools.presentation import PLANNED
+from data_tools.secret import STUDY_SECRET, read_secret
 from data_tools.study import ANSWERS, Study
 
 BUILD = "simulated"
@@ -75,7 +77,7 @@ def evidence(study: Study, observer: Observer, model: str = "mini") -> dict[str,
 
 def simulate(
     url: str,
-    study: Study,
+    folder: Path,
     raters: int,
     observer: Observer = Observer(),
     *,
@@ -88,7 +90,7 @@ def simulate(
 
     Args:
         url: address of the server.
-        study: study that it serves.
+        folder: folder of the study that it serves, with its secret.
         raters: how many.
         observer: what they are like.
         at_once: raters that answer at the same time.
@@ -100,17 +102,20 @@ def simulate(
         How many screens were answered.
 
     Raises:
+        FileNotFoundError, ValueError: Same as in `Study.read`.
         httpx2.HTTPError: the server cannot be reached, or refuses.
     """
-    known = {study.key(item): value for item, value in evidence(study, observer, model).items()}
+    study, names = Study.read(folder), Names(read_secret(folder / STUDY_SECRET))
+    known = {names.item(item): value for item, value in evidence(study, observer, model).items()}
     answered, lock = 0, threading.Lock()
+    proof = {"Authorization": f"Bearer {names.simulation}"}
     presented = PLANNED if study.task == "jnd" else (0.0,)
 
     def rate(number: int) -> None:
         nonlocal answered
         random = np.random.default_rng((observer.seed, number))
         lapse = 1.0 if random.random() < observer.careless else observer.lapse
-        with httpx2.Client(base_url=url, timeout=30) as client:
+        with httpx2.Client(base_url=url, timeout=30, headers=proof) as client:
             rater = _call(client, patience, "POST", "/api/raters", {"agreed": True, "build": BUILD})["rater"]
             state = _call(client, patience, "GET", f"/api/raters/{rater}")
             while state["screens"]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from data_tools.agreement import measure_agreement, measure_raters
-from data_tools.filtering import drop_off_time, keep_counted, to_frame
+from data_tools.filtering import drop_off_time, drop_too_soon, drop_unproven, keep_counted, to_frame
 from data_tools.simulation import BUILD
 from data_tools.study import ANSWERS, Study
 from data_tools.votes import read_responses
@@ -30,7 +30,8 @@ def measure(
 
     Returns:
         The figures; `off_time`, answers (of each rater, too) to what was shown too long, too short or more than once;
-        `simulated`, answers that are a model's.
+        `too_soon`, answers that came sooner than can be; `unproven`, raters who answered too little, or not the
+        sentinels that were due, to count; `simulated`, answers that are a model's.
 
     Raises:
         FileNotFoundError, ValueError: Same as in `Study.read` and `votes.read_responses`.
@@ -42,8 +43,12 @@ def measure(
     by_rater = measure_raters(table, study.task)
     by_rater["off_time"] = off_time.groupby("rater").size().reindex(by_rater.index, fill_value=0)
     found = measure_agreement(keep_counted(table, study, quick_ms, max_quick, tolerance), study.task, resamples)
+    unproven = table.rater.nunique() - drop_unproven(table, study).rater.nunique()
     about = {
         "task": study.task,
+        "too_soon": len(table) - len(drop_too_soon(table, study.soonest_ms)),
+        "soonest_ms": study.soonest_ms,
+        "unproven": int(unproven),
         "simulated": int((table.build == BUILD).sum()),
         "off_time": len(off_time),
         "tolerance_ms": tolerance,
@@ -61,12 +66,17 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def say_off_time(found: dict[str, Any]) -> str:
-    """Say how many of the answers that `measure` saw do not count for what was shown; nothing where all do."""
-    if not found["off_time"]:
-        return ""
-    tolerance = f"more than {found['tolerance_ms']:g} ms too long or too short"
-    return f"{found['off_time']} answers do not count: pictures were shown {tolerance}, or more than once."
+def say_left_out(found: dict[str, Any]) -> list[str]:
+    """Say what of what `measure` saw does not count, and why; nothing where all does."""
+    off = f"pictures were shown more than {found['tolerance_ms']:g} ms too long or too short, or more than once."
+    soon = f"they came within {found['soonest_ms']:g} ms of being asked, by the server's clock."
+    unproven = "they answered too few questions, or not the obvious ones that were due."
+    said = {
+        "off_time": f"{found['off_time']} answers do not count: {off}",
+        "too_soon": f"{found['too_soon']} answers do not count: {soon}",
+        "unproven": f"{found['unproven']} raters do not count: {unproven}",
+    }
+    return [line for name, line in said.items() if found[name]]
 
 
 def lines(found: dict[str, Any]) -> Iterator[str]:
@@ -74,8 +84,7 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
     if found["simulated"]:
         yield f"SIMULATED: {found['simulated']} responses are a model's, not people's"
     yield f"{found['votes']} votes of {found['raters']} raters on {found['questions']} questions"
-    if said := say_off_time(found):
-        yield said
+    yield from say_left_out(found)
     names = {"alpha": "Krippendorff's alpha", "pairwise": "two votes agree", "split_half": "split-half reliability"}
     for key, name in names.items():
         estimate, low, high = ("–" if value is None else f"{value:.3f}" for value in found[key])

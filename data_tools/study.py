@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from data_tools.participants import NAMES
+from data_tools.presentation import PLANNED
 from data_tools.tables import PAIRS, TRIPLETS
 from dreamsim_metric.bounds import check_least
 from dreamsim_metric.files.digest import digest_file
@@ -19,8 +20,11 @@ from dreamsim_metric.files.table import Sheet
 from dreamsim_metric.judgements.columns import PAIR_PATHS, TRIPLET_PATHS
 
 STUDY = "study.json"
+MOST = 100_000  # of what a study counts: more is a slip, and would keep the server from starting
 Task = Literal["2afc", "jnd"]
 Kind = Literal["practice", "sentinel", "main"]
+Require = Literal["nothing", "id", "invitation"]
+REQUIRE: tuple[Require, ...] = ("nothing", "id", "invitation")
 ANSWERS: dict[str, tuple[str, str]] = {"2afc": ("left", "right"), "jnd": ("same", "different")}
 TEXTS = {
     "title": "Which pictures look alike?",
@@ -79,6 +83,12 @@ class Study:
         sentinel_every: questions among which one obvious one is hidden; 0 for none.
         min_sentinels: share of the sentinels to be right on; the votes of raters below do not count, and are asked of
             others.
+        min_answers: answers from which on a rater counts who has met the sentinels that were due; who was asked all
+            that there was counts with fewer.
+        min_wait_ms: milliseconds by the server's clock, beside those that pairs are shown for, sooner than which nobody
+            can have answered a question that they were given; such answers do not count, and are asked of others.
+        new_raters: raters who may begin in a minute, all together, beside those with an invitation.
+        require: what a rater has to have: `id` of a recruiting service, `invitation` of the owner, or `nothing`.
         lease_minutes: minutes after which a question that somebody has open is given to another.
         tolerance_ms: milliseconds by which a pair's pictures and masks may be shown longer or shorter than 500; answers
             to others do not count, and are asked of others.
@@ -95,6 +105,10 @@ class Study:
     practice: int = 2
     sentinel_every: int = 10
     min_sentinels: float = 0.75
+    min_answers: int = 10
+    min_wait_ms: float = 500
+    new_raters: int = 60
+    require: Require = "nothing"
     lease_minutes: float = 20
     tolerance_ms: float = 50
     participant: tuple[str, ...] = NAMES
@@ -102,19 +116,36 @@ class Study:
     texts: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self._check_kinds()
         if self.task not in ANSWERS:
             raise ValueError(f"got task {self.task!r}; expected one of {', '.join(ANSWERS)}")
         least = {"trials": 1, "practice": 0, "sentinel_every": 0, "min_sentinels": 0, "lease_minutes": 0.01}
-        least["tolerance_ms"] = 0
+        least |= {"new_raters": 0, "tolerance_ms": 0, "min_answers": 0, "min_wait_ms": 0}
         for name, lowest in least.items():
             check_least(name, getattr(self, name), lowest)
         if self.min_sentinels > 1:
             raise ValueError(f"got min_sentinels {self.min_sentinels}; expected a share, 0 to 1")
         if not self.rounds or min(self.rounds) < 1:
             raise ValueError(f"got rounds {list(self.rounds)}; expected the votes of each, 1 or more")
+        if self.require not in REQUIRE:
+            raise ValueError(f"got require {self.require!r}; expected one of {', '.join(REQUIRE)}")
         unknown = set(self.texts) - {*TEXTS, "instructions"}
         if unknown:
             raise ValueError(f"got texts {', '.join(sorted(unknown))}; expected {', '.join([*TEXTS, 'instructions'])}")
+
+    def _check_kinds(self) -> None:
+        """Be sure that values are of the kinds that they must be: the file is edited by hand."""
+        whole = ("trials", "practice", "sentinel_every", "min_answers", "new_raters", "seed")
+        for name, value in (*((one, getattr(self, one)) for one in whole), *(("rounds", one) for one in self.rounds)):
+            if type(value) is not int or (name != "seed" and value > MOST):
+                raise ValueError(f"got {name} {value!r}; expected a whole number, {MOST} at most")
+        for name in ("min_sentinels", "min_wait_ms", "lease_minutes", "tolerance_ms"):
+            if type(getattr(self, name)) not in (int, float):
+                raise ValueError(f"got {name} {getattr(self, name)!r}; expected a number")
+        texts = self.texts.items() if isinstance(self.texts, dict) else [("texts", None)]
+        for name, text in (("pictures", self.pictures), *texts, *(("participant", one) for one in self.participant)):
+            if not isinstance(text, str):
+                raise ValueError(f"got {text!r} for {name}; expected text")
 
     @property
     def id(self) -> str:
@@ -127,9 +158,36 @@ class Study:
         """Questions asked together: one triplet, two pairs."""
         return 1 if self.task == "2afc" else 2
 
-    def key(self, item: str) -> str:
-        """Name a question on the way to a rater, who is not to see which are sentinels."""
-        return hashlib.sha256(f"{self.id} {item}".encode()).hexdigest()[:16]
+    @property
+    def sentinels(self) -> int:
+        """Questions with a known answer that are hidden among a rater's others."""
+        return max(1, self.trials // self.sentinel_every) * self.on_screen if self.sentinel_every else 0
+
+    @property
+    def block(self) -> int:
+        """Screens among which one of sentinels is hidden."""
+        return -(-min(self.sentinel_every, self.trials) // self.on_screen)
+
+    @property
+    def soonest_ms(self) -> float:
+        """Milliseconds from being given a question, sooner than which an answer cannot be; 0 for any."""
+        return self.min_wait_ms and self.min_wait_ms + (PLANNED[-1] if self.task == "jnd" else 0)
+
+    def proves(self, answers: int, met: int, finished: bool) -> bool:
+        """Tell whether a rater answered enough, sentinels among it, to count.
+
+        Args:
+            answers: questions that they answered and that count.
+            met: sentinels that they answered, right or wrong.
+            finished: whether there was nothing left to ask them.
+
+        Example:
+            >>> study = Study("2afc", "pictures", "digest", trials=50, sentinel_every=10, min_answers=10)
+            >>> study.proves(9, 1, False), study.proves(10, 1, False), study.proves(20, 1, False)
+            (False, True, False)
+        """
+        due = answers // self.on_screen // self.block * self.on_screen if self.sentinel_every else 0
+        return met >= min(max(1, due), self.sentinels) and (finished or answers >= self.min_answers)
 
     @property
     def shown(self) -> dict[str, str]:
@@ -223,9 +281,8 @@ class Study:
             Item(row["id"], "main", tuple(row[column] for column in columns), row["category"], row["prompt"])
             for row in (rows[i] for i in random.permutation(len(rows)))
         ]
-        sentinels = max(1, self.trials // self.sentinel_every) if self.sentinel_every else 0
         practice = self._obvious("practice", self.practice * self.on_screen, main, random)
-        return [*practice, *self._obvious("sentinel", sentinels * self.on_screen, main, random), *main]
+        return [*practice, *self._obvious("sentinel", self.sentinels, main, random), *main]
 
     def _obvious(self, kind: Kind, count: int, main: Sequence[Item], random: np.random.Generator) -> list[Item]:
         """Make questions with one right answer: a picture against itself and against one of another category."""

@@ -1,47 +1,47 @@
 """The votes: a SQLite file in which responses are only ever added.
 
 A response is on the disk before its sender hears of it, and a rater has one to a question: what comes twice is stored
-once. Answers that come at the same time share one wait for the disk, as databases' group commit does it.
+once.
 """
 
-import io
 import json
-import os
 import secrets
 import sqlite3
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from data_tools.assignment import Asked, Assignment
+from data_tools.ledger import VOTES, Ledger, read_rows, reading
+from data_tools.names import Names
 from data_tools.presentation import measure_departure
+from data_tools.secret import STUDY_SECRET, read_secret
+from data_tools.simulation import BUILD
 from data_tools.study import ANSWERS, Item, Study
 
-VOTES = "votes.sqlite"
-_FORMAT = 2
+_FORMAT = 3
 _SCHEMA = (
     "CREATE TABLE study (id TEXT NOT NULL, format INTEGER NOT NULL)",
     """CREATE TABLE raters (
-        rater TEXT PRIMARY KEY, code TEXT NOT NULL, participant TEXT UNIQUE, build TEXT NOT NULL, began REAL NOT NULL
+        rater TEXT PRIMARY KEY, code TEXT NOT NULL, participant TEXT UNIQUE, build TEXT NOT NULL, began REAL NOT NULL,
+        finished REAL
     ) STRICT""",
     """CREATE TABLE leases (
         lease INTEGER PRIMARY KEY, rater TEXT NOT NULL REFERENCES raters, screen INTEGER NOT NULL, item TEXT NOT NULL,
         swapped INTEGER NOT NULL, given REAL NOT NULL, expires REAL NOT NULL
     ) STRICT""",
+    "CREATE INDEX raters_by_time ON raters (began)",
     "CREATE INDEX leases_of_rater ON leases (rater, screen)",
     "CREATE INDEX leases_of_item ON leases (item)",
     """CREATE TABLE responses (
         response INTEGER PRIMARY KEY, rater TEXT NOT NULL REFERENCES raters, item TEXT NOT NULL, kind TEXT NOT NULL,
         screen INTEGER NOT NULL, position INTEGER NOT NULL, swapped INTEGER NOT NULL, answer TEXT NOT NULL,
         correct INTEGER, response_ms REAL NOT NULL, early INTEGER NOT NULL, presented TEXT NOT NULL,
-        showings INTEGER NOT NULL, off_ms REAL, build TEXT NOT NULL, received REAL NOT NULL, UNIQUE (rater, item)
+        showings INTEGER NOT NULL, off_ms REAL, waited_ms REAL, build TEXT NOT NULL,
+        received REAL NOT NULL, UNIQUE (rater, item)
     ) STRICT""",
-    "CREATE INDEX sentinels ON responses (rater, correct, off_ms) WHERE kind = 'sentinel'",
+    "CREATE INDEX standing ON responses (rater, kind, correct, off_ms, waited_ms, received, screen)",
     """CREATE TRIGGER responses_stay BEFORE UPDATE ON responses
     BEGIN SELECT RAISE(ABORT, 'responses are never changed'); END""",
     """CREATE TRIGGER responses_remain BEFORE DELETE ON responses
@@ -51,6 +51,10 @@ _SCHEMA = (
 
 class RefusedError(ValueError):
     """An error: what was sent cannot be taken."""
+
+
+class BusyError(RuntimeError):
+    """An error: as many raters began as may in a minute."""
 
 
 class UnknownRaterError(LookupError):
@@ -73,93 +77,54 @@ class Votes:
             OSError: it is in use by another process, or cannot be written.
         """
         self.study, self._clock = study, clock
-        self._lock, self._syncing = threading.RLock(), threading.Lock()
-        self._written = self._synced = 0  # transactions
-        file = folder / VOTES
-        self._served = FileLock(f"{file}.lock", timeout=0)
+        names = Names(read_secret(folder / STUDY_SECRET))
+        self._ledger = Ledger(folder, self._begin)
+        self._db, self._lock = self._ledger.db, self._ledger.lock
+        self._writing, self._sync = self._ledger.writing, self._ledger.sync
         try:
-            self._served.acquire()
-        except Timeout as error:  # two would each give out the same question
-            raise OSError(f"{folder} is served already, by another process") from error
-        try:
-            self._db = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
-            for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "temp_store = MEMORY"):
-                self._db.execute(f"PRAGMA {pragma}")
-            self._questions = Assignment(self._db, study, clock)
+            _check_study(self._db, study, self._ledger.file)
+            self._questions = Assignment(self._db, study, names, clock)
             self.items = self._questions.items
             with self._writing():
-                self._begin(file)
                 self._questions.begin()
-            self._log = io.FileIO(f"{file}-wal")
             self._sync()
-        except sqlite3.OperationalError as error:
-            self._served.release()
-            raise OSError(f"cannot open {file} ({error})") from error
-        except sqlite3.DatabaseError as error:
-            self._served.release()
-            raise ValueError(f"{file} is no file of votes ({error}); move it away") from error
         except BaseException:
-            self._served.release()
+            self.close()
             raise
 
     def close(self) -> None:
-        """Close the file and let others open it."""
-        self._log.close()
-        self._db.close()
-        self._served.release()
+        """Close the file, which then holds everything, and let others open it."""
+        self._ledger.close()
 
-    def _begin(self, file: Path) -> None:
-        if not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            for statement in _SCHEMA:
-                self._db.execute(statement)
-            self._db.execute("INSERT INTO study VALUES (?, ?)", (self.study.id, _FORMAT))
-        found = self._db.execute("SELECT id, format FROM study").fetchone()
-        if found != (self.study.id, _FORMAT):
-            raise ValueError(
-                f"{file} has the votes of another study, or of another version of this package; move it away, or serve "
-                "the study that it is of"
-            )
+    def _begin(self, db: sqlite3.Connection) -> None:
+        for statement in _SCHEMA:
+            db.execute(statement)
+        db.execute("INSERT INTO study VALUES (?, ?)", (self.study.id, _FORMAT))
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Begin one transaction, which is written whole or not at all."""
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
-            self._written += 1
-
-    def _sync(self) -> None:
-        """Return once all that was written before is on the disk: whoever waits first does it for all."""
-        written = self._written
-        with self._syncing:
-            if self._synced < written:
-                covered = self._written
-                os.fsync(self._log)
-                self._synced = covered
-
-    def register(self, build: str, participant: str | None = None) -> str:
+    def register(self, build: str, participant: str | None = None, most: int | None = None) -> str:
         """Register a new rater, who agreed to take part.
 
         Args:
             build: build of the page that they look at.
             participant: token of whom a recruiting service sent (`participants.hash_participant`).
+            most: raters who may begin in a minute; None for any number.
 
         Returns:
-            Their token, random; of a participant who is registered already, the one that they have.
+            Their id, random; of a participant who is registered already, the one that they have.
+
+        Raises:
+            BusyError: as many began within the last minute.
         """
-        rater, code = secrets.token_urlsafe(16), secrets.token_hex(4).upper()
+        rater, code = secrets.token_hex(16), secrets.token_hex(4).upper()
         with self._writing():
             known = self.find(participant)
             if known:
                 return known
+            since = "SELECT count(*) FROM raters WHERE began > ?"
+            if most is not None and self._db.execute(since, (self._clock() - 60,)).fetchone()[0] >= most:
+                raise BusyError(f"{most} people began within a minute; try again in a while")
             row = (rater, code, participant, build, self._clock())
-            self._db.execute("INSERT INTO raters VALUES (?, ?, ?, ?, ?)", row)
+            self._db.execute("INSERT INTO raters VALUES (?, ?, ?, ?, ?, NULL)", row)
         self._sync()
         return rater
 
@@ -179,6 +144,15 @@ class Votes:
         if not found:
             raise UnknownRaterError("no such rater")
         return str(found[0])
+
+    def finish(self, rater: str) -> str | None:
+        """Return the code of a rater who has nothing left to answer; nothing for who answered no question.
+
+        Raises:
+            UnknownRaterError: no such token.
+        """
+        code, answers = self.code(rater), "SELECT 1 FROM responses WHERE rater = ? AND kind = 'main' LIMIT 1"
+        return code if self._db.execute(answers, (rater,)).fetchone() else None
 
     def progress(self, rater: str) -> tuple[int, int]:
         """Count the screens that a rater has answered, and all that there are.
@@ -210,7 +184,7 @@ class Votes:
         """
         with self._writing():
             self.code(rater)
-            self._questions.take_back(rater)
+            self._questions.leave(rater)
 
     def questions(self) -> dict[str, int]:
         """Count the questions: `all`, those `finished`, and those `open` with somebody."""
@@ -252,15 +226,16 @@ class Votes:
         with self._writing():
             self.code(rater)
             rows = self._db.execute(
-                "SELECT item, swapped FROM leases WHERE rater = ? AND screen = ? ORDER BY lease", (rater, screen)
+                "SELECT item, swapped, given FROM leases WHERE rater = ? AND screen = ? ORDER BY lease", (rater, screen)
             ).fetchall()
             if not rows:
                 raise RefusedError(f"screen {screen} was not given to this rater")
-            asked = {item: (position, swapped) for position, (item, swapped) in enumerate(rows)}
+            asked = {item: (position, swapped) for position, (item, swapped, _) in enumerate(rows)}
             if not answers or not set(answers) <= set(asked):
-                raise RefusedError(f"got answers to {', '.join(answers) or 'nothing'}; screen {screen} asks others")
+                raise RefusedError(f"got answers to other questions than those of screen {screen}, or to none")
             rest = {"screen": screen, "presented": json.dumps(list(presented)), "build": build}
             rest |= {"showings": showings, "early": early}
+            rest["waited_ms"] = None if build == BUILD else self._measure_wait(rater, screen, rows[0][2])
             right = {}
             for name, (answer, response_ms) in answers.items():
                 position, swapped = asked[name]
@@ -273,13 +248,23 @@ class Votes:
         self._sync()
         return right
 
+    def _measure_wait(self, rater: str, screen: int, given: float) -> float | None:
+        """Milliseconds since a screen can have been looked at: given, and the one before it answered.
+
+        None where the clock was set back meanwhile.
+        """
+        before = "SELECT max(received) FROM responses WHERE rater = ? AND screen != ?"
+        answered = self._db.execute(before, (rater, screen)).fetchone()[0]
+        waited = 1000 * (self._clock() - max(given, answered or 0))
+        return waited if waited >= 0 else None
+
     def _store(self, rater: str, item: Item, answer: str, rest: Mapping[str, Any]) -> bool | None:
         """Store one answer; return whether it is right, where that is known."""
         known = ANSWERS[self.study.task]
         if answer not in known:
             raise RefusedError(f"got the answer {answer!r}; expected {' or '.join(known)}")
         correct = None if item.answer is None else answer == item.answer
-        rejected = self._questions.rejected(rater)
+        counted = self._questions.counts(rater)
         row = {"rater": rater, "item": item.id, "kind": item.kind, "answer": answer, "correct": correct, **rest}
         row["received"] = self._clock()
         new = self._db.execute(
@@ -288,23 +273,11 @@ class Votes:
             row,
         ).rowcount
         self._questions.take_back(rater, item.id)
-        if self._questions.rejected(rater) != rejected:
+        if self._questions.is_good(rater) != counted:  # who answers is asked more, and so counts until they leave
             self._questions.count()  # none of the rater's votes counts now, or all of them
-        elif new and item.kind == "main" and not rejected and self._questions.on_time(row["off_ms"]):
+        elif new and item.kind == "main" and counted and self._questions.is_valid(row["off_ms"], row["waited_ms"]):
             self._questions.add(item.id, answer)
         return correct
-
-
-def check_votes(folder: Path) -> Path:
-    """Find the file of a study's votes.
-
-    Raises:
-        FileNotFoundError: nobody was asked yet.
-    """
-    file = folder / VOTES
-    if not file.is_file():
-        raise FileNotFoundError(f"{folder} has no {VOTES}; dreamsim-data serve makes it")
-    return file
 
 
 def read_responses(folder: Path, study: Study) -> list[dict[str, Any]]:
@@ -317,8 +290,8 @@ def read_responses(folder: Path, study: Study) -> list[dict[str, Any]]:
     return _read(
         folder,
         study,
-        "SELECT responses.*, code, coalesce(participant, '') AS participant "
-        "FROM responses JOIN raters USING (rater) ORDER BY response",
+        "SELECT responses.*, code, coalesce(participant, '') AS participant, "
+        "finished IS NOT NULL AS finished FROM responses JOIN raters USING (rater) ORDER BY response",
     )
 
 
@@ -337,12 +310,14 @@ def read_raters(folder: Path, study: Study) -> list[dict[str, Any]]:
 
 
 def _read(folder: Path, study: Study, query: str) -> list[dict[str, Any]]:
-    file = check_votes(folder)
-    try:
-        with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as db:
-            if db.execute("SELECT id, format FROM study").fetchone() != (study.id, _FORMAT):
-                raise ValueError(f"{file} has the votes of another study, or of another version of this package")
-            db.row_factory = sqlite3.Row
-            return [dict(row) for row in db.execute(query)]
-    except sqlite3.DatabaseError as error:
-        raise ValueError(f"{file} is no file of votes ({error})") from error
+    with reading(folder) as db:
+        _check_study(db, study, folder / VOTES)
+        return read_rows(db, query)
+
+
+def _check_study(db: sqlite3.Connection, study: Study, file: Path) -> None:
+    if db.execute("SELECT id, format FROM study").fetchone() != (study.id, _FORMAT):
+        raise ValueError(
+            f"{file} has the votes of another study, or of another version of this package; move it away, or serve "
+            "the study that it is of"
+        )

@@ -45,6 +45,7 @@ docs/scoring
 docs/training
 docs/data
 docs/study
+docs/security
 docs/benchmarks
 docs/personalization
 docs/cluster

@@ -46,8 +46,8 @@ def _pictures(folder, table, count, parts):
 
 
 def study(folder, pictures, **options):
-    """A study of such pictures, written."""
-    made = Study.of(pictures, **options)
+    """A study of such pictures, written; raters of tests answer at once, and a few questions."""
+    made = Study.of(pictures, **{"min_wait_ms": 0, "min_answers": 0, **options})
     made.write(folder)
     return made
 

@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
+from data_tools.names import Names
+from data_tools.secret import STUDY_SECRET, read_secret
 from data_tools.serving import free_port, start
 from data_tools.simulation import Observer, simulate
 from data_tools.study import Study
@@ -76,13 +78,14 @@ def main(raters: int, triplets: int, votes: int) -> dict[str, Any]:
 
         killer = threading.Thread(target=kill, daemon=True)
         killer.start()
-        simulate(f"http://127.0.0.1:{port}", study, raters, Observer(), at_once=raters, heard=heard)
+        simulate(f"http://127.0.0.1:{port}", root / "study", raters, Observer(), at_once=raters, heard=heard)
         killer.join()
         wall = times[-1] - times[0] - killed[0]
         process.terminate()
         process.wait()
+        names = Names(read_secret(root / "study" / STUDY_SECRET))
         rows = read_responses(root / "study", study)
-        stored = Counter((row["rater"], study.key(row["item"])) for row in rows)
+        stored = Counter((names.token(row["rater"]), names.item(row["item"])) for row in rows)
         counts = Counter(row["item"] for row in rows if row["kind"] == "main")
         ordinary = sorted(seconds)
         return {

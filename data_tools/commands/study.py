@@ -1,9 +1,10 @@
-"""`dreamsim-data study`, `serve`, `simulate`, `raters`, `stats`, `collect`, `validate`: from pictures to answers."""
+"""Commands of a study, `dreamsim-data study` to `validate`: from pictures to answers."""
 
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+from dreamsim_metric.bounds import check_least
 from dreamsim_metric.commands.names import check_folder
 from dreamsim_metric.commands.options import add_option
 from dreamsim_metric.commands.output import Output
@@ -12,6 +13,12 @@ from dreamsim_metric.commands.program import Command
 
 
 def _add_study(to: Parser) -> None:
+    _add_questions(to)
+    _add_people(to)
+    add_option(to, "--seed")
+
+
+def _add_questions(to: Parser) -> None:
     to.add_argument("pictures", type=Path, metavar="DIR", help="folder that `generate` wrote to")
     add_option(to, "--out", required=True, help="new folder for the study")
     to.add_argument(
@@ -30,10 +37,10 @@ def _add_study(to: Parser) -> None:
         help="questions among which one is obvious; 0 for none (default: 10)",
     )
     to.add_argument(
-        "--min-sentinels",
+        "--tolerance-ms",
         type=float,
         metavar="N",
-        help="share of the obvious questions to be right on; a rater below it does not count (default: 0.75)",
+        help="milliseconds by which a picture of a pair may be shown longer or shorter than 500 (default: 50)",
     )
     to.add_argument(
         "--lease-minutes",
@@ -41,11 +48,38 @@ def _add_study(to: Parser) -> None:
         metavar="N",
         help="minutes after which an open question is given to another rater (default: 20)",
     )
+
+
+def _add_people(to: Parser) -> None:
     to.add_argument(
-        "--tolerance-ms",
+        "--min-sentinels",
         type=float,
         metavar="N",
-        help="milliseconds by which a picture of a pair may be shown longer or shorter than 500 (default: 50)",
+        help="share of the obvious questions to be right on; a rater below it does not count (default: 0.75)",
+    )
+    to.add_argument(
+        "--min-answers",
+        type=int,
+        metavar="N",
+        help="answers from which on a rater counts, unless there was nothing left to ask them (default: 10)",
+    )
+    to.add_argument(
+        "--min-wait-ms",
+        type=float,
+        metavar="N",
+        help="milliseconds after being asked, by the server's clock, sooner than which an answer does not count; for "
+        "pairs, beside those that they are shown for; 0 for any (default: 500)",
+    )
+    to.add_argument(
+        "--new-raters",
+        type=int,
+        metavar="N",
+        help="raters who may begin in a minute, all together, beside those with an invitation (default: 60)",
+    )
+    to.add_argument(
+        "--require",
+        choices=("nothing", "id", "invitation"),
+        help="what a rater has to have: an id of a recruiting service, or an invitation of `invite` (default: nothing)",
     )
     to.add_argument(
         "--participant",
@@ -54,7 +88,6 @@ def _add_study(to: Parser) -> None:
         help="names in the address under which a recruiting service gives a rater's id (default: those of Prolific, "
         "CloudResearch, MTurk and SONA)",
     )
-    add_option(to, "--seed")
 
 
 def study(arguments: Namespace) -> Output:
@@ -63,7 +96,8 @@ def study(arguments: Namespace) -> Output:
 
     from data_tools.study import STUDY, Study
 
-    names = ("trials", "practice", "sentinel_every", "min_sentinels", "lease_minutes", "tolerance_ms", "seed")
+    asked = ("trials", "practice", "sentinel_every", "tolerance_ms", "lease_minutes", "seed")
+    names = (*asked, "min_sentinels", "min_answers", "min_wait_ms", "new_raters", "require")
     options: dict[str, Any] = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     for name in ("rounds", "participant"):
         if getattr(arguments, name):
@@ -83,22 +117,70 @@ def _add_folder(to: Parser) -> None:
 def _add_serve(to: Parser) -> None:
     _add_folder(to)
     to.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="address to listen at; 0.0.0.0 for all")
-    to.add_argument("--port", type=int, default=8000, metavar="N", help="port to listen at")
+    to.add_argument(
+        "--allow-host",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="names of this server in the addresses that people use, beside localhost and numeric addresses",
+    )
+    to.add_argument("--port", type=int, default=8000, metavar="N", help="port to listen at; 0 for any")
 
 
 def serve(arguments: Namespace) -> None:
     """Serve the page until interrupted."""
     _read(arguments.folder)
 
-    import uvicorn
-
+    from data_tools.listening import bind, run, write_address
     from data_tools.server import create_app, link
 
-    app = create_app(arguments.folder)
-    print(f"people:  http://{arguments.host}:{arguments.port}/")
-    print(f"for you: http://{arguments.host}:{arguments.port}{link(arguments.folder)}", flush=True)
-    # No access log: it would hold raters' addresses.
-    uvicorn.run(app, host=arguments.host, port=arguments.port, log_level="warning", access_log=False)
+    hosts = [] if arguments.host in ("0.0.0.0", "::") else [arguments.host]
+    app = create_app(arguments.folder, [*hosts, *arguments.allow_host])
+    try:
+        with bind(arguments.host, arguments.port) as bound:
+            address = write_address(bound)
+            print(f"people:  {address}/")
+            print(f"for you: {address}{link(arguments.folder)}", flush=True)
+            run(app, bound)
+    finally:
+        app.state.votes.close()
+
+
+def _add_invite(to: Parser) -> None:
+    _add_folder(to)
+    to.add_argument("count", type=int, metavar="N", help="how many people to invite")
+    to.add_argument("--url", default="http://127.0.0.1:8000/", metavar="URL", help="address at which it is served")
+
+
+def invite(arguments: Namespace) -> Output:
+    """Make links, each for one person."""
+    check_least("N", arguments.count)
+    _read(arguments.folder)
+
+    import secrets
+
+    from data_tools.names import Names
+    from data_tools.secret import STUDY_SECRET, read_secret
+
+    names, url = Names(read_secret(arguments.folder / STUDY_SECRET)), arguments.url.rstrip("/")
+    made = [f"{url}/?invitation={names.invitation(secrets.token_hex(8))}" for _ in range(arguments.count)]
+    return Output([{"link": link} for link in made], lambda rows: made)
+
+
+def _add_backup(to: Parser) -> None:
+    _add_folder(to)
+    to.add_argument("file", type=Path, metavar="FILE", help="file to write or replace")
+
+
+def backup(arguments: Namespace) -> Output:
+    """Copy the votes into one file, while raters answer or not."""
+    _read(arguments.folder, votes=True)
+
+    from data_tools.ledger import back_up
+
+    responses = back_up(arguments.folder, arguments.file)
+    said = f"{arguments.file}: {responses} responses"
+    return Output([{"written": str(arguments.file), "responses": responses}], lambda rows: [said])
 
 
 def _add_simulate(to: Parser) -> None:
@@ -112,12 +194,12 @@ def _add_simulate(to: Parser) -> None:
 
 def simulate(arguments: Namespace) -> Output:
     """Let a model of noisy raters answer."""
-    held = _read(arguments.folder)
+    _read(arguments.folder)
 
     from data_tools.simulation import Observer, simulate
 
     observer = Observer(noise=arguments.noise, careless=arguments.careless, seed=arguments.seed)
-    answered = simulate(arguments.url, held, arguments.raters, observer)
+    answered = simulate(arguments.url, arguments.folder, arguments.raters, observer)
     said = f"{arguments.raters} simulated raters answered {answered} screens"
     return Output([{"raters": arguments.raters, "screens": answered}], lambda rows: [said])
 
@@ -234,7 +316,7 @@ def _read(folder: Path, votes: bool = False) -> Any:
 
     held = Study.read(folder)
     if votes:
-        from data_tools.votes import check_votes
+        from data_tools.ledger import check_votes
 
         check_votes(folder)
     return held
@@ -245,6 +327,8 @@ COMMANDS = (
     Command(
         "serve", "the page where people judge, and the server that keeps their votes", serve, _add_serve, prints=False
     ),
+    Command("invite", "links to send to people, each for one", invite, _add_invite),
+    Command("backup", "all votes in one file, while they are taken or not", backup, _add_backup),
     Command("simulate", "answers of a model of noisy raters, to try a study; no people's", simulate, _add_simulate),
     Command("raters", "who took part, with codes and participants, to pay them", raters, _add_raters),
     Command("stats", "how much people agree", stats, _add_stats),

@@ -235,6 +235,8 @@ SLIPS = {
         f"data {name} gone": "gone has no study.json"
         for name in ("serve", "simulate", "raters", "stats", "collect --out x")
     },
+    "data invite gone 1": "gone has no study.json",
+    "data backup gone x": "gone has no study.json",
     "data validate gone": FOLDER,
     "bench human --data gone --out x": "no such data set: gone",
     "bench human --data nigths=judged --out x": "did you mean nights",

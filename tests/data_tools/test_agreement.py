@@ -66,7 +66,7 @@ def test_raters_and_answers_that_are_too_quick_are_left_out():
     )
     assert set(drop_raters(votes, quick_ms=100, max_quick=0.5).rater) == {"ann"}
     assert drop_quick(votes, 100)["item"].tolist() == ["1"]
-    kept = keep_counted(votes, Study("2afc", "", ""), quick_ms=100, max_quick=0.5)
+    kept = keep_counted(votes, Study("2afc", "", "", min_answers=0, sentinel_every=0), quick_ms=100, max_quick=0.5)
     assert kept[["rater", "item"]].values.tolist() == [["ann", "1"]]
 
 

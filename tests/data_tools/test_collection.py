@@ -24,7 +24,7 @@ def judged(folder, make, raters=4, count=12, **options):
     """A study that simulated raters have answered."""
     asked = study(folder / "study", make(folder / "pictures", count), practice=0, **options)
     with serving(folder / "study") as url:
-        simulate(url, asked, raters, Observer(noise=0.02, lapse=0, seed=1), at_once=1)
+        simulate(url, folder / "study", raters, Observer(noise=0.02, lapse=0, seed=1), at_once=1)
     return asked
 
 
@@ -188,7 +188,7 @@ def test_simulated_raters_follow_the_stated_model(tmp_path):
     asked = study(tmp_path / "study", triplets(tmp_path / "pictures", 4), practice=0, sentinel_every=0, rounds=(60,))
     observer = Observer(noise=0.3, lapse=0.1, seed=3)
     with serving(tmp_path / "study") as url:
-        simulate(url, asked, 60, observer, at_once=1)
+        simulate(url, tmp_path / "study", 60, observer, at_once=1)
     collect(tmp_path / "study", tmp_path / "data", disputed=True)
     table = read_triplets(tmp_path / "data")
     known = evidence(asked, observer)

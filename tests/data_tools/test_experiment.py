@@ -3,6 +3,8 @@
 import itertools
 import json
 
+from data_tools.names import Names
+from data_tools.secret import STUDY_SECRET, read_secret
 from data_tools.votes import read_responses
 from tests.browser import browser as browser
 from tests.browser import needs_browser
@@ -44,13 +46,13 @@ def test_what_is_clicked_is_what_is_stored_whichever_side_it_is_on(open_page, tm
             page.locator(".choice").wait_for()
             chosen.append([image.get_attribute("src") for image in page.locator(".choice img").all()])
             step(page, "ArrowRight")
-        sources = _sources(asked)
+    names = Names(read_secret(tmp_path / "study" / STUDY_SECRET))
     items = {item.id: item for item in asked.items()}
     rows = read_responses(tmp_path / "study", asked)
     for row, (reference, _, right) in zip(rows, chosen, strict=True):
         item = items[row["item"]]
-        assert sources[item.pictures[0]] == reference
-        assert sources[item.pictures[1 if row["answer"] == "left" else 2]] == right
+        assert f"pictures/{names.picture(item.id, 0)}" == reference
+        assert f"pictures/{names.picture(item.id, 1 if row['answer'] == 'left' else 2)}" == right
     assert {row["swapped"] for row in rows} == {0, 1}
 
 
@@ -65,12 +67,6 @@ def test_an_answer_counts_where_a_frame_began_before_its_screen(open_page, tmp_p
         assert page.failures == []
     (row,) = read_responses(tmp_path / "study", asked)
     assert json.loads(row["presented"]) == [0]
-
-
-def _sources(asked):
-    from data_tools.server import _name
-
-    return {path: f"/pictures/{_name(path)}" for item in asked.items() for path in item.pictures}
 
 
 def test_a_reload_a_second_tab_and_a_double_press_neither_lose_nor_repeat(open_page, tmp_path):

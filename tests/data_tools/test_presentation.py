@@ -69,9 +69,10 @@ def test_what_is_not_known_to_be_on_time_is_off(times, showings):
 def test_votes_within_the_tolerance_are_kept_and_those_that_nothing_timed():
     off = [0.0, 50.0, 50.1, math.inf, math.nan]
     votes = pd.DataFrame({"rater": "ann", "kind": "main", "correct": math.nan, "response_ms": 900.0, "off_ms": off})
+    votes = votes.assign(waited_ms=math.nan, finished=1.0)
     assert [len(drop_off_time(votes, bound)) for bound in (0, 50, 100, math.inf)] == [2, 3, 4, 5]
-    assert len(keep_counted(votes, Study("jnd", "", ""))) == 3
-    assert len(keep_counted(votes, Study("jnd", "", "", tolerance_ms=10))) == 2
+    assert len(keep_counted(votes, Study("jnd", "", "", sentinel_every=0))) == 3
+    assert len(keep_counted(votes, Study("jnd", "", "", sentinel_every=0, tolerance_ms=10))) == 2
     for bad in (-1, math.nan):
         with pytest.raises(ValueError, match="got tolerance_ms"):
             drop_off_time(votes, bad)

@@ -8,8 +8,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from data_tools import server
-from data_tools.admin import TOKEN, admin_token
-from data_tools.server import LARGEST, create_app
+from data_tools.admin import admin_token
+from data_tools.guard import LARGEST
+from data_tools.secret import ADMIN_TOKEN
+from data_tools.server import create_app
 from data_tools.study import STUDY, Study
 from data_tools.votes import read_responses
 from tests.studies import study, triplets
@@ -92,7 +94,7 @@ BAD = {
 @pytest.mark.parametrize("sent", BAD.values(), ids=BAD)
 def test_malformed_consent_is_refused(client, sent):
     response = client.post("/api/raters", **sent)
-    assert response.status_code == 422
+    assert response.status_code == (400 if sent == BAD["no JSON"] else 422)
     assert "detail" in response.json()
 
 
@@ -121,10 +123,18 @@ def test_malformed_answers_are_refused_and_nothing_is_stored(client, rater, fold
     assert read_responses(folder, Study.read(folder)) == []
 
 
-def test_numbers_that_are_none_are_refused(client, rater):
+NO_JSON = ["NaN", "-Infinity", "1e999", r'"\ud800"', '"\udc80"', "[" * 20_000 + "]" * 20_000, "9" * 5000]
+
+
+@pytest.mark.parametrize("value", NO_JSON, ids=range(len(NO_JSON)))
+@pytest.mark.parametrize("field", ["5.5", "0.0", '"test"', '"left"'])
+def test_numbers_and_letters_that_are_none_are_refused_in_a_line(client, rater, field, value, caplog):
     screen = client.get(f"/api/raters/{rater}").json()["screens"][0]
-    text = json.dumps(body(screen)).replace("5.5", "NaN")
-    assert client.post(f"/api/raters/{rater}/answers", content=text).status_code == 422
+    text = json.dumps(body(screen)).replace(field, value).encode("utf-8", "surrogateescape")
+    response = client.post(f"/api/raters/{rater}/answers", content=text)
+    assert response.status_code == 400
+    assert response.json()["detail"].startswith("the request is no JSON; expected finite numbers")
+    assert caplog.text == ""
 
 
 def test_an_oversized_request_of_no_stated_length_is_refused(client):
@@ -147,7 +157,7 @@ def test_the_owners_pages_need_the_token(client, folder, path):
     token = admin_token(folder)
     assert client.get(path, params={"key": token}).status_code == 200
     assert client.get(path, headers={"Authorization": f"Bearer {token}"}).status_code == 200
-    assert (folder / TOKEN).stat().st_mode & 0o077 == 0
+    assert (folder / ADMIN_TOKEN).stat().st_mode & 0o077 == 0
 
 
 def test_the_owner_sees_progress_raters_and_votes(client, rater, folder):
@@ -222,6 +232,16 @@ BAD_STUDIES = {
     "no rounds": ({"rounds": []}, "got rounds"),
     "no trials": ({"trials": 0}, "got trials 0; expected 1 or more"),
     "a share above one": ({"min_sentinels": 2}, "got min_sentinels 2"),
+    "a fraction of practice": ({"practice": 1.5}, "got practice 1.5; expected a whole number"),
+    "text for a number": ({"trials": "10"}, "got trials '10'; expected a whole number"),
+    "a billion": ({"trials": 10**9}, "got trials 1000000000; expected a whole number, 100000 at most"),
+    "a round of a fraction": ({"rounds": [1.5]}, "got rounds 1.5; expected a whole number"),
+    "a truth for a number": ({"min_answers": True}, "got min_answers True; expected a whole number"),
+    "no number": ({"min_sentinels": float("nan")}, "got min_sentinels nan"),
+    "a list of texts": ({"texts": []}, "expected text"),
+    "a number for a text": ({"texts": {"title": 5}}, "got 5 for title; expected text"),
+    "a number for a folder": ({"pictures": 5}, "got 5 for pictures; expected text"),
+    "no such requirement": ({"require": "money"}, "got require 'money'"),
     "no such task": ({"task": "3afc"}, "got task '3afc'"),
     "other pictures": ({"table": "0" * 64}, "make a new study"),
 }

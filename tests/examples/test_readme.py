@@ -15,7 +15,6 @@ from benchmarks import cli as bench
 from data_tools import cli as data
 from data_tools.serving import free_port, start
 from data_tools.simulation import Observer, simulate
-from data_tools.study import Study
 from dreamsim_metric import cli
 from examples import demo
 from tests.dreambench import write_dreambench
@@ -75,7 +74,7 @@ def judge(arguments):
     port = free_port()
     process = start(Path(arguments[1]), port, stdout=subprocess.PIPE)
     try:
-        simulate(f"http://127.0.0.1:{port}", Study.read(Path(arguments[1])), 1, Observer(noise=1e-5, lapse=0))
+        simulate(f"http://127.0.0.1:{port}", Path(arguments[1]), 1, Observer(noise=1e-5, lapse=0))
     finally:
         process.terminate()
     return process.communicate(timeout=20)[0]

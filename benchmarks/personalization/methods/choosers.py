@@ -20,10 +20,11 @@ from benchmarks.metrics.base import Metric, Options
 from benchmarks.metrics.registry import find_metrics
 from benchmarks.personalization.methods.likeness import measure_similarities
 from data_tools.filtering import keep_counted, tally, to_frame
+from data_tools.ledger import VOTES
 from data_tools.serving import free_port, start
 from data_tools.study import STUDY, Study
 from data_tools.tables import ROLES, write_table
-from data_tools.votes import VOTES, read_responses
+from data_tools.votes import read_responses
 from dreamsim_metric.files.table import Sheet
 from dreamsim_metric.files.write import write_file
 from dreamsim_metric.images.encoding import encode

@@ -96,7 +96,10 @@ async function main() {
   const screens = { timeline: [ask, send, tell], loop_function: left };
   const bye = {
     type: HtmlButtonResponse,
-    stimulus: () => text(texts.thanks, `<p class="code">${state.code}</p>`),
+    stimulus: () =>
+      state.code
+        ? text(texts.thanks, `<p class="code">${state.code}</p>`)
+        : text("There is nothing for you to look at right now. Come back later, and reload this page."),
     choices: [],
     on_start: () => {
       header.hidden = true;

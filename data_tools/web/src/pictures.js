@@ -23,7 +23,12 @@ async function one(url) {
       await picture.decode();
       return picture;
     } catch {
-      say("A picture does not come. Trying again …");
+      const gone = await fetch(url).then(({ status }) => status === 404 || status === 410).catch(() => false);
+      say(
+        gone
+          ? "A picture of this study is missing on the server. Your answers are kept; trying again …"
+          : "A picture does not come. Trying again …",
+      );
       await new Promise((resolve) => setTimeout(resolve, wait));
     }
   }

@@ -16,7 +16,8 @@ function reason(text) {
   }
 }
 
-// Tries until there is an answer; what the server refuses is not tried again.
+// Tries until there is an answer; what the server refuses is not tried again. Addresses are relative to the page's: it
+// may be anywhere below the address of a web server in front.
 async function call(path, options) {
   for (let wait = 500; ; wait = Math.min(2 * wait, 15_000)) {
     try {
@@ -25,8 +26,9 @@ async function call(path, options) {
         hush();
         return response.status === 204 ? null : await response.json();
       }
-      if (response.status < 500) throw new Refused(response.status, reason(await response.text()));
-      say("The server has a problem. Your answer is kept; trying again …");
+      if (response.status === 429) say("Many people begin at this moment. You are next; trying again …");
+      else if (response.status < 500) throw new Refused(response.status, reason(await response.text()));
+      else say("The server has a problem. Your answer is kept; trying again …");
     } catch (error) {
       if (error instanceof Refused) throw error;
       say("No connection. Your answer is kept; trying again …");
@@ -38,7 +40,7 @@ async function call(path, options) {
 const post = (path, body) =>
   call(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
 
-export const about = () => call("/api/study");
+export const about = () => call("api/study");
 
 // Somebody who takes part: known by the id in the address or to this browser, or new.
 export class Rater {
@@ -51,7 +53,7 @@ export class Rater {
   // browser knows: it may be another person's.
   static async known(study, participant) {
     const name = `rater ${study}`;
-    const found = participant ? await post("/api/participants", { participant }) : { rater: localStorage.getItem(name) };
+    const found = participant ? await post("api/participants", { participant }) : { rater: localStorage.getItem(name) };
     if (!found.rater) return null;
     const rater = new Rater(study, found.rater);
     try {
@@ -68,14 +70,14 @@ export class Rater {
   static async begin(study, participant) {
     const known = await Rater.known(study, participant);
     if (known) return known;
-    const { rater: token } = await post("/api/raters", { agreed: true, build: BUILD, participant });
+    const { rater: token } = await post("api/raters", { agreed: true, build: BUILD, participant });
     const rater = new Rater(study, token);
     localStorage.setItem(rater.name, token);
     return [rater, await call(rater.path)];
   }
 
   get path() {
-    return `/api/raters/${encodeURIComponent(this.token)}`;
+    return `api/raters/${encodeURIComponent(this.token)}`;
   }
 
   // Counts that questions' pictures are shown: once more where the page was left or hidden in the middle.

@@ -237,7 +237,7 @@ def test_simulated_people_agree_with_the_metric_that_they_see_with(tmp_path):
 
     def one_more(address):
         (place,) = tmp_path.iterdir()
-        simulate(address, Study.read(place), 1, Observer(noise=1e-6, lapse=0), at_once=1)
+        simulate(address, place, 1, Observer(noise=1e-6, lapse=0), at_once=1)
         if len(read_responses(place, Study.read(place))) == 3:
             raise KeyboardInterrupt
 
