@@ -14,13 +14,12 @@ from dreamsim_metric.difference import local_distances
 from dreamsim_metric.distances import check_pairs, pair_distances
 from dreamsim_metric.images.convert import Pictures, to_pixels
 from dreamsim_metric.images.pairs import Pairs, check_device, to_pairs, to_unrounded
-from dreamsim_metric.messages import list_briefly
 from dreamsim_metric.networks.backbone import Backbone
 from dreamsim_metric.networks.defaults import usual_defaults
 from dreamsim_metric.networks.heads import create_head
 from dreamsim_metric.networks.inference import full_precision
 from dreamsim_metric.networks.left_out import MayBeLeftOut
-from dreamsim_metric.networks.positions import TABLES, resample_positions
+from dreamsim_metric.weights.fitting import fit_weights
 from dreamsim_metric.weights.folder import write_folder
 from dreamsim_metric.weights.hub import push
 from dreamsim_metric.weights.readme import model_readme
@@ -43,7 +42,7 @@ class PerceptualMetric(MayBeLeftOut):
         in_state_dict: whether checkpoints of a module that holds the metric have its weights (`load`).
 
     Raises:
-        ValueError: weights missing, surplus or of the wrong shape.
+        ValueError: weights missing, surplus, of the wrong shape or type, not finite or zeros.
 
     Example:
         >>> import torch
@@ -68,33 +67,11 @@ class PerceptualMetric(MayBeLeftOut):
             self.head = create_head(card.head, card.embedding_size)
         self._tf32 = False
         self._compiled: Compiled | None = None
-        self.load_state_dict(self._fitted(state), assign=True)
+        self.load_state_dict(fit_weights(card, state, self.state_dict()), assign=True)
         for branch in self.branches:
             cast(Backbone, branch).make_constants()
         self.requires_grad_(False)
         self.eval()
-
-    def _fitted(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        wanted = self.state_dict()
-        state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
-        state = {name: tensor.clone() if tensor.is_inference() else tensor for name, tensor in state.items()}
-        for name, tensor in state.items():
-            if name.endswith(TABLES) and name in wanted and wanted[name].ndim == tensor.ndim in (2, 3):
-                rule = self.card.branches[int(name.split(".")[1])].positions
-                state[name] = resample_positions(tensor, wanted[name].shape[-2], rule)
-        problems = {
-            "missing": sorted(wanted.keys() - state.keys()),
-            "surplus": sorted(state.keys() - wanted.keys()),
-            "misshapen": [
-                f"{name} {tuple(state[name].shape)} instead of {tuple(wanted[name].shape)}"
-                for name in sorted(wanted.keys() & state.keys())
-                if wanted[name].shape != state[name].shape
-            ],
-        }
-        said = "; ".join(f"{kind}: {list_briefly(names, 5)}" for kind, names in problems.items() if names)
-        if said:
-            raise ValueError(f"these weights are not those of {self.card.name!r}: {said}")
-        return state
 
     def train(self, mode: bool = True) -> "PerceptualMetric":
         """Stay in evaluation mode, whatever is asked for: a distance must not depend on dropout or on the batch."""
@@ -217,7 +194,13 @@ class PerceptualMetric(MayBeLeftOut):
         with torch.autocast(features.device.type, enabled=False), full_precision(features.device):
             if self.card.center and features.ndim == 3:  # each token by itself, before they are averaged
                 features = F.normalize(features - features.mean(-1, keepdim=True), dim=-1)
-            embedding = self.head(self.pool(features))
+            pooled = self.pool(features)
+            if pooled.shape[-1] != self.card.embedding_size:
+                raise ValueError(
+                    f"{self.card.name!r} gives {pooled.shape[-1]} numbers; its card has embedding_size "
+                    f"{self.card.embedding_size}"
+                )
+            embedding = self.head(pooled)
             if self.card.center and features.ndim == 2:
                 embedding = embedding - embedding.mean(-1, keepdim=True)
             return F.normalize(embedding, dim=-1)
