@@ -3,6 +3,7 @@
 import io
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,6 +25,7 @@ MAX_PIXELS = "DREAMSIM_METRIC_MAX_PIXELS"
 _ORIENTATION = 0x0112  # EXIF
 _ONE_PHOTOGRAPH = ("MPO", "HEIF")  # formats that phones write: a photograph, then its previews
 _GREY = ("L", "LA", "La")
+_BAND = 1 << 20  # pixels that are converted at once
 _END_OF_JPEG = b"\xff\xd9"  # one that is cut off goes to Pillow, which says so
 
 
@@ -162,23 +164,24 @@ def to_rgb(image: PIL.Image.Image, name: str, background: str = "white") -> PIL.
         _load(image)
         if image.getexif().get(_ORIENTATION, 1) != 1:  # else it would be copied
             image = PIL.ImageOps.exif_transpose(image)
-        if mode.startswith("I;16") or (mode == "I" and format_ in ("PNG", "PPM")):  # both hold 0…65535
-            image = _from_16_bits(image)
-        if image.mode in ("I", "F"):
+        is_16_bit = mode.startswith("I;16") or (mode == "I" and format_ in ("PNG", "PPM"))  # both hold 0…65535
+        if image.mode in ("I", "F") and not is_16_bit:
             raise _UnreadableError(
                 f"{name} has mode {mode}, whose value range is not defined; expected 8 or 16 bits: "
                 "scale it to 0…255 and .convert('L') first"
             )
-        if not image.has_transparency_data:
-            if image.mode not in ("RGB", "L", "CMYK"):
-                image = image.convert("RGB")
-            return to_srgb(image, profile)
-        grey = image.mode in _GREY
-        image = image.convert("LA") if image.mode == "La" else image
-        image = image.convert("RGBA")
-        colours = to_srgb(image.getchannel("R") if grey else image.convert("RGB"), profile)
-        colours.putalpha(image.getchannel("A"))
-        return PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, background), colours).convert("RGB")
+        see_through = image.has_transparency_data or (is_16_bit and "transparency" in image.info)
+        if is_16_bit and not see_through:
+            image = _in_bands(image, "L", _from_16_bits)
+        if see_through and image.mode in ("P", "L"):
+            return _over_in_table(image, profile, background)
+        if see_through:
+            return _in_bands(
+                image, "RGB", lambda band: _over(_from_16_bits(band) if is_16_bit else band, profile, background)
+            )
+        if image.mode not in ("RGB", "L", "CMYK"):
+            image = image.convert("RGB")
+        return to_srgb(image, profile)
     except _UnreadableError:
         raise
     except Exception as error:
@@ -196,6 +199,40 @@ def _load(image: PIL.Image.Image) -> None:
             image.load()
         finally:
             image.filename = name
+
+
+def _in_bands(
+    image: PIL.Image.Image, mode: str, convert: Callable[[PIL.Image.Image], PIL.Image.Image]
+) -> PIL.Image.Image:
+    """Convert some rows at a time, since what is between takes several times the memory of the whole."""
+    made = PIL.Image.new(mode, image.size)
+    rows = max(1, _BAND // image.width)
+    for top in range(0, image.height, rows):
+        band = image.crop((0, top, image.width, min(top + rows, image.height)))
+        made.paste(convert(band), (0, top))
+    return made
+
+
+def _over(image: PIL.Image.Image, profile: bytes | None, background: str) -> PIL.Image.Image:
+    """Lay an image with transparency over a colour."""
+    grey = image.mode in _GREY
+    image = image.convert("LA") if image.mode == "La" else image
+    image = image.convert("RGBA")
+    if profile:
+        colours = to_srgb(image.getchannel("R") if grey else image.convert("RGB"), profile)
+        colours.putalpha(image.getchannel("A"))
+        image = colours
+    return PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, background), image).convert("RGB")
+
+
+def _over_in_table(image: PIL.Image.Image, profile: bytes | None, background: str) -> PIL.Image.Image:
+    """Lay an image of 256 levels or palette entries over a colour: each of them once, and not each pixel."""
+    entries = image.crop((0, 0, 256, 1))
+    entries.putdata(range(256))
+    image = image.copy()
+    image.info.pop("transparency", None)
+    image.putpalette(_over(entries, profile, background).tobytes())
+    return image.convert("RGB")
 
 
 def _from_16_bits(image: PIL.Image.Image) -> PIL.Image.Image:

@@ -20,7 +20,7 @@ from dreamsim_metric.scale.cache import Cache
 from dreamsim_metric.scale.comparisons import read_comparisons
 from dreamsim_metric.scale.embedding import Embedder, Embeddings, Options
 from dreamsim_metric.scale.neighbours import groups, nearest, within
-from dreamsim_metric.scale.shards import SHARD_SIZE, begin, is_whole, shard_file, unreadable_in, write_shard
+from dreamsim_metric.scale.shards import SHARD_SIZE, begin, read_shard, shard_file, unreadable_in, write_shard
 
 if TYPE_CHECKING:
     import pyarrow
@@ -150,7 +150,7 @@ def embed_folder(
         shards = range(0, len(names), shard_size)
         for number, start in enumerate(shards):
             some, file = names[start : start + shard_size], shard_file(folder, number)
-            if is_whole(file, len(some)):
+            if read_shard(file, len(some), metric.card.embedding_size) is not None:
                 there += 1
                 bar.initial = getattr(bar, "initial", 0) + len(some)  # else the rate would count them
                 bar.update(len(some))
