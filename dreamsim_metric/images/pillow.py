@@ -9,12 +9,14 @@ from typing import BinaryIO
 
 import numpy as np
 import PIL.Image
+import PIL.ImageChops
 import PIL.ImageFile
 import PIL.ImageOps
 import torch
 from torch import Tensor
 
 from dreamsim_metric.formats import add_plugins, list_undecoded, say_how
+from dreamsim_metric.images.budget import IN_FLIGHT
 from dreamsim_metric.images.profiles import needs_conversion, to_srgb
 from dreamsim_metric.images.resizing import resize_image
 from dreamsim_metric.messages import say_error_with_kind
@@ -76,13 +78,15 @@ def open_file(path: Path, background: str = "white") -> PIL.Image.Image:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it will not decode, or holds what would have to be guessed.
+        ValueError: no regular file, or it will not decode, or holds what would have to be guessed.
     """
     if not path.exists():
         hint = "; download it first" if re.match(r"\w\w+:/", str(path)) else ""  # C:/ is a drive
         raise FileNotFoundError(f"no such picture: {path}{hint}")
     if path.is_dir():
         raise ValueError(f"{path} is a folder; expected a picture file: pass a list of the files in it")
+    if not path.is_file():  # reading a pipe or a device may never end
+        raise ValueError(f"{path} is no regular file but a pipe, socket or device; expected a picture file")
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is an empty file (0 bytes); expected a picture")
     # Opened here: by name, Pillow maps plain TIFFs into memory, and turns those that are rotated into noise.
@@ -116,8 +120,9 @@ def open_encoded(source: BinaryIO, name: str, background: str = "white") -> PIL.
                     f"{name} has several frames ({image.format}); expected one picture: "
                     "choose one with PIL.Image.open(path).seek(i) and pass that image"
                 )
-            image.load()  # what goes wrong here is the file's fault, and is said so
-            return to_rgb(image, name, background)
+            with IN_FLIGHT.hold(image.width * image.height):
+                image.load()  # what goes wrong here is the file's fault, and is said so
+                return to_rgb(image, name, background)
     except _UnreadableError:
         raise
     except PIL.UnidentifiedImageError as error:
@@ -175,10 +180,11 @@ def to_rgb(image: PIL.Image.Image, name: str, background: str = "white") -> PIL.
             image = _in_bands(image, "L", _from_16_bits)
         if see_through and image.mode in ("P", "L"):
             return _over_in_table(image, profile, background)
+        if see_through and image.mode in ("RGBA", "LA"):
+            return _over(image, profile, background)
         if see_through:
-            return _in_bands(
-                image, "RGB", lambda band: _over(_from_16_bits(band) if is_16_bit else band, profile, background)
-            )
+            levels = _from_16_bits if is_16_bit else PIL.Image.Image.copy
+            return _in_bands(image, "RGB", lambda band: _over(levels(band), profile, background))
         if image.mode not in ("RGB", "L", "CMYK"):
             image = image.convert("RGB")
         return to_srgb(image, profile)
@@ -214,15 +220,13 @@ def _in_bands(
 
 
 def _over(image: PIL.Image.Image, profile: bytes | None, background: str) -> PIL.Image.Image:
-    """Lay an image with transparency over a colour."""
+    """Lay an image with transparency over a colour: with the bits of Pillow's `alpha_composite`, in less time."""
     grey = image.mode in _GREY
-    image = image.convert("LA") if image.mode == "La" else image
-    image = image.convert("RGBA")
-    if profile:
-        colours = to_srgb(image.getchannel("R") if grey else image.convert("RGB"), profile)
-        colours.putalpha(image.getchannel("A"))
-        image = colours
-    return PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, background), image).convert("RGB")
+    if image.mode not in ("RGBA", "LA"):
+        image = image.convert("LA" if grey else "RGBA")
+    colours = to_srgb(image.getchannel("L") if grey else image.convert("RGB"), profile)
+    colours.paste(background, mask=PIL.ImageChops.invert(image.getchannel("A")))
+    return colours
 
 
 def _over_in_table(image: PIL.Image.Image, profile: bytes | None, background: str) -> PIL.Image.Image:
