@@ -54,6 +54,7 @@ docs/differences
 docs/performance
 docs/mini
 docs/mini-diffusion
+docs/security
 ```
 
 ```{toctree}

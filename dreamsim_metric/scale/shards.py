@@ -12,6 +12,7 @@ import torch
 from dreamsim_metric.bounds import check_least
 from dreamsim_metric.files.json_file import format_json, read_json
 from dreamsim_metric.files.store import is_file, location, write
+from dreamsim_metric.files.table import check_names
 from dreamsim_metric.images.decoding import Decoder, decoder_version
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.scale.embedding import Embeddings
@@ -66,11 +67,12 @@ def begin(folder: Path, files: Sequence[str], metric: PerceptualMetric, decoder:
         shard_size: number of files a shard.
 
     Raises:
-        ValueError: it holds embeddings of other files, or with other settings; the message names what differs.
+        ValueError: names that are not UTF-8; it holds embeddings of other files, or with other settings.
         OSError: it cannot be written.
     """
     check_least("shard_size", shard_size)
-    names = hashlib.sha256("\0".join(files).encode(errors="surrogateescape")).hexdigest()
+    check_names(files)
+    names = hashlib.sha256("\0".join(files).encode()).hexdigest()
     settings = settings_of(metric, decoder) | {"shard_size": shard_size, "pictures": len(files), "files": names}
     if not is_file(folder / SETTINGS):
         if next(folder.glob(_PATTERN), None) is not None:
