@@ -135,7 +135,7 @@ def read_rows(folder: Path, name: str = MANIFEST, columns: Sequence[str] = ()) -
         return []
     hint, rows = "remove it, or begin again in another folder", []
     for number, line in enumerate(file.read_bytes()[: _whole(file)].splitlines(), start=1):
-        row = parse_json(line, f"{file} line {number}", hint, columns)
+        row = parse_json(line, f"{file} line {number}", hint, sorted(columns))
         if "path" in columns and _leaves(folder, row["path"]):
             raise ValueError(f"{file} line {number} names {row['path']!r}, which is not in that folder; {hint}")
         rows.append(row)

@@ -71,7 +71,7 @@ def check_range(name: str, value: float, least: float, most: float) -> None:
 def _make(kind: Any, value: Any, name: str) -> Any:
     if kind is Any:
         return value
-    if is_dataclass(kind):
+    if isinstance(kind, type) and is_dataclass(kind):
         return make_object(kind, value, name)
     origin, parts = get_origin(kind), get_args(kind)
     if origin in _MAKERS:
