@@ -14,7 +14,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from dreamsim_metric.files.json_file import read_json, write_json
+from dreamsim_metric.files.json_file import parse_json, read_json, write_json
 from dreamsim_metric.files.lock import LOCK, lock_folder
 from dreamsim_metric.files.write import write_file
 
@@ -127,20 +127,24 @@ def read_rows(folder: Path, name: str = MANIFEST, columns: Sequence[str] = ()) -
         columns: names that each line must have.
 
     Raises:
-        ValueError: a line is damaged or lacks columns, as those of another version may.
+        ValueError: a line is damaged, lacks columns, as those of another version may, or names a picture outside the
+            folder; the message has its number.
     """
     file = folder / name
     if not file.is_file():
         return []
-    what = "remove them, or begin again in another folder"
-    try:
-        rows = [json.loads(line) for line in file.read_bytes()[: _whole(file)].splitlines()]
-    except ValueError as error:  # of the syntax or of the encoding
-        raise ValueError(f"{file} is damaged: it has lines that are no JSON ({error}); {what}") from error
-    missing = sorted(one for one in columns if not all(isinstance(row, dict) and one in row for row in rows))
-    if missing:
-        raise ValueError(f"{file} has lines without {', '.join(missing)}, perhaps of another version; {what}")
+    hint, rows = "remove it, or begin again in another folder", []
+    for number, line in enumerate(file.read_bytes()[: _whole(file)].splitlines(), start=1):
+        row = parse_json(line, f"{file} line {number}", hint, sorted(columns))
+        if "path" in columns and _leaves(folder, row["path"]):
+            raise ValueError(f"{file} line {number} names {row['path']!r}, which is not in that folder; {hint}")
+        rows.append(row)
     return rows
+
+
+def _leaves(folder: Path, path: Any) -> bool:
+    """Whether what a line names is outside the folder: by its path, or as a link."""
+    return not isinstance(path, str) or not (folder / path).resolve().is_relative_to(folder.resolve())
 
 
 def replace_rows(folder: Path, rows: Sequence[dict[str, Any]]) -> None:

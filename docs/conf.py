@@ -55,6 +55,7 @@ docs/differences
 docs/performance
 docs/mini
 docs/mini-diffusion
+docs/security
 ```
 
 ```{toctree}

@@ -1,13 +1,21 @@
 """Model cards: all that a score depends on, as data."""
 
 import json
+import re
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from dreamsim_metric.entries import check_range, make_object
 from dreamsim_metric.messages import say_error_with_kind
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+LARGEST_INPUT = 2048
+"""The most pixels a side that pictures are resized to: 50 MB of float32 a picture, and gigabytes in some networks."""
+
+OPTIONS = ("num_classes",)
+"""Options of `timm.create_model` that a model may have; others could name files, or networks of any size."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,11 @@ class Curve:
     judgements: int
     data: str
     error: float
+
+    def __post_init__(self) -> None:
+        check_range("threshold", self.threshold, -_FAR, _FAR)
+        check_range("scale", self.scale, 1e-9, _FAR)
+        check_range("lapse", self.lapse, 0, 1)
 
     def __call__(self, x: "Tensor") -> "Tensor":
         """Compute the probabilities of a tensor of any shape."""
@@ -78,7 +91,7 @@ class Branch:
         network: `timm:NAME` or `open_clip:ARCHITECTURE`.
         feature: the rule that makes a vector of the network's output, one of `Feature`.
         mean, std: per-channel normalisation applied to [0, 1] pixels.
-        options: other arguments of `timm.create_model`.
+        options: other arguments of `timm.create_model`; those of a model, one of `OPTIONS`.
         stages: pairs of a statistic (`mean` or `std`) and a stage, for the feature `stages`: 0, 1, … in the order of
             timm's `feature_info`, or -1 for the network's final feature map.
         positions: the rule by which a table of positions is resampled, one of `Positions`.
@@ -98,6 +111,11 @@ class Branch:
     positions: Positions = "antialiased"
 
     def __post_init__(self) -> None:
+        if not re.fullmatch(r"(timm|open_clip):[\w.-]+", self.network):
+            raise ValueError(f"got network {self.network!r}; expected timm:NAME or open_clip:ARCHITECTURE")
+        for name, least in (("mean", -_FAR), ("std", 1 / _FAR)):
+            for i, value in enumerate(getattr(self, name)):
+                check_range(f"{name}[{i}]", value, least, _FAR)
         if self.feature not in get_args(Feature):
             raise ValueError(f"got feature {self.feature!r}; expected one of {', '.join(get_args(Feature))}")
         if bool(self.stages) != (self.feature == "stages"):
@@ -168,10 +186,11 @@ class ModelCard:
         head: what was tuned behind the branches, if anything was.
         base: names of the models whose branches a tuned model is made of.
         base_sha256: digest of the base models' weights: an adapter is worthless on others.
-        training: data and recipe of a tuned model.
+        training: data and recipe of a tuned model; `data` is the name of the data, `rank` that of the adapter.
         same: probability that people judge two pictures the same, given their distance.
         left: probability that people judge the left of two pictures nearer to a reference, given the difference of its
             distance and the right one's.
+        sha256: digests of the files of weights beside a `card.json`, by name; none in memory.
 
     Example:
         >>> from dreamsim_metric import load
@@ -198,6 +217,23 @@ class ModelCard:
     training: dict[str, Any] = field(default_factory=dict)
     same: Curve | None = None
     left: Curve | None = None
+    sha256: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.branches:
+            raise ValueError("branches is empty; expected one or more")
+        check_range("image_size", self.image_size, 1, LARGEST_INPUT)
+        check_range("embedding_size", self.embedding_size, 1, _MOST_NUMBERS)
+        for i, branch in enumerate(self.branches):
+            for name, value in branch.options.items():
+                if name not in OPTIONS or type(value) is not int or not 0 <= value <= _MOST_NUMBERS:
+                    raise ValueError(
+                        f"branches[{i}].options has {name} {value!r}; expected {' or '.join(OPTIONS)}, a whole number"
+                    )
+        for data, percent in self.agreement.items():
+            check_range(f"agreement[{data!r}]", percent, 0, 100)
+        if self.training and not isinstance(self.training.get("data"), str):
+            raise ValueError(f"training.data is {self.training.get('data')!r}; expected the name of the data")
 
     def to_json(self) -> str:
         """Write the card as text, for `card.json`."""
@@ -211,37 +247,17 @@ class ModelCard:
             text: the contents of a `card.json`.
 
         Raises:
-            ValueError: not JSON, or fields missing, unknown or of the wrong kind.
+            ValueError: not JSON, or an entry that is missing, unknown or cannot be; the message names it.
         """
         try:
-            fields = json.loads(text)
-            branches = tuple(
-                Branch(
-                    **{
-                        **branch,
-                        "mean": tuple(branch["mean"]),
-                        "std": tuple(branch["std"]),
-                        "stages": tuple((statistic, int(stage)) for statistic, stage in branch.get("stages", ())),
-                    }
-                )
-                for branch in fields.pop("branches")
-            )
-            fields["weights"] = tuple(Download(**download) for download in fields.get("weights", ()))
-            fields["base"] = tuple(fields.get("base", ()))
-            for name, made in {"head": Head, "same": Curve, "left": Curve}.items():
-                if fields.get(name) is not None:
-                    fields[name] = made(**fields[name])
-            for name, kind in _KINDS.items():
-                if name in fields and type(fields[name]) is not kind:
-                    raise TypeError(f"{name} is {fields[name]!r}, not {kind.__name__}")
-            return cls(branches=branches, **fields)
-        except (TypeError, KeyError, AttributeError, json.JSONDecodeError) as error:
+            entries = json.loads(text)
+        except (json.JSONDecodeError, RecursionError) as error:
             raise ValueError(f"not a model card ({say_error_with_kind(error)}); expected card.json as saved") from error
+        try:
+            return make_object(cls, entries)
+        except ValueError as error:
+            raise ValueError(f"not a model card: {error}") from error
 
 
-_KINDS = {
-    **dict.fromkeys(("name", "description", "licence", "citation", "base_sha256"), str),
-    **dict.fromkeys(("image_size", "embedding_size"), int),
-    "center": bool,
-    **dict.fromkeys(("agreement", "training"), dict),
-}
+_FAR = 1000.0  # from 0: what is farther makes all pictures equal, or none, in float32
+_MOST_NUMBERS = 1_000_000  # of an embedding

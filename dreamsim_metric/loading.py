@@ -88,7 +88,9 @@ hf:OWNER/REPO, or the path of a folder with card.json
     return metric if device is None else metric.to(device)
 
 
-def _card_and_state(name: str, sources: Sequence[Path], image_size: int | None) -> tuple[ModelCard, dict[str, Tensor]]:
+def _card_and_state(
+    name: str, sources: Sequence[Path], image_size: int | None, above: tuple[Path, ...] = ()
+) -> tuple[ModelCard, dict[str, Tensor]]:
     checkpoint = _only(sources, name) if name in MODELS else Path(name)
     if checkpoint is not None and is_checkpoint(checkpoint):
         from dreamsim_metric.weights.checkpoint import read_checkpoint
@@ -103,9 +105,9 @@ def _card_and_state(name: str, sources: Sequence[Path], image_size: int | None) 
     if name == "mini":
         return _from_folder(MINI, sources)
     if name.startswith("hf:"):
-        return _from_folder(from_hub(name.removeprefix("hf:")), sources)
+        return _from_folder(from_hub(name.removeprefix("hf:")), sources, above)
     if Path(name).is_dir():
-        return _from_folder(Path(name), sources)
+        return _from_folder(Path(name), sources, above)
     raise unknown_model(name)
 
 
@@ -115,7 +117,12 @@ def _only(sources: Sequence[Path], name: str) -> Path | None:
     return sources[0] if sources else None
 
 
-def _from_folder(folder: Path, sources: Sequence[Path] = ()) -> tuple[ModelCard, dict[str, Tensor]]:
+def _from_folder(
+    folder: Path, sources: Sequence[Path] = (), above: tuple[Path, ...] = ()
+) -> tuple[ModelCard, dict[str, Tensor]]:
+    """Card and weights of a folder; `above` are those that it is the base of."""
+    if (place := folder.resolve()) in above:
+        raise ValueError(f"the base of {folder} is, in the end, {folder} itself; expected what it was tuned on")
     card, weights = read_folder(folder)
     if not isinstance(weights, Tuned):
         if sources:
@@ -124,7 +131,7 @@ def _from_folder(folder: Path, sources: Sequence[Path] = ()) -> tuple[ModelCard,
                 "releases, timm:, open_clip:, and folders of what was tuned on them"
             )
         return card, weights
-    _, state = read_bases(card.base, card.image_size, sources)
+    _, state = read_bases(card.base, card.image_size, sources, (*above, place))
     if digest(state) != card.base_sha256:
         raise ValueError(
             f"{folder} was tuned on {' and '.join(card.base)} with other weights than those found now (sha256 "
@@ -137,7 +144,7 @@ def _from_folder(folder: Path, sources: Sequence[Path] = ()) -> tuple[ModelCard,
 
 @usual_defaults()
 def read_bases(
-    names: Sequence[str], image_size: int | None, sources: Sequence[Path] = ()
+    names: Sequence[str], image_size: int | None, sources: Sequence[Path] = (), above: tuple[Path, ...] = ()
 ) -> tuple[ModelCard, dict[str, Tensor]]:
     """Read card and weights of what is tuned together: the branches of all these models, in order.
 
@@ -145,6 +152,7 @@ def read_bases(
         names: names that `load` takes.
         image_size: input size in pixels, in place of the models' own.
         sources: weights already on disk, one for each model; none to download them.
+        above: folders of the models that these are bases of, none of which may be among them.
 
     Raises:
         ValueError: none, another number of sources, models of several input sizes, or several with heads; and what
@@ -155,7 +163,7 @@ def read_bases(
     if sources and len(sources) != len(names):
         each = ", ".join(names)
         raise ValueError(f"got {len(sources)} sources for {each}; expected one for each, in this order")
-    found = (_card_and_state(name, sources[i : i + 1], image_size) for i, name in enumerate(names))
+    found = (_card_and_state(name, sources[i : i + 1], image_size, above) for i, name in enumerate(names))
     cards, states = zip(*found, strict=True)
     sizes = {image_size or card.image_size for card in cards}
     if len(sizes) > 1:

@@ -84,7 +84,19 @@ def say_error(error: BaseException) -> str:
     text = str(error)
     if isinstance(error, OSError) and error.strerror:
         text = ": ".join(str(part) for part in (error.strerror, error.filename, error.filename2) if part)
-    return " ".join(text.split()) or type(error).__name__
+    return make_printable(" ".join(text.split())) or type(error).__name__
+
+
+def make_printable(text: str) -> str:
+    r"""Write what a terminal would obey or cannot show, which names and cards of strangers may hold, as Python does.
+
+    Example:
+        >>> make_printable("cat\x1b[2J.png")
+        'cat\\x1b[2J.png'
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def say_error_with_kind(error: BaseException) -> str:

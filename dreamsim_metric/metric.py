@@ -19,7 +19,7 @@ from dreamsim_metric.networks.defaults import usual_defaults
 from dreamsim_metric.networks.heads import create_head
 from dreamsim_metric.networks.inference import full_precision
 from dreamsim_metric.networks.left_out import MayBeLeftOut
-from dreamsim_metric.networks.state import fit_state
+from dreamsim_metric.weights.fitting import fit_weights
 from dreamsim_metric.weights.folder import write_folder
 from dreamsim_metric.weights.hub import push
 from dreamsim_metric.weights.readme import model_readme
@@ -42,7 +42,7 @@ class PerceptualMetric(MayBeLeftOut):
         in_state_dict: whether checkpoints of a module that holds the metric have its weights (`load`).
 
     Raises:
-        ValueError: weights missing, surplus or of the wrong shape.
+        ValueError: weights missing, surplus, of the wrong shape or type, not finite or zeros.
 
     Example:
         >>> import torch
@@ -67,7 +67,7 @@ class PerceptualMetric(MayBeLeftOut):
             self.head = create_head(card.head, card.embedding_size)
         self._tf32 = False
         self._compiled: Compiled | None = None
-        self.load_state_dict(fit_state(state, self.state_dict(), card), assign=True)
+        self.load_state_dict(fit_weights(card, state, self.state_dict()), assign=True)
         for branch in self.branches:
             cast(Backbone, branch).make_constants()
         self.requires_grad_(False)
@@ -194,7 +194,13 @@ class PerceptualMetric(MayBeLeftOut):
         with torch.autocast(features.device.type, enabled=False), full_precision(features.device):
             if self.card.center and features.ndim == 3:  # each token by itself, before they are averaged
                 features = F.normalize(features - features.mean(-1, keepdim=True), dim=-1)
-            embedding = self.head(self.pool(features))
+            pooled = self.pool(features)
+            if pooled.shape[-1] != self.card.embedding_size:
+                raise ValueError(
+                    f"{self.card.name!r} gives {pooled.shape[-1]} numbers; its card has embedding_size "
+                    f"{self.card.embedding_size}"
+                )
+            embedding = self.head(pooled)
             if self.card.center and features.ndim == 2:
                 embedding = embedding - embedding.mean(-1, keepdim=True)
             return F.normalize(embedding, dim=-1)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from dreamsim_metric.files.table import Row, format_csv
+from dreamsim_metric.messages import make_printable
 
 Form = Literal["text", "json", "csv"]
 
@@ -70,10 +71,10 @@ def show(output: Output | None, form: Form) -> None:
         return
     if form == "text":
         for line in output.lines(output.rows):
-            print(line)
+            print("\n".join(map(make_printable, line.split("\n"))))
     elif form == "json":
         rows = [_plain(row) for row in output.rows]
-        print(json.dumps(rows[0] if output.single else rows, indent=2))
+        print(json.dumps(rows[0] if output.single else rows, indent=2, allow_nan=False))
     else:
         rows = [_plain(row) for row in output.rows]
         cells = [{name: _cell(value) for name, value in row.items()} for row in rows]

@@ -1,10 +1,11 @@
 """What the commands have in common: exit codes, and errors that are one line on stderr."""
 
+import io
 import os
 import sys
 from collections.abc import Callable
 
-from dreamsim_metric.messages import say_error
+from dreamsim_metric.messages import make_printable, say_error
 
 
 def run_command(
@@ -22,9 +23,13 @@ def run_command(
     Returns:
         0, 1 after an error, 130 when interrupted.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not an error after the work, for a name that it cannot write
+            stream.reconfigure(errors="backslashreplace")
     try:
         work()
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except BrokenPipeError:  # the reader, `head` say, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
@@ -33,7 +38,7 @@ def run_command(
     except Exception as error:
         if debug:
             raise
-        print(f"{program}: {' '.join(_text(error, extra).split())}", file=sys.stderr)
+        print(f"{program}: {make_printable(' '.join(_text(error, extra).split()))}", file=sys.stderr)
         return 1
     return 0
 
@@ -41,7 +46,7 @@ def run_command(
 def _text(error: Exception, extra: str) -> str:
     problems = getattr(error, "problems", ())
     for problem in problems:
-        print(problem, file=sys.stderr)
+        print(make_printable(problem), file=sys.stderr)
     if problems:
         return str(error).partition(":")[0] + ", listed above; nothing was done"
     if isinstance(error, ModuleNotFoundError):

@@ -17,8 +17,8 @@ from dreamsim_metric.commands.program import Command
 from dreamsim_metric.files.columns import ENDINGS, Columns
 from dreamsim_metric.files.pictures import find_pictures
 from dreamsim_metric.files.store import location
-from dreamsim_metric.files.table import Row, check_ending, write_columns
-from dreamsim_metric.messages import list_briefly
+from dreamsim_metric.files.table import Row, check_ending, check_names, write_columns
+from dreamsim_metric.messages import list_briefly, make_printable
 from dreamsim_metric.scale.comparisons import Comparisons, pair_folders, read_comparisons
 
 if TYPE_CHECKING:
@@ -42,6 +42,11 @@ def _add_score(to: Parser) -> None:
     )
     to.add_argument(
         "--columns", nargs=2, default=(), metavar=("A", "B"), help="names of the table's two columns of pictures"
+    )
+    to.add_argument(
+        "--fetch",
+        action="store_true",
+        help="fetch pictures from addresses in the table that name a machine, such as https://",
     )
     add_option(to, "--out", help=_WRITTEN)
     _add_reading(to, "raise")
@@ -146,7 +151,7 @@ def _pairs(arguments: Namespace) -> Comparisons:
     if len(arguments.pairs) > 2:
         raise ValueError(f"got {len(arguments.pairs)} names; expected a table of pairs, or two folders")
     if len(arguments.pairs) == 1:
-        return read_comparisons(location(arguments.pairs[0]), arguments.columns)
+        return read_comparisons(location(arguments.pairs[0]), arguments.columns, fetch=arguments.fetch)
     if arguments.columns:
         raise ValueError("got --columns with two folders; expected a table of pairs")
     one, other = arguments.pairs
@@ -294,6 +299,8 @@ def _shards(arguments: Namespace, prepared: tuple | None = None) -> "Embeddings"
 
 def _found(files: list[str], arguments: Namespace, prepared: tuple) -> "Embeddings":
     metric, cache, options = prepared
+    if arguments.out:
+        check_names(files)
     if arguments.ray:
         from dreamsim_metric.scale import ray_cluster as cluster
 
@@ -319,7 +326,7 @@ def _list_unreadable(unreadable: dict[str, str]) -> None:
 
 def _list(what: str, items: list[str]) -> None:
     if items:
-        print(f"dreamsim-metric: {what} ({len(items)}):", *items, sep="\n  ", file=sys.stderr)
+        print(f"dreamsim-metric: {what} ({len(items)}):", *map(make_printable, items), sep="\n  ", file=sys.stderr)
 
 
 def _written(out: Path, table: Columns, summary: Row) -> Output:

@@ -52,7 +52,7 @@ def parse_json(content: bytes, name: object, hint: str, keys: Iterable[str] = ()
     """
     try:
         found = json.loads(content)
-    except ValueError as error:  # of the syntax or of the encoding
+    except (ValueError, RecursionError) as error:  # of the syntax, the encoding or the depth
         raise ValueError(f"{name} is not JSON ({error}); {hint}") from error
     if not isinstance(found, dict):
         raise ValueError(f"{name} is not a JSON object (it is a {type(found).__name__}); {hint}")

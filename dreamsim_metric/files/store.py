@@ -12,6 +12,7 @@ from dreamsim_metric.files.write import write_file
 from dreamsim_metric.messages import say_error
 
 LARGEST = 4 << 30  # bytes of a picture's file; what a stranger's folder holds may be larger than memory
+_OWN = ("file", "local", "memory")  # this machine
 # A put is whole or not there, and a rename would be a copy.
 _OBJECT_STORES = ("abfs", "abfss", "adl", "az", "gcs", "gs", "oci", "oss", "r2", "s3", "s3a")
 
@@ -19,6 +20,18 @@ _OBJECT_STORES = ("abfs", "abfss", "adl", "az", "gcs", "gs", "oci", "oss", "r2",
 def is_url(name: str) -> bool:
     """Tell a URL from a path; `C:/` is a drive."""
     return re.match(r"[A-Za-z][\w+.-]+://", name) is not None
+
+
+def is_address(name: str) -> bool:
+    """Tell a URL that names the machine it is fetched from (https://, sftp://) from one of a store (s3://, gs://).
+
+    Which machine that is, who wrote the URL decides: one that only this machine can reach, say.
+
+    Example:
+        >>> is_address("https://example.org/cat.png"), is_address("s3://bucket/cat.png"), is_address("cat.png")
+        (True, False, False)
+    """
+    return is_url(name) and ("::" in name or name.partition("://")[0].lower() not in (*_OBJECT_STORES, *_OWN))
 
 
 def location(name: str | Path) -> Path:

@@ -5,7 +5,7 @@ import io
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
@@ -13,6 +13,7 @@ from typing import Any, TextIO, TypeVar
 from dreamsim_metric.files.columns import ENDINGS, Columns, read_columns
 from dreamsim_metric.files.store import is_url
 from dreamsim_metric.files.write import new_file, write_file
+from dreamsim_metric.messages import list_briefly
 
 _TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 
@@ -250,6 +251,19 @@ def write_columns(path: Path, table: Columns) -> None:
 def resolve(name: str, table: Path) -> str:
     """Make the path that a cell of a table means, relative to the table's folder; a URL is as it is."""
     return name if is_url(name) else os.path.join(str(table.parent), name)
+
+
+def check_names(files: Iterable[str]) -> None:
+    """Be sure, before any work, that a table can hold the names of files.
+
+    Raises:
+        ValueError: some are not UTF-8, as those of an old archive may be.
+    """
+    broken = [repr(name) for name in files if any("\ud800" <= letter <= "\udfff" for letter in name)]
+    if broken:
+        raise ValueError(
+            f"names that are not UTF-8, which tables cannot hold: {list_briefly(broken)}; rename the files"
+        )
 
 
 def as_number(text: str) -> float:

@@ -40,6 +40,7 @@ _CHANNELS = (1, 3, 4)
 _OBJECTS = "OUT"  # kinds of NumPy arrays whose elements are pictures: objects and names
 _BYTES = (bytes, bytearray, memoryview)
 _SINGLE = (str, os.PathLike, PIL.Image.Image, Mapping, *_BYTES)
+_BAND = 1 << 20  # pixels that are laid over white at once
 _RANGE_TOLERANCE = 1e-5  # rounding of honest arithmetic in float32, far below one 8-bit level (4e-3)
 
 
@@ -332,6 +333,11 @@ def _over_white(tensor: Tensor) -> Tensor:
     colour, alpha = tensor[:, :3], tensor[:, 3:]
     if tensor.dtype != torch.uint8:
         return colour * alpha + (1 - alpha)
+    rows = max(1, _BAND // max(1, len(tensor) * tensor.shape[3]))  # at a time: int32 takes four times the memory
+    return torch.cat([_blend(*some) for some in zip(colour.split(rows, 2), alpha.split(rows, 2), strict=True)], 2)
+
+
+def _blend(colour: Tensor, alpha: Tensor) -> Tensor:
     colour, alpha = colour.int(), alpha.int()
     blend = (colour * alpha + 255 * (255 - alpha) + 128) << 7  # AlphaComposite.c, 7 extra bits of precision
     return ((((blend >> 8) + blend) >> 8) >> 7).to(torch.uint8)

@@ -3,17 +3,20 @@
 import io
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import PIL.Image
+import PIL.ImageChops
 import PIL.ImageFile
 import PIL.ImageOps
 import torch
 from torch import Tensor
 
 from dreamsim_metric.formats import add_plugins, list_undecoded, say_how
+from dreamsim_metric.images.budget import IN_FLIGHT
 from dreamsim_metric.images.profiles import needs_conversion, to_srgb
 from dreamsim_metric.images.resizing import resize_image
 from dreamsim_metric.messages import say_error_with_kind
@@ -24,6 +27,7 @@ MAX_PIXELS = "DREAMSIM_METRIC_MAX_PIXELS"
 _ORIENTATION = 0x0112  # EXIF
 _ONE_PHOTOGRAPH = ("MPO", "HEIF")  # formats that phones write: a photograph, then its previews
 _GREY = ("L", "LA", "La")
+_BAND = 1 << 20  # pixels that are converted at once
 _END_OF_JPEG = b"\xff\xd9"  # one that is cut off goes to Pillow, which says so
 
 
@@ -74,13 +78,15 @@ def open_file(path: Path, background: str = "white") -> PIL.Image.Image:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it will not decode, or holds what would have to be guessed.
+        ValueError: no regular file, or it will not decode, or holds what would have to be guessed.
     """
     if not path.exists():
         hint = "; download it first" if re.match(r"\w\w+:/", str(path)) else ""  # C:/ is a drive
         raise FileNotFoundError(f"no such picture: {path}{hint}")
     if path.is_dir():
         raise ValueError(f"{path} is a folder; expected a picture file: pass a list of the files in it")
+    if not path.is_file():  # reading a pipe or a device may never end
+        raise ValueError(f"{path} is no regular file but a pipe, socket or device; expected a picture file")
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is an empty file (0 bytes); expected a picture")
     # Opened here: by name, Pillow maps plain TIFFs into memory, and turns those that are rotated into noise.
@@ -114,8 +120,9 @@ def open_encoded(source: BinaryIO, name: str, background: str = "white") -> PIL.
                     f"{name} has several frames ({image.format}); expected one picture: "
                     "choose one with PIL.Image.open(path).seek(i) and pass that image"
                 )
-            image.load()  # what goes wrong here is the file's fault, and is said so
-            return to_rgb(image, name, background)
+            with IN_FLIGHT.hold(image.width * image.height):
+                image.load()  # what goes wrong here is the file's fault, and is said so
+                return to_rgb(image, name, background)
     except _UnreadableError:
         raise
     except PIL.UnidentifiedImageError as error:
@@ -162,23 +169,25 @@ def to_rgb(image: PIL.Image.Image, name: str, background: str = "white") -> PIL.
         _load(image)
         if image.getexif().get(_ORIENTATION, 1) != 1:  # else it would be copied
             image = PIL.ImageOps.exif_transpose(image)
-        if mode.startswith("I;16") or (mode == "I" and format_ in ("PNG", "PPM")):  # both hold 0…65535
-            image = _from_16_bits(image)
-        if image.mode in ("I", "F"):
+        is_16_bit = mode.startswith("I;16") or (mode == "I" and format_ in ("PNG", "PPM"))  # both hold 0…65535
+        if image.mode in ("I", "F") and not is_16_bit:
             raise _UnreadableError(
                 f"{name} has mode {mode}, whose value range is not defined; expected 8 or 16 bits: "
                 "scale it to 0…255 and .convert('L') first"
             )
-        if not image.has_transparency_data:
-            if image.mode not in ("RGB", "L", "CMYK"):
-                image = image.convert("RGB")
-            return to_srgb(image, profile)
-        grey = image.mode in _GREY
-        image = image.convert("LA") if image.mode == "La" else image
-        image = image.convert("RGBA")
-        colours = to_srgb(image.getchannel("R") if grey else image.convert("RGB"), profile)
-        colours.putalpha(image.getchannel("A"))
-        return PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, background), colours).convert("RGB")
+        see_through = image.has_transparency_data or (is_16_bit and "transparency" in image.info)
+        if is_16_bit and not see_through:
+            image = _in_bands(image, "L", _from_16_bits)
+        if see_through and image.mode in ("P", "L"):
+            return _over_in_table(image, profile, background)
+        if see_through and image.mode in ("RGBA", "LA"):
+            return _over(image, profile, background)
+        if see_through:
+            levels = _from_16_bits if is_16_bit else PIL.Image.Image.copy
+            return _in_bands(image, "RGB", lambda band: _over(levels(band), profile, background))
+        if image.mode not in ("RGB", "L", "CMYK"):
+            image = image.convert("RGB")
+        return to_srgb(image, profile)
     except _UnreadableError:
         raise
     except Exception as error:
@@ -196,6 +205,38 @@ def _load(image: PIL.Image.Image) -> None:
             image.load()
         finally:
             image.filename = name
+
+
+def _in_bands(
+    image: PIL.Image.Image, mode: str, convert: Callable[[PIL.Image.Image], PIL.Image.Image]
+) -> PIL.Image.Image:
+    """Convert some rows at a time, since what is between takes several times the memory of the whole."""
+    made = PIL.Image.new(mode, image.size)
+    rows = max(1, _BAND // image.width)
+    for top in range(0, image.height, rows):
+        band = image.crop((0, top, image.width, min(top + rows, image.height)))
+        made.paste(convert(band), (0, top))
+    return made
+
+
+def _over(image: PIL.Image.Image, profile: bytes | None, background: str) -> PIL.Image.Image:
+    """Lay an image with transparency over a colour: with the bits of Pillow's `alpha_composite`, in less time."""
+    grey = image.mode in _GREY
+    if image.mode not in ("RGBA", "LA"):
+        image = image.convert("LA" if grey else "RGBA")
+    colours = to_srgb(image.getchannel("L") if grey else image.convert("RGB"), profile)
+    colours.paste(background, mask=PIL.ImageChops.invert(image.getchannel("A")))
+    return colours
+
+
+def _over_in_table(image: PIL.Image.Image, profile: bytes | None, background: str) -> PIL.Image.Image:
+    """Lay an image of 256 levels or palette entries over a colour: each of them once, and not each pixel."""
+    entries = image.crop((0, 0, 256, 1))
+    entries.putdata(range(256))
+    image = image.copy()
+    image.info.pop("transparency", None)
+    image.putpalette(_over(entries, profile, background).tobytes())
+    return image.convert("RGB")
 
 
 def _from_16_bits(image: PIL.Image.Image) -> PIL.Image.Image:

@@ -10,6 +10,7 @@ import numpy as np
 
 from dreamsim_metric.judgements.tables import DataError, Table
 
+_MOST_VOTES = 1_000_000_000  # of people; more would outweigh all other rows
 Kind = TypeVar("Kind", bound=Table[Any])
 
 
@@ -62,6 +63,8 @@ def assemble(kind: type[Kind], root: Path, rows: Iterable[Judgement | str], min_
             too_few += 1
         elif row.votes == 0:
             problems.append(f"{row.where}: it has no votes; expected at least 1")
+        elif row.votes > _MOST_VOTES:
+            problems.append(f"{row.where}: votes is {row.votes:g}; expected {_MOST_VOTES:,} at most")
         elif kind._TARGET_IS_SHARE and not 0 <= row.target <= 1:
             problems.append(f"{row.where}: the share of votes is {row.target:g}; expected one in [0, 1]")
         else:

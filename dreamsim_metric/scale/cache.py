@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 _AT_ONCE = 500  # keys in one question to the database
+_CHECKSUM = 8  # bytes before each vector
 
 
 class Cache:
@@ -36,6 +37,7 @@ class Cache:
     """
 
     def __init__(self, file: Path | None) -> None:
+        self._file = file
         try:
             if file is not None:
                 file.parent.mkdir(parents=True, exist_ok=True)
@@ -47,10 +49,10 @@ class Cache:
             )
             self._base.execute("SELECT metric, content, value FROM found LIMIT 0")  # which another version may not have
         except sqlite3.Error as error:
-            raise OSError(f"cannot use {file} as cache ({error}); name another file, or remove it") from error
+            raise self._failure(error, "use") from error
 
     def get(self, metric: str, contents: Iterable[str]) -> dict[str, np.ndarray]:
-        """Get float32 vectors by content, those that there are.
+        """Get float32 vectors by content, those that there are; damaged ones are not.
 
         Args:
             metric: what `key` gives, or another name for all that the vectors depend on.
@@ -61,8 +63,13 @@ class Cache:
             some = wanted[start : start + _AT_ONCE]
             marks = ",".join("?" * len(some))
             query = f"SELECT content, value FROM found WHERE metric = ? AND content IN ({marks})"
-            for content, value in self._base.execute(query, (metric, *some)):
-                found[content] = np.frombuffer(value, dtype=np.float32)
+            try:
+                rows = self._base.execute(query, (metric, *some)).fetchall()
+            except sqlite3.Error as error:
+                raise self._failure(error, "read from") from error
+            for content, value in rows:
+                if isinstance(value, bytes) and value[:_CHECKSUM] == _checksum(metric, content, value[_CHECKSUM:]):
+                    found[content] = np.frombuffer(value, dtype=np.float32, offset=_CHECKSUM)
         return found
 
     def put(self, metric: str, values: Mapping[str, np.ndarray]) -> None:
@@ -75,12 +82,26 @@ class Cache:
         Raises:
             OSError: the disk is full.
         """
-        rows = [(metric, content, np.asarray(value, dtype=np.float32).tobytes()) for content, value in values.items()]
+        vectors = {content: np.asarray(value, dtype=np.float32).tobytes() for content, value in values.items()}
+        rows = [(metric, content, _checksum(metric, content, data) + data) for content, data in vectors.items()]
         try:
             with self._base:
-                self._base.executemany("INSERT OR REPLACE INTO found VALUES (?, ?, ?)", rows)
+                self._base.executemany("INSERT OR REPLACE INTO found (metric, content, value) VALUES (?, ?, ?)", rows)
         except sqlite3.Error as error:
-            raise OSError(f"cannot write the cache ({error}); what was there before is intact: make room") from error
+            raise self._failure(error, "write to") from error
+
+    def _failure(self, error: sqlite3.Error, what: str) -> OSError:
+        if "locked" in str(error):
+            hint = "another process holds it: wait for that to end, or name another file"
+        elif what == "write to" and "full" in str(error):
+            hint = "what was there before is intact: make room"
+        else:
+            hint = "name another file, or remove it"
+        return OSError(f"cannot {what} {self._file or 'memory'} as cache ({error}); {hint}")
+
+
+def _checksum(metric: str, content: str, data: bytes) -> bytes:
+    return hashlib.blake2b(f"{metric} {content} ".encode() + data, digest_size=_CHECKSUM).digest()
 
 
 def digests(files: Sequence[Path]) -> dict[Path, str]:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 
 from dreamsim_metric.files.columns import Column, Columns, read_columns
 from dreamsim_metric.files.pictures import find_pictures
-from dreamsim_metric.files.store import relative
+from dreamsim_metric.files.store import is_address, relative
 from dreamsim_metric.files.table import check_columns, resolve
 from dreamsim_metric.judgements.columns import PAIR_PATHS
 from dreamsim_metric.messages import list_briefly
@@ -86,13 +86,15 @@ class Comparisons:
         return self.problems.get(row) or "; ".join(unreadable[file] for file in files if file in unreadable) or None
 
 
-def read_comparisons(table: Path, columns: Sequence[str] = ()) -> Comparisons:
+def read_comparisons(table: Path, columns: Sequence[str] = (), *, fetch: bool = False) -> Comparisons:
     """Read which pictures a table says are to be compared; paths are relative to its folder.
 
     Args:
         table: a table in any format of `dreamsim_metric.files.columns.read_columns`.
         columns: names of the two columns of pictures; by default `a` and `b`, else `reference` and `picture`, else
             `a_path` and `b_path`.
+        fetch: whether addresses that name a machine, such as https://, are fetched. Who wrote the table may be a
+            stranger, and the machine one that only this one reaches: without, such rows are problems.
 
     Returns:
         What is to be compared. Rows with too few or many cells, or an empty one of these two, are problems; rows that
@@ -118,6 +120,12 @@ def read_comparisons(table: Path, columns: Sequence[str] = ()) -> Comparisons:
         empty = [name for name, file in zip((first, second), files, strict=True) if not file]
         if len(empty) == 1 or (empty and not found.is_blank(row)):
             problems.setdefault(row, f"{' and '.join(empty)} {'is' if len(empty) == 1 else 'are'} empty")
+        if not fetch and (
+            addresses := [file for file in files if is_address(file) and not file.startswith(f"{table.parent}/")]
+        ):
+            problems.setdefault(row, f"{addresses[0]} would be fetched; allow that with --fetch (fetch=True)")
+        if any("\0" in file for file in files):
+            problems.setdefault(row, "a path holds a NUL character")
     for row in problems:
         a[row] = b[row] = ""
     return Comparisons(found, a, b, problems)

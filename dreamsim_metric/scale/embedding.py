@@ -21,6 +21,7 @@ from dreamsim_metric.messages import say_error
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.scale.cache import Cache, key
 
+_HINT = "use --precision float32 (precision='float32'), or another model"
 _SAVED = 8  # batches after which the cache is written
 
 
@@ -212,8 +213,14 @@ class _Run:
         made: dict[str, Tensor] = {}
         with start_threads(self._options.workers) as pool:
             for number, (found, units) in enumerate(self._batches(pool, names), start=1):
-                made |= zip((content.sha256 for content in found), units, strict=True)
-                self._bar.update(len(found))
+                for content, unit, is_finite in zip(
+                    found, units, units.isfinite().flatten(1).all(1).tolist(), strict=True
+                ):
+                    if is_finite:
+                        made[content.sha256] = unit
+                        self._bar.update()
+                    else:
+                        self._fail(content, ValueError(f"{content.file} has an embedding that is not finite; {_HINT}"))
                 if number % _SAVED == 0:
                     self._keep(made)
             self._keep(made)

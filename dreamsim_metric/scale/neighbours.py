@@ -47,6 +47,8 @@ def nearest(queries: Tensor, base: Tensor, k: int, *, approximate: bool = False)
     check_least("k", k)
     if not len(base):
         raise ValueError("got nothing to search in; expected at least one embedding")
+    _check_finite(queries)
+    _check_finite(base)
     k = min(k, len(base))
     wanted = min(k + _SPARE, len(base))
     index = _index(base) if approximate else None
@@ -83,6 +85,7 @@ def within(units: Tensor, below: float, *, approximate: bool = False) -> tuple[T
     """
     if not below > 0 or not math.isfinite(below):
         raise ValueError(f"got below={below}; expected a distance above 0")
+    _check_finite(units)
     pairs, distances, n = [], [], 0
     for found, cosine in _near_as_searched(units, below) if approximate else _near(units, below):
         several = found[:, 0] != found[:, 1]
@@ -101,6 +104,12 @@ def within(units: Tensor, below: float, *, approximate: bool = False) -> tuple[T
         torch.cat([names.new_ones(1, dtype=torch.bool), names[1:] != names[:-1]])
     ]  # those found from both their sides
     return found[order], d[order]
+
+
+def _check_finite(units: Tensor) -> None:
+    """NaN would be the nearest to everything."""
+    if not units.sum(dtype=torch.float64).isfinite():
+        raise ValueError("got embeddings that are not finite; expected unit vectors")
 
 
 def groups(n: int, pairs: Tensor) -> list[int]:

@@ -28,7 +28,7 @@ from dreamsim_metric.scale.shards import (
     SHARD_SIZE,
     begin,
     check_settings,
-    is_whole,
+    read_shard,
     read_shards,
     settings_of,
     shard_file,
@@ -98,7 +98,7 @@ def embed_folder(
     with lock_folder(folder), tqdm(total=len(names), unit="picture", disable=hidden) as bar:
         begin(folder, names, metric, settings.decoder, shard_size)
         shards = {number: names[i : i + shard_size] for number, i in enumerate(range(0, len(names), shard_size))}
-        missing = _missing(folder, shards)
+        missing = _missing(folder, shards, metric.card.embedding_size)
         bar.initial = sum(map(len, shards.values())) - sum(map(len, missing.values()))
         bar.update(bar.initial)
         if missing:
@@ -152,8 +152,12 @@ def embed_files(
     return found
 
 
-def _missing(folder: Path, shards: dict[int, list[str]]) -> dict[int, list[str]]:
-    return {number: some for number, some in shards.items() if not is_whole(shard_file(folder, number), len(some))}
+def _missing(folder: Path, shards: dict[int, list[str]], width: int) -> dict[int, list[str]]:
+    return {
+        number: some
+        for number, some in shards.items()
+        if read_shard(shard_file(folder, number), len(some), width) is None
+    }
 
 
 def make_shards(

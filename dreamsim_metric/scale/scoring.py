@@ -20,7 +20,7 @@ from dreamsim_metric.scale.cache import Cache
 from dreamsim_metric.scale.comparisons import read_comparisons
 from dreamsim_metric.scale.embedding import Embedder, Embeddings, Options
 from dreamsim_metric.scale.neighbours import groups, nearest, within
-from dreamsim_metric.scale.shards import SHARD_SIZE, begin, is_whole, shard_file, unreadable_in, write_shard
+from dreamsim_metric.scale.shards import SHARD_SIZE, begin, read_shard, shard_file, unreadable_in, write_shard
 
 if TYPE_CHECKING:
     import pyarrow
@@ -150,7 +150,7 @@ def embed_folder(
         shards = range(0, len(names), shard_size)
         for number, start in enumerate(shards):
             some, file = names[start : start + shard_size], shard_file(folder, number)
-            if is_whole(file, len(some)):
+            if read_shard(file, len(some), metric.card.embedding_size) is not None:
                 there += 1
                 bar.initial = getattr(bar, "initial", 0) + len(some)  # else the rate would count them
                 bar.update(len(some))
@@ -203,6 +203,7 @@ def score_table(
     *,
     columns: Sequence[str] = (),
     options: Options = _STRICT,
+    fetch: bool = False,
 ) -> tuple[Tensor, dict[str, str]]:
     r"""Write a table of pairs anew as it is, with a column `distance` behind all others.
 
@@ -216,6 +217,7 @@ def score_table(
             `a_path` and `b_path`.
         options: batch size, decoder, what happens at files that cannot be read and more; default
             `Options(on_error="raise")`. With `skip`, a column `error` says why rows have no distance.
+        fetch: whether addresses in the table that name a machine, such as https://, are fetched.
 
     Returns:
         `(N,)` float32, NaN where a row has no distance, and why, by file.
@@ -239,7 +241,7 @@ def score_table(
     """
     out, skip = Path(out), options.on_error == "skip"
     check_ending(out)
-    pairs = read_comparisons(location(table), columns)
+    pairs = read_comparisons(location(table), columns, fetch=fetch)
     pairs.check(skip=skip, out=out)
     found = embed_files(pairs.files(), metric, cache, options)
     d = distances_of(found, pairs.a, pairs.b)

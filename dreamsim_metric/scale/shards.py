@@ -12,6 +12,7 @@ import torch
 from dreamsim_metric.bounds import check_least
 from dreamsim_metric.files.json_file import format_json, read_json
 from dreamsim_metric.files.store import is_file, location, write
+from dreamsim_metric.files.table import check_names
 from dreamsim_metric.images.decoding import Decoder, decoder_version
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.scale.embedding import Embeddings
@@ -25,6 +26,7 @@ SETTINGS = "settings.json"
 SHARD_SIZE = 4096
 COLUMNS = ("path", "sha256", "embedding", "error")
 _PATTERN = "embeddings-*.parquet"
+_ROUNDING = 1e-3  # of lengths
 _DEPEND = ("model", "card", "weights", "precision", "decoder", "image_size", "dreamsim_metric")  # numbers, on these
 
 
@@ -65,11 +67,12 @@ def begin(folder: Path, files: Sequence[str], metric: PerceptualMetric, decoder:
         shard_size: number of files a shard.
 
     Raises:
-        ValueError: it holds embeddings of other files, or with other settings; the message names what differs.
+        ValueError: names that are not UTF-8; it holds embeddings of other files, or with other settings.
         OSError: it cannot be written.
     """
     check_least("shard_size", shard_size)
-    names = hashlib.sha256("\0".join(files).encode(errors="surrogateescape")).hexdigest()
+    check_names(files)
+    names = hashlib.sha256("\0".join(files).encode()).hexdigest()
     settings = settings_of(metric, decoder) | {"shard_size": shard_size, "pictures": len(files), "files": names}
     if not is_file(folder / SETTINGS):
         if next(folder.glob(_PATTERN), None) is not None:
@@ -110,23 +113,56 @@ def write_shard(file: Path, table: "pyarrow.Table") -> None:
 
     buffer = pa.BufferOutputStream()
     # Unit vectors of floats neither repeat nor compress.
-    pq.write_table(table, buffer, use_dictionary=False, compression="none")
+    pq.write_table(table, buffer, use_dictionary=False, compression="none", write_page_checksum=True)
     write(file, buffer.getvalue().to_pybytes())
 
 
-def is_whole(file: Path, rows: int) -> bool:
-    """Look whether a shard is there, with so many rows and all columns."""
+def read_shard(file: Path, rows: int, width: int) -> "pyarrow.Table | None":
+    """Read a shard, if it is there and sound: by its checksums, its rows, and the length of its embeddings.
+
+    Args:
+        file: the shard to read.
+        rows: number of files that it is of.
+        width: length of their embeddings.
+
+    Returns:
+        What `scoring.to_table` made, or None, so that it must be made again.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        if count_rows(file) != rows:
+            return None
+        with file.open("rb") as opened:
+            table = pq.read_table(opened, page_checksum_verification=True)
+    except (pa.ArrowException, OSError):
+        return None
+    if table.schema.field("embedding").type != pa.list_(pa.float32(), width):
+        return None
+    lengths = _embeddings(table, width).norm(dim=1)
+    return table if ((lengths - 1).abs() < _ROUNDING).all() else None  # not so of NaN
+
+
+def count_rows(file: Path) -> int:
+    """Count the rows of a shard, by its last bytes; -1 where there is none with all columns."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         if not is_file(file):
-            return False
+            return -1
         with file.open("rb") as opened:
             held = pq.ParquetFile(opened)
-            return held.metadata.num_rows == rows and set(COLUMNS) <= set(held.schema_arrow.names)
-    except (pa.ArrowException, OSError):  # damaged: it is made again
-        return False
+            return held.metadata.num_rows if set(COLUMNS) <= set(held.schema_arrow.names) else -1
+    except (pa.ArrowException, OSError):
+        return -1
+
+
+def _embeddings(table: "pyarrow.Table", width: int) -> torch.Tensor:
+    """The embeddings of the rows that have one."""
+    flat = table["embedding"].combine_chunks().drop_null().flatten().to_numpy()
+    return torch.from_numpy(flat.reshape(-1, width).copy())
 
 
 def unreadable_in(file: Path) -> dict[str, str]:
@@ -134,8 +170,12 @@ def unreadable_in(file: Path) -> dict[str, str]:
     import pyarrow.parquet as pq
 
     with file.open("rb") as opened:
-        columns = pq.read_table(opened, columns=["path", "error"]).to_pydict()
-    return {path: error for path, error in zip(columns["path"], columns["error"], strict=True) if error is not None}
+        return _errors(pq.read_table(opened, columns=["path", "error"]))
+
+
+def _errors(table: "pyarrow.Table") -> dict[str, str]:
+    columns = zip(table["path"].to_pylist(), table["error"].to_pylist(), strict=True)
+    return {path: error for path, error in columns if error is not None}
 
 
 def read_shards(folder: str | Path) -> Embeddings:
@@ -156,35 +196,45 @@ def read_shards(folder: str | Path) -> Embeddings:
         ...     read_shards(folder).units.shape
         torch.Size([2, 2560])
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     folder = location(folder)
     settings = _read_settings(folder)
     count, size, width = (settings[name] for name in ("pictures", "shard_size", "embedding_size"))
+    starts = range(0, count, size)
+    for number, start in enumerate(starts):  # before there is memory for them: settings may be damaged too
+        if count_rows(shard_file(folder, number)) != min(size, count - start):
+            raise _damaged(shard_file(folder, number))
+    if is_file(shard_file(folder, len(starts))):
+        raise ValueError(
+            f"{folder} holds more than the {count} pictures in {len(starts)} shards of {SETTINGS}; embed them again"
+        )
     units = torch.empty(count, width, dtype=torch.float32, device="cpu")
     files: list[str] = []
     contents: list[str] = []
     unreadable: dict[str, str] = {}
-    for number, start in enumerate(range(0, count, size)):
+    for number, start in enumerate(starts):
         file = shard_file(folder, number)
-        if not is_whole(file, min(size, count - start)):
-            raise ValueError(f"{file} is missing or damaged; end the run that makes it: dreamsim-metric embed")
-        with file.open("rb") as opened:
-            table = pq.read_table(opened)
-        unreadable |= unreadable_in(file)
-        table = table.filter(pa.compute.is_valid(table["embedding"]))
-        flat = table["embedding"].combine_chunks().flatten().to_numpy()
-        units[len(files) : len(files) + table.num_rows] = torch.from_numpy(flat.reshape(-1, width).copy())
+        table = read_shard(file, min(size, count - start), width)
+        if table is None:
+            raise _damaged(file)
+        unreadable |= _errors(table)
+        table = table.filter(table["embedding"].is_valid())
+        units[len(files) : len(files) + table.num_rows] = _embeddings(table, width)
         files += table["path"].to_pylist()
         contents += table["sha256"].to_pylist()
     return Embeddings(files, units[: len(files)], contents, unreadable)
 
 
+def _damaged(file: Path) -> ValueError:
+    return ValueError(f"{file} is missing or damaged; run again what makes it: dreamsim-metric embed")
+
+
 def _read_settings(folder: Path) -> dict[str, Any]:
-    return read_json(
-        folder / SETTINGS, "remove the folder and embed again", ("pictures", "shard_size", "embedding_size")
-    )
+    hint, least = "remove the folder and embed again", {"pictures": 0, "shard_size": 1, "embedding_size": 1}
+    found = read_json(folder / SETTINGS, hint, least)
+    for name, smallest in least.items():
+        if type(found[name]) is not int or found[name] < smallest:
+            raise ValueError(f"{folder / SETTINGS} has {name} {found[name]!r}; expected {smallest} or more: {hint}")
+    return found
 
 
 def _compare(folder: Path, there: dict[str, Any], now: dict[str, Any]) -> None:

@@ -20,14 +20,14 @@ from dreamsim_metric.files.lock import LOCK
 from dreamsim_metric.files.write import write_file
 from dreamsim_metric.messages import list_briefly
 from dreamsim_metric.training.config import Config
-from dreamsim_metric.weights.folder import read_tensors
+from dreamsim_metric.weights.folder import digest, read_folder, read_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.optim import Optimizer
 
 CONFIG, LOG, LAST, METRICS = "config.json", "metrics.jsonl", "last.safetensors", "metrics.json"
-PROGRESS = ("step", "epoch", "best", "waited", "finished", "lines")  # how far a run is
+PROGRESS = ("step", "epoch", "best", "waited", "finished", "lines", "sha256")  # how far a run is
 
 
 def check_out(config: Config) -> None:
@@ -99,7 +99,24 @@ class Run:
         missing = [name for name in names if name not in tensors]
         if missing:
             raise ValueError(f"{path} lacks {list_briefly(missing)}, perhaps as one of another version; {hint}")
+        if progress.pop("sha256") != digest(tensors):
+            raise ValueError(f"{path} is damaged: its numbers are not those that were written; {hint}")
         return tensors, progress
+
+    def check_model(self, progress: dict[str, Any]) -> None:
+        """Be sure that the best model so far is there; a run that goes on replaces what is half-written.
+
+        Raises:
+            FileNotFoundError: a file of it was removed.
+            ValueError: the run is finished, and the model damaged.
+        """
+        try:
+            read_folder(self.folder)
+        except ValueError:
+            if progress["finished"]:
+                raise
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"{error}: choose another --out, the run cannot make it again") from error
 
     def cut_log(self, progress: dict[str, Any] | None) -> None:
         """Take back the lines that were logged after a checkpoint, or all where there is none."""
@@ -121,7 +138,7 @@ class Run:
 
         path = self.folder / LOG
         lines = path.read_bytes().count(b"\n") if path.is_file() else 0
-        metadata = {"progress": json.dumps({**progress, "lines": lines})}
+        metadata = {"progress": json.dumps({**progress, "lines": lines, "sha256": digest(tensors)})}
         write_file(self.folder / LAST, save(tensors, metadata))
 
     def log(self, row: dict[str, Any]) -> None:

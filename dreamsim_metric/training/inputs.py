@@ -1,5 +1,6 @@
 """Pictures as the tuned part of a metric takes them: each is decoded once a run, and embedded once where it can be."""
 
+import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,8 +11,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from dreamsim_metric.files.write import check_space, new_file
+from dreamsim_metric.files.digest import digest_file
+from dreamsim_metric.files.store import read_content
+from dreamsim_metric.files.write import check_space, new_file, write_file
 from dreamsim_metric.images.ahead import decode_files
+from dreamsim_metric.judgements.tables import Triplets
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.scale.embedding import Embedder, Options
 
@@ -72,6 +76,23 @@ def write_pixels(files: Sequence[Path], size: int, target: Path, workers: int | 
     return unreadable
 
 
+def digest_table(table: Triplets) -> str:
+    """Digest what people judged: names of pictures, answers and splits."""
+    found = hashlib.sha256("\n".join(map(str, table.pictures)).encode(errors="surrogateescape"))
+    for values in (table.index, table.right, table.votes):
+        found.update(np.ascontiguousarray(values).data)
+    found.update("\n".join(table.splits).encode())
+    return found.hexdigest()
+
+
+def digest_contents(pictures: Sequence[Path]) -> str:
+    """Digest what picture files hold; those that cannot be read are said later, all at once."""
+    found = hashlib.sha256()
+    for path in pictures:
+        found.update(read_content(str(path)).sha256.encode() + b"\n")
+    return found.hexdigest()
+
+
 def pick(inputs: np.ndarray, pictures: np.ndarray) -> torch.Tensor:
     """Pick rows into memory of torch's: matrix products differ in the last bits by how data is aligned."""
     return torch.from_numpy(inputs[pictures]).clone()
@@ -88,3 +109,14 @@ def _array(target: Path, dtype: np.dtype, shape: tuple[int, ...]) -> Iterator[Bi
     with new_file(target) as file:
         np.lib.format.write_array_header_1_0(file, header)
         yield file
+    write_file(_digest_of(target), digest_file(target).encode())
+
+
+def is_sound(target: Path) -> bool:
+    """Tell whether the inputs of a run that was stopped are there, as they were written."""
+    digest = _digest_of(target)
+    return target.is_file() and digest.is_file() and digest.read_bytes() == digest_file(target).encode()
+
+
+def _digest_of(target: Path) -> Path:
+    return target.with_suffix(".sha256")

@@ -1,6 +1,5 @@
 """The training loop: triplets of judged pictures in, a tuned metric out (DreamSim, section 4.2)."""
 
-import hashlib
 import math
 import sys
 from contextlib import ExitStack, nullcontext
@@ -27,7 +26,14 @@ from dreamsim_metric.judgements.tables import Triplets, check, on_common_picture
 from dreamsim_metric.networks.defaults import usual_defaults
 from dreamsim_metric.training.checkpoints import Run, optimizer_tensors, restore_optimizer
 from dreamsim_metric.training.config import Config
-from dreamsim_metric.training.inputs import pick, write_features, write_pixels
+from dreamsim_metric.training.inputs import (
+    digest_contents,
+    digest_table,
+    is_sound,
+    pick,
+    write_features,
+    write_pixels,
+)
 from dreamsim_metric.training.lora import adapter_state, set_dropout
 from dreamsim_metric.training.losses import bradley_terry, hinge
 from dreamsim_metric.training.model import TripletModel, describe_tuned, find_trained, head_state, make_tuned
@@ -97,7 +103,10 @@ class _Trainer:
         self.card, self.metric, self.lora = make_tuned(config)
         if self.accelerator.is_main_process:
             held.enter_context(lock_folder(config.out))
-        self.run = self._open_run({"data": _data_digest(table), "base weights": self.card.base_sha256})
+        facts = {"data": digest_table(table), "base weights": self.card.base_sha256}
+        if self.accelerator.is_main_process:  # once: it reads all files
+            facts["content of the pictures"] = digest_contents(self.train_set.pictures)
+        self.run = self._open_run(facts)
         self.parameters = list(find_trained(self.metric).values())
         self.optimizer: Any = torch.optim.AdamW(
             self.parameters, config.lr, betas=config.betas, weight_decay=config.weight_decay
@@ -125,6 +134,8 @@ class _Trainer:
         if self.accelerator.is_main_process:
             self.run.cut_log(last and last[1])
         if last:
+            if self.accelerator.is_main_process:
+                self.run.check_model(last[1])
             tensors, self.progress = last
             self.metric.load_state_dict({name: tensors[name] for name in find_trained(self.metric)}, strict=False)
             restore_optimizer(self.optimizer, tensors)
@@ -137,7 +148,7 @@ class _Trainer:
             self._train()
         self.accelerator.end_training()
         if self.accelerator.is_main_process:
-            for file in self.run.folder.glob("inputs-*.npy"):
+            for file in self.run.folder.glob("inputs-*"):
                 file.unlink()
 
     def _make_inputs(self) -> np.ndarray:
@@ -147,10 +158,11 @@ class _Trainer:
         if self.accelerator.is_main_process:
             unreadable: dict[Path, str] = {}
             try:
-                if not path.is_file() and frozen:
+                there = is_sound(path)
+                if not there and frozen:
                     metric = self.metric.to(self.accelerator.device)
                     unreadable = write_features(metric, pictures, path, config.workers)
-                elif not path.is_file():
+                elif not there:
                     unreadable = write_pixels(pictures, self.card.image_size, path, config.workers)
                 check([self.table], unreadable, shared_pictures=config.shared_pictures)
             except Exception:
@@ -334,11 +346,3 @@ def _distances(
     rows = torch.from_numpy(index.reshape(-1, 3)).split(4096)
     left, right = zip(*(triplet_distances(units, some) for some in rows), strict=True)
     return torch.cat(left), torch.cat(right)
-
-
-def _data_digest(table: Triplets) -> str:
-    found = hashlib.sha256("\n".join(map(str, table.pictures)).encode())
-    for values in (table.index, table.right, table.votes):
-        found.update(np.ascontiguousarray(values).data)
-    found.update("\n".join(table.splits).encode())
-    return found.hexdigest()

@@ -22,7 +22,12 @@ from dreamsim_metric.models import OFFICIAL_TYPES
 from dreamsim_metric.weights.download import downloads_dir, fetch
 from dreamsim_metric.weights.lora import PEFT_PREFIX, merge_lora
 
+_MOST_PACKED, _SMALL = 10, 1 << 20  # times, and bytes, that a member of an archive may grow by
 _EXTRACTOR = "extractor_list."  # the branches, in the released package: adapters name modules so
+
+
+class _UnpackedError(ValueError):
+    """An archive that would fill the memory."""
 
 
 def adapter_folder(name: str) -> str:
@@ -162,7 +167,19 @@ def open_release(card: ModelCard, source: Path) -> Path | zipfile.Path:
     unsafe = [name for name in release.namelist() if _leaves_folder(name)]
     if unsafe:
         raise ValueError(f"{archive} has members that would leave its folder: {list_briefly(unsafe, 5)}; refused")
+    _check_unpacked(release, str(archive))
     return zipfile.Path(release)
+
+
+def _check_unpacked(archive: zipfile.ZipFile, name: str) -> None:
+    """Refuse an archive that is small and would fill the memory: weights are noise, which hardly packs."""
+    packed = {info.filename: (info.file_size, info.compress_size) for info in archive.infolist()}
+    bombs = [member for member, (size, small) in packed.items() if size > _MOST_PACKED * small + _SMALL]
+    if bombs:
+        raise _UnpackedError(
+            f"{name} has members that unpack to over {_MOST_PACKED} times their size: {list_briefly(bombs, 5)}; "
+            "weights do not: refused"
+        )
 
 
 def _read(file: Path | zipfile.Path) -> bytes:
@@ -193,7 +210,12 @@ def unpickle(data: bytes, name: str) -> Any:
         ValueError: it is damaged, or holds more.
     """
     try:
+        if data.startswith(b"PK"):
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                _check_unpacked(archive, name)
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except _UnpackedError:
+        raise
     except Exception as error:  # damaged files raise nearly anything
         if isinstance(error, pickle.UnpicklingError) and "GLOBAL" in str(error):
             raise ValueError(f"{name} holds more than tensors, which could run code when loaded; refused") from error

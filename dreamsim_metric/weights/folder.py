@@ -1,6 +1,6 @@
 """Our checkpoint format: a folder with `card.json` and `model.safetensors`, or with what was tuned on top of its base.
 
-- `card.json`: what it is (`dreamsim_metric.ModelCard`);
+- `card.json`: what it is (`dreamsim_metric.ModelCard`), with the digests of the files of weights;
 - `model.safetensors`: all weights, merged; or:
 - `adapter_model.safetensors`, `adapter_config.json`: LoRA in peft's own format, and/or
 - `head.safetensors`: the tuned head.
@@ -8,11 +8,13 @@
 
 import errno
 import hashlib
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dreamsim_metric.card import ModelCard
+from dreamsim_metric.files.digest import digest_file
 from dreamsim_metric.files.json_file import read_json, write_json
 from dreamsim_metric.files.write import check_space, new_folder, write_file
 from dreamsim_metric.weights.lora import PEFT_PREFIX
@@ -82,11 +84,27 @@ def read_folder(folder: Path) -> tuple[ModelCard, dict[str, "Tensor"] | Tuned]:
         FileNotFoundError: the card or the weights are missing.
         ValueError: a damaged file, or files that do not belong together.
     """
-    card = read_card(folder)
+    card, names = read_card(folder), [name for name in (WEIGHTS, ADAPTER, HEAD) if (folder / name).is_file()]
+    with ThreadPoolExecutor(1) as pool:  # beside the reading, which is half as quick
+        digests = pool.map(lambda name: digest_file(folder / name), names)
+        weights = _read_weights(folder, card)
+        for name, found in zip(names, digests, strict=True):
+            if found != card.sha256.get(name, found):
+                raise ValueError(
+                    f"{folder / name} is damaged or half-written (its sha256 is {found[:12]}…, that on {CARD} is "
+                    f"{card.sha256[name][:12]}…); get or make it again, or, if you changed it yourself, take sha256 "
+                    f"out of {CARD}"
+                )
+    return replace(card, sha256={}), weights
+
+
+def _read_weights(folder: Path, card: ModelCard) -> dict[str, "Tensor"] | Tuned:
     if (folder / WEIGHTS).is_file():
-        return card, read_tensors(folder / WEIGHTS)[0]
+        return read_tensors(folder / WEIGHTS)[0]
     adapter = bool(card.training.get("rank")) or any((folder / name).is_file() for name in (ADAPTER, ADAPTER_CONFIG))
     head = (folder / HEAD).is_file()
+    if card.base and card.head and not head:
+        raise FileNotFoundError(f"{folder} has no {HEAD}, and was tuned with one; without, it is another model")
     if not (card.base and (adapter or head)):
         raise FileNotFoundError(f"{folder} has no {WEIGHTS}; expected a model folder with {CARD} and {WEIGHTS}")
     if adapter and not (folder / ADAPTER).is_file():
@@ -106,7 +124,7 @@ def read_folder(folder: Path) -> tuple[ModelCard, dict[str, "Tensor"] | Tuned]:
     if adapter:
         adapter_config = read_json(folder / ADAPTER_CONFIG, "expected peft's configuration")
     stripped = {name.removeprefix(PEFT_PREFIX): tensor for name, tensor in tensors[ADAPTER].items()}
-    return card, Tuned(stripped, adapter_config, tensors[HEAD], steps.pop())
+    return Tuned(stripped, adapter_config, tensors[HEAD], steps.pop())
 
 
 def read_tensors(file: Path) -> tuple[dict[str, "Tensor"], dict[str, str]]:
@@ -147,7 +165,6 @@ def write_folder(folder: Path, card: ModelCard, state: dict[str, "Tensor"], read
         raise FileExistsError(f"{folder} exists already; remove it or choose another name")
     with new_folder(folder) as beside:
         check_space(folder, sum(tensor.nbytes for tensor in state.values()))
-        (beside / CARD).write_text(card.to_json(), encoding="utf-8")
         if readme:
             (beside / README).write_text(readme, encoding="utf-8")
         try:
@@ -155,6 +172,8 @@ def write_folder(folder: Path, card: ModelCard, state: dict[str, "Tensor"], read
         except Exception as error:  # safetensors reports a full disk as its own error
             raise OSError(errno.EIO, f"cannot write {folder} ({error})") from error
         (beside / WEIGHTS).chmod(0o644)  # safetensors makes it 0600
+        card = replace(card, sha256={WEIGHTS: digest_file(beside / WEIGHTS)})
+        (beside / CARD).write_text(card.to_json(), encoding="utf-8")
 
 
 def write_tuned(folder: Path, card: ModelCard, tuned: Tuned) -> None:
@@ -173,14 +192,20 @@ def write_tuned(folder: Path, card: ModelCard, tuned: Tuned) -> None:
     """
     from safetensors.torch import save
 
+    digests: dict[str, str] = {}
+
+    def write(name: str, tensors: dict[str, "Tensor"]) -> None:
+        data = save({key: tensor.contiguous() for key, tensor in tensors.items()}, metadata)
+        write_file(folder / name, data)
+        digests[name] = hashlib.sha256(data).hexdigest()
+
     metadata = {"step": str(tuned.step)}  # one key: several would be written in any order, and no file be like another
     if tuned.adapter:
         write_json(folder / ADAPTER_CONFIG, tuned.adapter_config, sort_keys=True)
-        named = {PEFT_PREFIX + name: tensor.contiguous() for name, tensor in tuned.adapter.items()}
-        write_file(folder / ADAPTER, save(named, metadata))
+        write(ADAPTER, {PEFT_PREFIX + name: tensor for name, tensor in tuned.adapter.items()})
     if tuned.head:
-        write_file(folder / HEAD, save({name: tensor.contiguous() for name, tensor in tuned.head.items()}, metadata))
-    write_file(folder / CARD, card.to_json().encode())
+        write(HEAD, tuned.head)
+    write_file(folder / CARD, replace(card, sha256=digests).to_json().encode())
 
 
 def digest(state: dict[str, "Tensor"]) -> str:

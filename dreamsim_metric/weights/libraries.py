@@ -1,19 +1,25 @@
 """Networks that timm and open_clip publish, untuned, as metrics: `timm:NAME#FEATURE`, `open_clip:ARCH/TAG#FEATURE`."""
 
 import math
+import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
 import timm
 import torch
+from safetensors.torch import save_file
+from timm.models import clean_state_dict
 from torch import Tensor, nn
 
 from dreamsim_metric.card import Branch, ModelCard, Positions
 from dreamsim_metric.messages import say_error_with_kind
 from dreamsim_metric.models import IMAGENET, check_library_name
 from dreamsim_metric.networks.backbone import Backbone, create_network, read_only_for
+from dreamsim_metric.weights.dreamsim import unpickle
+from dreamsim_metric.weights.folder import read_tensors
 
 State = dict[str, Tensor]
+_INSIDE = ("state_dict_ema", "model_ema", "state_dict", "model")  # where trainers keep the weights
 
 
 def read_pretrained(name: str, source: Path | None, image_size: int | None) -> tuple[ModelCard, State]:
@@ -22,7 +28,8 @@ def read_pretrained(name: str, source: Path | None, image_size: int | None) -> t
     Args:
         name: `timm:NAME` or `open_clip:ARCH/TAG`, then `#FEATURE` where the default (`pooled`, `embedding`) is not
             wanted.
-        source: a checkpoint file to read instead of downloading.
+        source: a checkpoint to read instead of downloading: safetensors, or PyTorch's with nothing but tensors and
+            plain values. It is read here: the libraries' own loaders may run what is in it.
         image_size: input size in pixels, in place of the network's own.
 
     Raises:
@@ -37,11 +44,27 @@ def read_pretrained(name: str, source: Path | None, image_size: int | None) -> t
     if source is not None and not source.is_file():
         raise FileNotFoundError(f"no such checkpoint: {source}")
     read = _read_timm if library == "timm" else _read_open_clip
-    return read(name, architecture, feature, source, image_size)
+    try:
+        stored = None if source is None else _read_source(source)
+    except ValueError as error:
+        raise _cannot_read(name, source, error) from error
+    return read(name, architecture, feature, source, stored, image_size)
+
+
+def _read_source(source: Path) -> State:
+    if source.suffix == ".safetensors":
+        found: Any = read_tensors(source)[0]
+    else:
+        found = unpickle(source.read_bytes(), str(source))
+    inside = next((key for key in _INSIDE if isinstance(found, dict) and isinstance(found.get(key), dict)), None)
+    state = found[inside] if inside else found
+    if not (isinstance(state, dict) and state and all(isinstance(tensor, Tensor) for tensor in state.values())):
+        raise ValueError("it holds no dictionary of tensors")
+    return dict(clean_state_dict(state))
 
 
 def _read_timm(
-    name: str, architecture: str, feature: Any, source: Path | None, image_size: int | None
+    name: str, architecture: str, feature: Any, source: Path | None, stored: State | None, image_size: int | None
 ) -> tuple[ModelCard, State]:
     config: Any = timm.get_pretrained_cfg(architecture)
     mean, std = (tuple(config.mean), tuple(config.std)) if config else IMAGENET
@@ -54,8 +77,8 @@ def _read_timm(
         raise ValueError(f"timm has no pretrained weights for {architecture}; name one with weights, or give source=")
     sized: dict[str, Any] = {"img_size": size} if config.fixed_input_size else {}
     if branch.positions == "dino":  # timm would resample by its own rule: the table is read as it is stored
-        sized = {"img_size": _stored_size(name, branch, config.input_size[-1], source)}
-    overlay: dict[str, Any] = {"pretrained_cfg_overlay": {"file": str(source)}} if source else {}
+        sized = {"img_size": _stored_size(branch, config.input_size[-1], stored)}
+    overlay: dict[str, Any] = {"pretrained_cfg_overlay": {"state_dict": stored}} if stored else {}
     try:
         # With its classifier, though it is dropped: without, timm loads leniently, and what a file lacks stays random.
         made: Any = timm.create_model(architecture, pretrained=True, **sized, **overlay)
@@ -72,14 +95,10 @@ def _positions(architecture: str) -> Positions:
     return "dino" if is_dino and "_reg" not in architecture else "antialiased"
 
 
-def _stored_size(name: str, branch: Branch, size: int, source: Path | None) -> int:
+def _stored_size(branch: Branch, size: int, stored: State | None) -> int:
     """Size in pixels of the pictures that the stored table of positions is for."""
-    if source is None:
+    if stored is None:
         return size
-    try:
-        stored = timm.models.load_state_dict(str(source))
-    except Exception as error:
-        raise _cannot_read(name, source, error) from error
     with torch.device("meta"):
         network: Any = create_network(branch, size)
     table = next((tensor for key, tensor in stored.items() if key.endswith("pos_embed")), network.pos_embed)
@@ -96,7 +115,7 @@ def _all_stages(architecture: str, size: int) -> tuple[tuple[Literal["mean"], in
 
 
 def _read_open_clip(
-    name: str, tagged: str, feature: Any, source: Path | None, image_size: int | None
+    name: str, tagged: str, feature: Any, source: Path | None, stored: State | None, image_size: int | None
 ) -> tuple[ModelCard, State]:
     import open_clip
 
@@ -111,9 +130,13 @@ def _read_open_clip(
             f"without an error; use open_clip:{architecture}-quickgelu/{tag}"
         )
     try:
-        made: Any = open_clip.create_model(
-            architecture, pretrained=str(source or tag), force_image_size=image_size, require_pretrained=True
-        ).visual
+        with tempfile.TemporaryDirectory() as folder:
+            if stored is not None:  # open_clip takes weights by name only, and this file is ours: tensors alone
+                tag = str(Path(folder) / "weights.safetensors")
+                save_file({key: tensor.clone().contiguous() for key, tensor in stored.items()}, tag)
+            made: Any = open_clip.create_model(
+                architecture, pretrained=tag, force_image_size=image_size, require_pretrained=True
+            ).visual
     except Exception as error:
         raise _cannot_read(name, source, error) from error
     size = made.image_size[0] if isinstance(made.image_size, tuple) else made.image_size

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import os
 import shutil
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -326,3 +328,49 @@ def test_missing_packages_name_the_extra(photos, tmp_path, monkeypatch, capsys):
     assert cli.main(["embed", str(photos), "--out", str(tmp_path / "shards")]) == 1
     assert "pip install 'dreamsim_metric[scale]'" in capsys.readouterr().err
     assert cli.main(["rank", CAT, VEST, "--json"]) == 0  # which needs none of them
+
+
+HOSTILE = "cat\x1b]0;owned\x07\u202e.jpg"
+
+
+def test_escape_sequences_in_names_do_not_reach_the_terminal(tmp_path, capsys):
+    shutil.copy("examples/cat.jpg", tmp_path / HOSTILE)
+    (tmp_path / f"no{HOSTILE}").write_bytes(b"none")
+    for arguments in (
+        ["rank", CAT, str(tmp_path), "--on-error", "skip"],
+        ["distance", CAT, str(tmp_path / f"no{HOSTILE}")],
+    ):
+        cli.main([*arguments, *(["--no-cache"] if arguments[0] == "rank" else []), "--device", "cpu"])
+        said = "".join(capsys.readouterr())
+        assert r"cat\x1b]0;owned\x07\u202e.jpg" in said
+        assert not {"\x1b", "\x07", "\u202e"} & set(said)
+
+
+def test_names_that_are_not_utf_8_are_said_before_the_work_and_can_be_printed(tmp_path, capsys, monkeypatch):
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/a\xff.jpg")
+    shutil.copy("examples/cat.jpg", name)
+    options = ["--no-cache", "--device", "cpu"]
+    assert cli.main(["rank", CAT, str(tmp_path), *options]) == 0
+    assert r"a\udcff.jpg" in capsys.readouterr().out
+    monkeypatch.setattr("dreamsim_metric.scale.embedding._Run.embed", None)
+    for arguments in (
+        ["embed", str(tmp_path), "--out", str(tmp_path / "out")],
+        ["rank", CAT, str(tmp_path), "--out", str(tmp_path / "out.csv")],
+    ):
+        assert cli.main([*arguments, *options]) == 1
+        assert r"names that are not UTF-8, which tables cannot hold: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "address", ["https://127.0.0.1:9/a.png", "sftp://host/a.png", "zip://a.png::http://10.0.0.1/a.zip"]
+)
+def test_addresses_in_a_table_are_not_fetched_unless_asked_for(tmp_path, capsys, monkeypatch, address):
+    fetched = []
+    monkeypatch.setattr("dreamsim_metric.files.store.location", lambda name: fetched.append(name) or Path(name))
+    (tmp_path / "pairs.csv").write_text(f"a,b\n{Path(CAT).resolve()},{address}\n")
+    options = ["--no-cache", "--device", "cpu"]
+    assert cli.main(["score", str(tmp_path / "pairs.csv"), *options]) == 1
+    assert f"pairs.csv row 2: {address} would be fetched; allow that with --fetch" in capsys.readouterr().err
+    assert not fetched
+    cli.main(["score", str(tmp_path / "pairs.csv"), "--fetch", *options])
+    assert fetched == [address]

@@ -123,7 +123,7 @@ def test_a_generation_with_nothing_complete_has_no_sheet(tmp_path, capsys):
     assert "no complete triplet or pair yet" in capsys.readouterr().err
     (tmp_path / "manifest.jsonl").write_text('{"path": "0.png", "group": 0}\n')  # of an earlier version
     assert main(["sheet", str(tmp_path)]) == 1
-    assert "manifest.jsonl has lines without attempt, category" in capsys.readouterr().err
+    assert "manifest.jsonl line 1 lacks attempt, category" in capsys.readouterr().err
 
 
 def test_a_batch_that_does_not_fit_says_what_to_do(model, monkeypatch, capsys, tmp_path):

@@ -1,18 +1,20 @@
 """Many files to numbers: the same bits as one by one, each content once, whatever is damaged or cached."""
 
+import math
 import os
 import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from dreamsim_metric import distance, embed, load
 from dreamsim_metric.images.ahead import worker_count
 from dreamsim_metric.scale.cache import Cache, key
-from dreamsim_metric.scale.embedding import Options, metric_key
+from dreamsim_metric.scale.embedding import Embeddings, Options, metric_key
 from dreamsim_metric.scale.scoring import duplicates, embed_files, rank, score_pairs
 from tests.mixed import BAD, FILES, listed
 
@@ -171,3 +173,53 @@ def test_bad_options_say_what_is_wrong(options, message):
     with pytest.raises(ValueError, match=message):
         Options(**options)
     assert worker_count(None) >= 1
+
+
+@pytest.mark.parametrize("value", [b"", b"short", "text", None, bytes(8 + 4 * 2560)])
+def test_what_is_damaged_in_the_cache_is_made_again(metric, tmp_path, value):
+    files, store = ["examples/cat.jpg", "examples/coffee.jpg"], tmp_path / "cache.sqlite"
+    expected = embed_files(files, metric, Cache(store))
+    with sqlite3.connect(store) as base:
+        base.execute("UPDATE found SET value = ?", (value,))
+    assert torch.equal(embed_files(files, metric, Cache(store)).units, expected.units)
+    with sqlite3.connect(store) as base:
+        assert all(len(kept) > 2560 for (kept,) in base.execute("SELECT value FROM found"))
+
+
+def test_a_flipped_bit_in_the_cache_is_noticed(tmp_path):
+    cache = Cache(tmp_path / "cache.sqlite")
+    cache.put("m", {"c": np.ones(4)})
+    with sqlite3.connect(tmp_path / "cache.sqlite") as base:
+        (value,) = base.execute("SELECT value FROM found").fetchone()
+        base.execute("UPDATE found SET value = ?", (value[:-1] + bytes([value[-1] ^ 1]),))
+    assert cache.get("m", ["c"]) == {}
+
+
+def test_a_cache_that_another_process_holds_is_said(tmp_path, monkeypatch):
+    cache = Cache(tmp_path / "cache.sqlite")
+    cache._base.execute("PRAGMA busy_timeout = 10")
+    with closing(sqlite3.connect(tmp_path / "cache.sqlite")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(
+            OSError, match=r"cannot write to .*cache\.sqlite as cache .*locked.*another process holds it"
+        ):
+            cache.put("m", {"c": np.ones(4)})
+
+
+def test_embeddings_that_are_not_finite_are_set_aside_and_never_ranked_first(metric, monkeypatch):
+    honest = type(metric).to_unit
+
+    def broken(self, features):
+        units = honest(self, features)
+        units[0] = math.nan
+        return units
+
+    monkeypatch.setattr(type(metric), "to_unit", broken)
+    files = ["examples/cat.jpg", "examples/coffee.jpg"]
+    found = embed_files(files, metric)
+    assert found.files == files[1:]
+    assert "cat.jpg has an embedding that is not finite; use --precision float32" in found.unreadable[files[0]]
+    spoiled = Embeddings(["a", "b"], torch.tensor([[math.nan, 0.0], [0.0, 1.0]]), ["", ""])
+    for call in (lambda: list(rank(spoiled, spoiled)), lambda: duplicates(spoiled, below=0.5)):
+        with pytest.raises(ValueError, match="not finite; expected unit vectors"):
+            call()

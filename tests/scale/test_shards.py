@@ -1,6 +1,7 @@
 """A folder of embeddings: whole shards, the same bytes however often it was stopped."""
 
 import json
+import math
 import os
 import re
 import resource
@@ -178,3 +179,66 @@ def test_settings_are_readable(metric, folder, tmp_path):
     assert settings["model"] == "mini"
     assert (settings["pictures"], settings["embedding_size"], settings["precision"]) == (27, 2560, "float32")
     assert pq.read_metadata(shard_file(tmp_path / "out", 0)).num_rows == 27
+
+
+def damage_row(file, change):
+    """Write a shard anew, sound but for its numbers."""
+    table = pq.read_table(file)
+    units = np.stack(table["embedding"].drop_null().to_pylist()).astype(np.float32)
+    change(units)
+    missing = pa.array([one is None for one in table["embedding"].to_pylist()])
+    values = np.zeros((table.num_rows, units.shape[1]), dtype=np.float32)
+    values[~missing.to_numpy(zero_copy_only=False)] = units
+    column = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), units.shape[1], mask=missing)
+    pq.write_table(table.set_column(2, "embedding", column), file)
+
+
+def flip_bit(file):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 0x10
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        flip_bit,
+        lambda file: damage_row(file, lambda units: units.fill(math.nan)),
+        lambda file: damage_row(file, lambda units: units.__imul__(2)),
+        lambda file: pq.write_table(pq.read_table(file).drop_columns(["error"]), file),
+        lambda file: file.write_bytes(b"PAR1"),
+    ],
+    ids=["a bit", "NaN", "twice as long", "no column", "cut"],
+)
+def test_damaged_numbers_are_named_and_made_again(metric, folder, tmp_path, damage):
+    out = tmp_path / "out"
+    embed_folder(listed(folder), out, metric, shard_size=10)
+    whole = shard_bytes(out)
+    damage(shard_file(out, 1))
+    with pytest.raises(ValueError, match=r"embeddings-00001.parquet is missing or damaged"):
+        read_shards(out)
+    assert embed_folder(listed(folder), out, metric, shard_size=10).there == 2
+    assert shard_bytes(out) == whole
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("shard_size", -1, "has shard_size -1; expected 1 or more"),
+        ("shard_size", 0, "has shard_size 0; expected 1 or more"),
+        ("shard_size", 1e3, "has shard_size 1000.0; expected 1 or more"),
+        ("pictures", "x", "has pictures 'x'; expected 0 or more"),
+        ("pictures", True, "has pictures True; expected 0 or more"),
+        ("pictures", 0, "holds more than the 0 pictures"),
+        ("pictures", 10, "holds more than the 10 pictures"),
+        ("pictures", 10**9, "embeddings-00002.parquet is missing or damaged"),
+        ("embedding_size", 7, "embeddings-00000.parquet is missing or damaged"),
+    ],
+)
+def test_settings_that_cannot_be_are_named(metric, folder, tmp_path, name, value, message):
+    out = tmp_path / "out"
+    embed_folder(listed(folder), out, metric, shard_size=10)
+    settings = json.loads((out / "settings.json").read_text())
+    (out / "settings.json").write_text(json.dumps(settings | {name: value}))
+    with pytest.raises(ValueError, match=message):
+        read_shards(out)

@@ -2,6 +2,7 @@
 
 import json
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -205,12 +206,8 @@ def test_files_of_different_steps_are_not_taken_for_a_model(config):
 def test_other_base_weights_are_not_taken_for_those_that_were_tuned(config, tmp_path):
     train(replace(config, epochs=1))
     base = tmp_path / "vit0"
-    weights = load_file(base / "model.safetensors")
-    name = next(iter(weights))
-    weights[name] += 1e-3
-    from safetensors.torch import save_file
-
-    save_file(weights, base / "model.safetensors")
+    shutil.rmtree(base)
+    write_network(tmp_path, "vit", seed=1).rename(base)
     with pytest.raises(ValueError, match="with other weights than those found now"):
         load(config.out)
 
@@ -274,3 +271,63 @@ def test_wrong_options_of_the_command_are_one_clear_message(config, capsys):
     with pytest.raises(SystemExit, match="2"):
         cli.main([*command, "--seeed", "1"])
     assert "unknown option --seeed; did you mean --seed?" in capsys.readouterr().err
+
+
+def stopped(config, monkeypatch, step=3):
+    """A run that ended with an error at a step."""
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "backward", fails_at(step))
+        with pytest.raises(RuntimeError, match="of the test"):
+            train(config)
+    return replace(config, resume=True)
+
+
+def fails_at(step):
+    calls, honest = iter(range(step)), loop.backward
+
+    def backward(*arguments):
+        if next(calls, None) is None:
+            raise RuntimeError("of the test")
+        return honest(*arguments)
+
+    return backward
+
+
+def test_a_replaced_picture_is_noticed(config, monkeypatch):
+    again = stopped(config, monkeypatch)
+    first, second = sorted(config.data.rglob("*.png"))[:2]
+    first.write_bytes(second.read_bytes())
+    with pytest.raises(ValueError, match="content of the pictures has changed"):
+        train(again)
+
+
+@pytest.mark.parametrize("rank", [0, 4])
+def test_cached_inputs_that_are_damaged_are_made_again(config, tmp_path, monkeypatch, rank):
+    config = replace(config, rank=rank)
+    train(config)
+    again = stopped(replace(config, out=tmp_path / "stopped"), monkeypatch)
+    (file,) = again.out.glob("inputs-*.npy")
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 0x40
+    file.write_bytes(content)
+    train(again)
+    one, other = (load_file(folder / "last.safetensors") for folder in (config.out, again.out))
+    assert all(torch.equal(one[key], other[key]) for key in one)
+    assert not list(again.out.glob("inputs-*"))
+
+
+def test_a_flipped_bit_of_a_checkpoint_is_noticed(config, monkeypatch):
+    again = stopped(config, monkeypatch)
+    content = bytearray((config.out / "last.safetensors").read_bytes())
+    content[-1] ^= 0x01
+    (config.out / "last.safetensors").write_bytes(content)
+    with pytest.raises(ValueError, match=r"last\.safetensors is damaged: its numbers are not those that were written"):
+        train(again)
+
+
+@pytest.mark.parametrize("name", ["head.safetensors", "adapter_model.safetensors", "card.json"])
+def test_a_file_of_the_best_model_that_was_removed_is_noticed(config, name):
+    train(config)
+    (config.out / name).unlink()
+    with pytest.raises(FileNotFoundError, match=rf"has no {name}.*choose another --out"):
+        train(replace(config, resume=True))

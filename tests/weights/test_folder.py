@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from dreamsim_metric.card import Branch, ModelCard
+from dreamsim_metric.card import Branch, Head, ModelCard
 from dreamsim_metric.models import MODELS
 from dreamsim_metric.weights.folder import Tuned, read_folder, write_folder, write_tuned
 
@@ -59,7 +59,7 @@ def damaged(change, content=None):
         (
             damaged("card.json", lambda whole: whole.replace(b'"cls"', b'"clss"')),
             ValueError,
-            r"tiny/card\.json: got feature 'clss'; expected one of cls,",
+            r"tiny/card\.json: not a model card: branches\[0\]\.feature is 'clss'; expected one of cls,",
         ),
     ],
 )
@@ -103,6 +103,19 @@ def test_an_adapter_that_is_not_there_is_missed(tmp_path, lost, kind, message):
     for name in lost:
         (tmp_path / name).unlink()
     with pytest.raises(kind, match=message):
+        read_folder(tmp_path)
+
+
+def test_a_head_that_is_not_there_is_missed_and_one_that_is_damaged_noticed(tmp_path):
+    card = replace(BASED, head=Head("linear"))
+    write_tuned(tmp_path, card, TUNED)
+    assert read_folder(tmp_path)[0] == card
+    content = (tmp_path / "head.safetensors").read_bytes()
+    (tmp_path / "head.safetensors").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(ValueError, match=r"head\.safetensors is damaged"):
+        read_folder(tmp_path)
+    (tmp_path / "head.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match=r"no head\.safetensors, and was tuned with one"):
         read_folder(tmp_path)
 
 

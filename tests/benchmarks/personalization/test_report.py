@@ -489,9 +489,9 @@ def test_what_is_missing_or_damaged_is_one_clear_line(made, tmp_path):
     run, scores = tmp_path / "run", tmp_path / "run" / "scores"
     whole = (run / "costs.jsonl").read_text()
     (run / "costs.jsonl").write_text("{\n" + whole)
-    fails(ValueError, "costs.jsonl is damaged")
+    fails(ValueError, "costs.jsonl line 1 is not JSON")
     (run / "costs.jsonl").write_text('{"method": "words"}\n' + whole)
-    fails(ValueError, "costs.jsonl has lines without count")
+    fails(ValueError, "costs.jsonl line 1 lacks count")
     (run / "costs.jsonl").write_text(whole)
     settings = (scores / "settings.json").read_text()
     (scores / "settings.json").write_text("{")

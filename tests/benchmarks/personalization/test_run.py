@@ -178,7 +178,9 @@ def test_a_run_of_an_earlier_version_is_said_before_anything_is_fitted(plan, sub
     for row in rows:  # as it was once: the slug was called prompt, and the words text
         row["prompt"], row["text"] = row.pop("slug"), row["prompt"]
     (tmp_path / MANIFEST).write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with pytest.raises(ValueError, match=r"manifest.jsonl has lines without slug, perhaps of another version; remove"):
+    with pytest.raises(
+        ValueError, match=r"manifest.jsonl line 1 lacks slug, perhaps as one of another version; remove"
+    ):
         runs.run(plan, METHODS, subjects, tmp_path, "cpu")
     assert not (tmp_path / layout.FITS / "words").exists()
 
