@@ -9,7 +9,7 @@ from dreamsim_metric.commands.program import Program
 # Heavy imports (torch, pandas) are in the functions that need them: `--help` and errors come at once.
 
 
-def program() -> Program:
+def build_program() -> Program:
     """Put the command line together."""
     measured = (*human.COMMANDS, *sensitivity.COMMANDS, *personalize.COMMANDS, *speed.COMMANDS)
     return Program(
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         As `Program.main`.
     """
-    return program().main(argv)
+    return build_program().main(argv)
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ GROUPS = ("startup", "alone", "distance", "one-to-many", "peers", "models", "fil
 """The groups of contests of `dreamsim-bench speed`."""
 
 
-def known_metrics() -> list[str]:
+def list_metrics() -> list[str]:
     """List the metrics that are in this package."""
     return [name for names in METRICS.values() for name in names]
 
@@ -71,7 +71,7 @@ def check_metrics(names: Iterable[str]) -> None:
         FileNotFoundError: no such file.
         ValueError: an unknown name, with the nearest ones.
     """
-    known = [*known_metrics(), *list_models()]
+    known = [*list_metrics(), *list_models()]
     for name in names:
         if name.endswith(".py"):
             _check_file(name)
@@ -79,7 +79,7 @@ def check_metrics(names: Iterable[str]) -> None:
             check_library_name(name, tagged=False)
         elif name not in known and not _is_model(Path(name)):
             others = "timm:NAME, open_clip:ARCH/TAG, hf:OWNER/REPO, a model's folder, or a .py file with METRICS"
-            raise _unknown("metric", name, known, others)
+            raise _say_unknown("metric", name, known, others)
 
 
 def _is_model(path: Path) -> bool:
@@ -95,7 +95,7 @@ def check_source(name: str) -> None:
     if name.endswith(".py"):
         _check_file(name)
     elif name not in SOURCES:
-        raise _unknown("data set", name, SOURCES, "or a .py file with SOURCES")
+        raise _say_unknown("data set", name, SOURCES, "or a .py file with SOURCES")
 
 
 def check_methods(names: Iterable[str]) -> None:
@@ -106,7 +106,7 @@ def check_methods(names: Iterable[str]) -> None:
     """
     for name in names:
         if name not in METHODS:
-            raise _unknown("method", name, METHODS)
+            raise _say_unknown("method", name, METHODS)
 
 
 def check_preset(name: str) -> None:
@@ -178,5 +178,5 @@ def _check_file(name: str) -> None:
         raise FileNotFoundError(f"no such file: {name}")
 
 
-def _unknown(what: str, name: str, known: Collection[str], others: str = "") -> ValueError:
+def _say_unknown(what: str, name: str, known: Collection[str], others: str = "") -> ValueError:
     return ValueError(f"unknown {what} {name!r}: {say_known(name, list(known))}{others and f'; {others}'}")

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.stats import t as student
 
 
-def paired_p(difference: float, draws: np.ndarray, groups: int) -> float:
+def compute_paired_p(difference: float, draws: np.ndarray, groups: int) -> float:
     """Compute the two-sided p of "neither is better" from a difference of two metrics and those on the same draws.
 
     Student's t of the difference over its bootstrap standard error, with one degree of freedom less than there are
@@ -24,14 +24,14 @@ def paired_p(difference: float, draws: np.ndarray, groups: int) -> float:
     return min(1.0, max(p, 2.0 ** (1 - groups)))
 
 
-def holm(p: np.ndarray) -> np.ndarray:
+def correct_holm(p: np.ndarray) -> np.ndarray:
     """Correct p-values for how many they are (Holm 1979): step down, each at least the one before.
 
     Args:
         p: values of p, `(K,)` in [0, 1].
 
     Example:
-        >>> holm(np.array([0.01, 0.04, 0.03])).round(2).tolist()
+        >>> correct_holm(np.array([0.01, 0.04, 0.03])).round(2).tolist()
         [0.03, 0.06, 0.06]
     """
     order = np.argsort(p, kind="stable")

@@ -17,10 +17,10 @@ def check_results(folder: Path) -> None:
         FileNotFoundError: it holds none.
     """
     if not any(next(some.glob("*.parquet"), None) for some in (folder, folder / "scores")):
-        raise no_results(folder)
+        raise make_no_results_error(folder)
 
 
-def no_results(folder: Path) -> FileNotFoundError:
+def make_no_results_error(folder: Path) -> FileNotFoundError:
     """Make the error for a folder without results."""
     return FileNotFoundError(
         f"no results in {folder}; expected a folder that `dreamsim-bench human`, `sensitivity` or `speed` wrote "

@@ -22,7 +22,7 @@ table{border-collapse:collapse;margin:1rem 0}th,td{padding:.3rem .8rem;text-alig
 th:first-child,td:first-child{text-align:left}progress{width:100%}.bad{color:#c33}"""
 
 
-def admin_token(folder: Path) -> str:
+def read_admin_token(folder: Path) -> str:
     """Return the token of a study's pages for its owner; make it when there is none.
 
     Raises:
@@ -34,7 +34,7 @@ def admin_token(folder: Path) -> str:
 
 def make_router(folder: Path, study: Study, votes: Votes) -> APIRouter:
     """Build the owner's pages; each needs the token, as `?key=…` or as a bearer token."""
-    token = admin_token(folder)
+    token = read_admin_token(folder)
 
     def owner(request: Request, key: str = "") -> None:
         given = key or request.headers.get("Authorization", "").removeprefix("Bearer ")
@@ -70,9 +70,9 @@ def build_page(study: Study, questions: dict[str, int], measured: dict[str, Any]
     """
     lines = [
         f"<tr><td>{html.escape(row['rater'][:8])}…<td>{html.escape(row['code'])}<td>{html.escape(row['participant'])}"
-        f"<td>{row['votes']:.0f}<td>{row['off_time']:.0f}<td>{_number(row['median_ms'], 0)}"
+        f"<td>{row['votes']:.0f}<td>{row['off_time']:.0f}<td>{_format_number(row['median_ms'], 0)}"
         f"<td>{_share(row['agreement'])}"
-        f"<td{_bad(row['sentinels'], study)}>{_share(row['sentinels'])}<td>{row['sentinel_failures']:.0f}"
+        f"<td{_list_bad(row['sentinels'], study)}>{_share(row['sentinels'])}<td>{row['sentinel_failures']:.0f}"
         for row in measured["by_rater"]
     ]
     left_out = "".join(f"<p>{html.escape(line)}</p>" for line in say_left_out(measured))
@@ -85,9 +85,9 @@ def build_page(study: Study, questions: dict[str, int], measured: dict[str, Any]
 {measured["votes"]} votes of {measured["raters"]} raters count.</p>
 {left_out}
 <table><tr><th>agreement<th>estimate<th>95 % interval ({RESAMPLES} resamples)
-<tr><td>Krippendorff's alpha{_interval(measured["alpha"])}
-<tr><td>two votes on a question{_interval(measured["pairwise"])}
-<tr><td>split-half reliability{_interval(measured["split_half"])}
+<tr><td>Krippendorff's alpha{_format_interval(measured["alpha"])}
+<tr><td>two votes on a question{_format_interval(measured["pairwise"])}
+<tr><td>split-half reliability{_format_interval(measured["split_half"])}
 <tr><td>unanimous<td>{_share(measured["unanimous"])}<td></table>
 <table><tr><th>rater<th>code<th>participant<th>votes<th>off time<th>median ms<th>with the majority
 <th>sentinels right<th>wrong
@@ -97,15 +97,15 @@ def build_page(study: Study, questions: dict[str, int], measured: dict[str, Any]
 """
 
 
-def _bad(share: float | None, study: Study) -> str:
+def _list_bad(share: float | None, study: Study) -> str:
     return ' class="bad"' if share is not None and share < study.min_sentinels else ""
 
 
-def _interval(value: list[float | None]) -> str:
-    return f"<td>{_number(value[0], 2)}<td>{_number(value[1], 2)} to {_number(value[2], 2)}"
+def _format_interval(value: list[float | None]) -> str:
+    return f"<td>{_format_number(value[0], 2)}<td>{_format_number(value[1], 2)} to {_format_number(value[2], 2)}"
 
 
-def _number(value: float | None, digits: int) -> str:
+def _format_number(value: float | None, digits: int) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 

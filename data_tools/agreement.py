@@ -12,12 +12,12 @@ import pandas as pd
 
 from data_tools.filtering import score_sentinels, tally
 from data_tools.study import ANSWERS
-from dreamsim_metric.judgements.resampling import Resamples, interval
+from dreamsim_metric.judgements.resampling import Resamples, find_interval
 
 Interval = tuple[float, float, float]  # estimate, lower and upper end; NaN where there are too few votes
 
 
-def alpha(counts: np.ndarray) -> float:
+def compute_alpha(counts: np.ndarray) -> float:
     """Compute Krippendorff's alpha for categories (Krippendorff 2004, Content Analysis, chapter 11).
 
     Args:
@@ -27,7 +27,7 @@ def alpha(counts: np.ndarray) -> float:
         1 where all agree, 0 where as much as by chance; NaN without two votes on a question, or two answers.
 
     Example:
-        >>> round(alpha(np.array([[3, 0], [0, 3], [2, 1]])), 2)
+        >>> round(compute_alpha(np.array([[3, 0], [0, 3], [2, 1]])), 2)
         0.6
     """
     counts = counts[counts.sum(1) > 1]
@@ -36,11 +36,11 @@ def alpha(counts: np.ndarray) -> float:
     return float(krippendorff.alpha(value_counts=counts, level_of_measurement="nominal"))
 
 
-def pairwise(counts: np.ndarray) -> float:
+def compute_pairwise(counts: np.ndarray) -> float:
     """Compute the share of pairs of votes on one question that agree, mean over questions that have pairs, in [0, 1].
 
     Example:
-        >>> round(pairwise(np.array([[3, 0], [2, 1], [1, 0]])), 3)  # all pairs agree; one of three; no pair
+        >>> round(compute_pairwise(np.array([[3, 0], [2, 1], [1, 0]])), 3)  # all pairs agree; one of three; no pair
         0.667
     """
     total = counts.sum(1)
@@ -80,7 +80,7 @@ def estimate(
     if not len(counts):
         return measure(counts), float("nan"), float("nan")
     drawn = Resamples(np.arange(len(counts)), resamples, seed).statistics(lambda rows: measure(counts[rows]))
-    return measure(counts), *interval(drawn)
+    return measure(counts), *find_interval(drawn)
 
 
 def measure_agreement(votes: pd.DataFrame, task: str, resamples: int = 1000) -> dict[str, Any]:
@@ -108,8 +108,8 @@ def measure_agreement(votes: pd.DataFrame, task: str, resamples: int = 1000) -> 
         "questions": len(table),
         "votes": len(main),
         "unanimous": float((several.max(1) == several.sum(1)).mean()) if len(several) else float("nan"),
-        "alpha": estimate(counts, alpha, resamples=resamples),
-        "pairwise": estimate(counts, pairwise, resamples=resamples),
+        "alpha": estimate(counts, compute_alpha, resamples=resamples),
+        "pairwise": estimate(counts, compute_pairwise, resamples=resamples),
         "split_half": estimate(counts, lambda some: split_half(some, splits=5), resamples=resamples),
         "histogram": dict(sorted(histogram.items())),
         "median_ms": float(main.response_ms.median()) if len(main) else float("nan"),

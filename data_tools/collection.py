@@ -19,7 +19,7 @@ from data_tools.votes import read_responses
 from dreamsim_metric.files.digest import digest_file
 from dreamsim_metric.files.json_file import write_json
 from dreamsim_metric.files.table import write_csv
-from dreamsim_metric.files.write import new_folder
+from dreamsim_metric.files.write import create_folder
 from dreamsim_metric.judgements.columns import (
     EXPORT_FILE,
     PAIR_FILE,
@@ -96,8 +96,8 @@ def write_data_set(
     if not kept:
         raise ValueError("no question is left after filtering: ask more people, or ask for fewer votes")
     by_category = assign_splits([item.category for item in kept], shares, study.seed)
-    with new_folder(out) as beside:
-        write = _triplets if study.task == "2afc" else _pairs
+    with create_folder(out) as beside:
+        write = _make_triplets if study.task == "2afc" else _make_pairs
         rows = write(study, kept, counts, by_category, beside)
         write_csv(beside / (TRIPLET_FILE if study.task == "2afc" else PAIR_FILE), rows)
         sizes = {split: sum(row["split"] == split for row in rows) for split in shares}
@@ -164,7 +164,7 @@ def collect(
     return {**about, **sizes}
 
 
-def _triplets(
+def _make_triplets(
     study: Study, kept: Sequence[Item], counts: pd.DataFrame, splits: Mapping[str, str], out: Path
 ) -> list[dict[str, Any]]:
     imagenet, rows = set(read_categories("imagenet")), []
@@ -188,7 +188,7 @@ def _triplets(
     return rows
 
 
-def _pairs(
+def _make_pairs(
     study: Study, kept: Sequence[Item], counts: pd.DataFrame, splits: Mapping[str, str], out: Path
 ) -> list[dict[str, Any]]:
     rows = []

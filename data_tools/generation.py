@@ -23,13 +23,13 @@ from tqdm import tqdm
 
 from data_tools.manifest import append_rows, begin_run, read_rows, replace_rows
 from data_tools.painting import check_painter, check_steps, list_arguments, paint
-from data_tools.pipelines import DTYPES, Model, load_model, versions
+from data_tools.pipelines import DTYPES, Model, list_versions, load_model
 from data_tools.tables import COLUMNS, ROLES, collect_groups, settle_rows, write_table
 from dreamsim_metric.bounds import check_least
 from dreamsim_metric.files.write import write_file
 from dreamsim_metric.images.convert import to_image
 from dreamsim_metric.images.encoding import encode
-from dreamsim_metric.networks.defaults import usual_defaults
+from dreamsim_metric.networks.defaults import set_usual_defaults
 
 ATTEMPTS = 3  # seeds tried for a picture that comes out blank or like another
 BLANK = 1.0  # standard deviation, of 255, below which a picture shows nothing
@@ -131,7 +131,7 @@ class Summary:
     dropped: dict[str, int]
 
 
-@usual_defaults()
+@set_usual_defaults()
 def generate(config: Config, out: Path, device: str | None = None) -> Summary:
     """Make the pictures, or those that are still missing.
 
@@ -164,7 +164,7 @@ def generate(config: Config, out: Path, device: str | None = None) -> Summary:
         additions=config.additions,
     )
     facts = {"revision": model.revision, "scheduler": model.scheduler, "device": model.pipeline.device.type}
-    settings = {**asdict(config), **facts, "categories": list(config.categories), "versions": versions()}
+    settings = {**asdict(config), **facts, "categories": list(config.categories), "versions": list_versions()}
     settings |= {"strengths": list(config.strengths), "additions": list(config.additions)}
     run = _Run(config, out, model, state)
     with begin_run(out, settings, state):
@@ -261,7 +261,7 @@ class _Run:
         if self.guidance is not None:
             arguments["guidance_scale"] = self.guidance
         bases: list[dict[str, Any]] = []
-        generators = _generators(seeds)
+        generators = _make_generators(seeds)
         if works[0].strength is None or config.vary == "noise":
             width, height = config.size or (None, None)
             arguments.update(width=width, height=height)
@@ -316,10 +316,12 @@ class _Run:
         factor = pipeline.vae_scale_factor
         height, width = bases[0]["height"] // factor, bases[0]["width"] // factor
         shape = (len(bases), pipeline.unet.config.in_channels, height, width)
-        first = _generators([row["seed"] for row in bases])  # later draws of the scheduler follow those of the base
+        first = _make_generators(
+            [row["seed"] for row in bases]
+        )  # later draws of the scheduler follow those of the base
         old, new = (
             randn_tensor(shape, generator=source, device=pipeline.device, dtype=pipeline.unet.dtype)
-            for source in (first, _generators(seeds))
+            for source in (first, _make_generators(seeds))
         )
         angle = strength * math.pi / 2
         return math.cos(angle) * old + math.sin(angle) * new, first
@@ -344,5 +346,5 @@ class _Run:
         return Summary(complete, wanted - complete, sum(not row["dropped"] for row in rows), dict(dropped))
 
 
-def _generators(seeds: Sequence[int]) -> list[torch.Generator]:
+def _make_generators(seeds: Sequence[int]) -> list[torch.Generator]:
     return [torch.Generator("cpu").manual_seed(seed) for seed in seeds]  # the same noise on every device

@@ -16,7 +16,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from dreamsim_metric.files.write import new_file
+from dreamsim_metric.files.write import create_file
 
 VOTES = "votes.sqlite"
 CHECKPOINT = 200  # transactions after which they are moved from the file beside into the file
@@ -73,7 +73,7 @@ class Ledger:
             raise ValueError(f"{self.file} is no file; {_RESTORE}")
         if self._beside.exists():
             raise ValueError(f"{self._beside} has votes, and the {VOTES} that they belong to is gone; {_RESTORE}")
-        with new_file(self.file) as file, closing(sqlite3.connect(str(file.name))) as db:
+        with create_file(self.file) as file, closing(sqlite3.connect(str(file.name))) as db:
             os.fchmod(file.fileno(), 0o600)  # tokens of raters are in it; SQLite's other files follow it
             begin(db)
             db.commit()
@@ -239,7 +239,7 @@ def back_up(folder: Path, out: Path) -> int:
 
 
 def _copy(db: sqlite3.Connection, out: Path) -> None:
-    with new_file(out) as file:
+    with create_file(out) as file:
         os.fchmod(file.fileno(), 0o600)  # tokens of raters are in it
         with closing(sqlite3.connect(str(file.name))) as to:
             db.backup(to)

@@ -33,7 +33,7 @@ def open_run(folder: Path, settings: Mapping[str, Any]) -> None:
     if file.is_file():
         before = read_settings(folder)
         differ = [
-            f"{name} was {_short(before.get(name))}, now {_short(settings.get(name))}"
+            f"{name} was {_shorten(before.get(name))}, now {_shorten(settings.get(name))}"
             for name in sorted({*before, *settings})
             if before.get(name) != settings.get(name)
         ]
@@ -106,13 +106,13 @@ def append_rows(folder: Path, rows: Iterable[dict[str, Any]], name: str = MANIFE
     Raises:
         OSError: the disk is full; the lines before are intact.
     """
-    data = _lines(rows)
+    data = _format_lines(rows)
     with FileLock(folder / f".{name}.lock"), open(folder / name, "a+b") as file:
         file.seek(0, os.SEEK_END)
         if file.tell():
             file.seek(-1, os.SEEK_END)
             if file.read(1) != b"\n":  # cut when the process was killed
-                file.truncate(_whole(folder / name))
+                file.truncate(_read_whole(folder / name))
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
@@ -134,7 +134,7 @@ def read_rows(folder: Path, name: str = MANIFEST, columns: Sequence[str] = ()) -
     if not file.is_file():
         return []
     hint, rows = "remove it, or begin again in another folder", []
-    for number, line in enumerate(file.read_bytes()[: _whole(file)].splitlines(), start=1):
+    for number, line in enumerate(file.read_bytes()[: _read_whole(file)].splitlines(), start=1):
         row = parse_json(line, f"{file} line {number}", hint, sorted(columns))
         if "path" in columns and _leaves(folder, row["path"]):
             raise ValueError(f"{file} line {number} names {row['path']!r}, which is not in that folder; {hint}")
@@ -153,17 +153,17 @@ def replace_rows(folder: Path, rows: Sequence[dict[str, Any]]) -> None:
     Raises:
         OSError: the disk is full; the lines before are intact.
     """
-    write_file(folder / MANIFEST, _lines(rows))
+    write_file(folder / MANIFEST, _format_lines(rows))
 
 
-def _lines(rows: Iterable[dict[str, Any]]) -> bytes:
+def _format_lines(rows: Iterable[dict[str, Any]]) -> bytes:
     return "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows).encode()
 
 
-def _whole(file: Path) -> int:
+def _read_whole(file: Path) -> int:
     return file.read_bytes().rfind(b"\n") + 1
 
 
-def _short(value: Any) -> str:
+def _shorten(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 60 else text[:57] + "…"

@@ -66,7 +66,7 @@ def load_model(
         OSError: the hub cannot be reached or has no such repository.
         ValueError: an unknown scheduler, or one that does not fit the pipeline; an addition of another pipeline.
     """
-    folder = Path(name) if Path(name).is_file() else _folder(name, revision, variant)
+    folder = Path(name) if Path(name).is_file() else _find_folder(name, revision, variant)
     arguments = {"torch_dtype": DTYPES[dtype], "variant": variant}
     if folder.is_dir():
         _check_parts(folder)
@@ -75,7 +75,7 @@ def load_model(
         pipeline = read_checkpoint(folder, DTYPES[dtype]) if folder.is_file() else _read_folder(folder, arguments)
         add_all(pipeline, map(Path, additions))
     if scheduler:
-        pipeline.scheduler = _scheduler(scheduler, pipeline)
+        pipeline.scheduler = _make_scheduler(scheduler, pipeline)
     pipeline.set_progress_bar_config(disable=True)
     freeze(pipeline)
     local = folder == MINI_DIFFUSION or Path(name).exists()
@@ -99,7 +99,7 @@ def _read_folder(folder: Path, arguments: Mapping[str, Any]) -> Any:
         return DiffusionPipeline.from_pretrained(folder, **arguments)
 
 
-def _folder(name: str, revision: str | None, variant: str | None) -> Path:
+def _find_folder(name: str, revision: str | None, variant: str | None) -> Path:
     if name == MINI_DIFFUSION.name:
         return MINI_DIFFUSION
     if Path(name).is_dir():
@@ -130,7 +130,7 @@ def _check_parts(folder: Path) -> None:
         raise FileNotFoundError(f"{folder} lacks {', '.join(missing)}, which its {_INDEX} names; copy it again")
 
 
-def _scheduler(name: str, pipeline: Any) -> Any:
+def _make_scheduler(name: str, pipeline: Any) -> Any:
     known = {kind.__name__: kind for kind in pipeline.scheduler.compatibles}
     if name not in known:
         raise ValueError(f"{type(pipeline).__name__} takes no scheduler {name!r}: {say_known(name, sorted(known))}")
@@ -147,6 +147,6 @@ def _digest(folder: Path) -> str:
     return found.hexdigest()
 
 
-def versions() -> dict[str, str]:
+def list_versions() -> dict[str, str]:
     """Return the versions of the libraries that a picture's bytes depend on."""
     return {"diffusers": diffusers.__version__, "torch": torch.__version__}

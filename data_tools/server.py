@@ -18,7 +18,7 @@ from fastapi.responses import JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict, Field
 
-from data_tools.admin import admin_token, make_router
+from data_tools.admin import make_router, read_admin_token
 from data_tools.assignment import Asked
 from data_tools.guard import Guard
 from data_tools.names import Names
@@ -206,7 +206,7 @@ def _take_part(app: FastAPI, folder: Path, study: Study, votes: Votes, names: Na
 
     @app.get("/api/raters/{rater}")
     def screens(rater: str) -> dict[str, Any]:
-        return _screens(votes, known(rater), names)
+        return _collect_screens(votes, known(rater), names)
 
     @app.post("/api/raters/{rater}/answers")
     def answer(rater: str, sent: Answers, request: Request) -> dict[str, Any]:
@@ -219,7 +219,7 @@ def _take_part(app: FastAPI, folder: Path, study: Study, votes: Votes, names: Na
         rater = known(rater)
         right = votes.answer(rater, sent.screen, given, sent.presented, sent.build, **times)
         told = {names.item(item): value for item, value in right.items()}
-        return {"right": told, **_screens(votes, rater, names)}
+        return {"right": told, **_collect_screens(votes, rater, names)}
 
     @app.post("/api/raters/{rater}/leave", status_code=204)
     def leave(rater: str) -> None:
@@ -242,12 +242,12 @@ def _show_pictures(app: FastAPI, root: Path, pictures: Mapping[str, str]) -> Non
             raise HTTPException(410, "this picture of the study is missing") from error
 
 
-def link(folder: Path) -> str:
+def make_link(folder: Path) -> str:
     """Return the address of the owner's page, token included."""
-    return f"/admin?key={admin_token(folder)}"
+    return f"/admin?key={read_admin_token(folder)}"
 
 
-def _screens(votes: Votes, rater: str, names: Names) -> dict[str, Any]:
+def _collect_screens(votes: Votes, rater: str, names: Names) -> dict[str, Any]:
     """Collect what a rater is to do next: sides already exchanged, and what each means in the table's order."""
     asked = votes.ask(rater)
     done, total = votes.progress(rater)
@@ -255,7 +255,7 @@ def _screens(votes: Votes, rater: str, names: Names) -> dict[str, Any]:
     for one in asked:
         screen = screens.setdefault(one.screen, {"screen": one.screen, "practice": False, "items": []})
         screen["practice"] = one.item.kind == "practice"
-        screen["items"].append(_item(names, one))
+        screen["items"].append(_describe_item(names, one))
     return {
         "screens": list(screens.values()),
         "done": done,
@@ -264,7 +264,7 @@ def _screens(votes: Votes, rater: str, names: Names) -> dict[str, Any]:
     }
 
 
-def _item(names: Names, asked: Asked) -> dict[str, Any]:
+def _describe_item(names: Names, asked: Asked) -> dict[str, Any]:
     item = asked.item
     # Relative: the page may be anywhere below the address of a web server in front.
     *reference, first, second = (f"pictures/{names.picture(item.id, place)}" for place in range(len(item.pictures)))

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 
-def free_port() -> int:
+def find_free_port() -> int:
     """Find a port of the loopback interface that nobody listens at."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))

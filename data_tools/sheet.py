@@ -16,7 +16,7 @@ from dreamsim_metric.images.encoding import encode
 _GAP, _TEXT, _INK, _PAPER = 8, 13, "#222222", "#ffffff"
 
 
-def sheet(folder: Path, path: Path, side: int = 128, columns: int = 2, most: int = 200) -> int:
+def write_sheet(folder: Path, path: Path, side: int = 128, columns: int = 2, most: int = 200) -> int:
     """Write a contact sheet as a PNG: a line each triplet (reference, left, right) or picture with its variations.
 
     Args:
@@ -35,7 +35,7 @@ def sheet(folder: Path, path: Path, side: int = 128, columns: int = 2, most: int
         OSError: the disk is full or not writable.
     """
     read_settings(folder)
-    lines = _lines(folder)
+    lines = _list_lines(folder)
     if not lines:
         raise ValueError(f"{folder} has no complete triplet or pair yet; let `dreamsim-data generate` go on")
     shown = [lines[i * len(lines) // min(most, len(lines))] for i in range(min(most, len(lines)))]
@@ -56,7 +56,7 @@ def sheet(folder: Path, path: Path, side: int = 128, columns: int = 2, most: int
     return len(shown)
 
 
-def _lines(folder: Path) -> list[tuple[str, Sequence[Path]]]:
+def _list_lines(folder: Path) -> list[tuple[str, Sequence[Path]]]:
     found: dict[str, list[Path]] = {}
     for group in collect_groups(settle_rows(read_rows(folder, columns=COLUMNS))):
         paths = [folder / row["path"] for row in group]

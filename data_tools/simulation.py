@@ -46,7 +46,7 @@ class Observer:
     seed: int = 0
 
 
-def evidence(study: Study, observer: Observer, model: str = "mini") -> dict[str, float]:
+def compute_evidence(study: Study, observer: Observer, model: str = "mini") -> dict[str, float]:
     """Compute for each question how much speaks for the first of its answers, `left` or `same`, in units of distance.
 
     Args:
@@ -106,7 +106,7 @@ def simulate(
         httpx2.HTTPError: the server cannot be reached, or refuses.
     """
     study, names = Study.read(folder), Names(read_secret(folder / STUDY_SECRET))
-    known = {names.item(item): value for item, value in evidence(study, observer, model).items()}
+    known = {names.item(item): value for item, value in compute_evidence(study, observer, model).items()}
     answered, lock = 0, threading.Lock()
     proof = {"Authorization": f"Bearer {names.simulation}"}
     presented = PLANNED if study.task == "jnd" else (0.0,)

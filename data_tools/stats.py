@@ -53,16 +53,16 @@ def measure(
         "off_time": len(off_time),
         "tolerance_ms": tolerance,
     }
-    figures: dict[str, Any] = _plain({**about, **found, "by_rater": by_rater.reset_index().to_dict("records")})
+    figures: dict[str, Any] = _to_plain({**about, **found, "by_rater": by_rater.reset_index().to_dict("records")})
     return figures
 
 
-def _plain(value: Any) -> Any:
+def _to_plain(value: Any) -> Any:
     """Put None where there is no number: JSON knows no NaN."""
     if isinstance(value, dict):
-        return {str(name): _plain(part) for name, part in value.items()}
+        return {str(name): _to_plain(part) for name, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(part) for part in value]
+        return [_to_plain(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -79,7 +79,7 @@ def say_left_out(found: dict[str, Any]) -> list[str]:
     return [line for name, line in said.items() if found[name]]
 
 
-def lines(found: dict[str, Any]) -> Iterator[str]:
+def format_lines(found: dict[str, Any]) -> Iterator[str]:
     """Yield what `measure` found, line by line, to read."""
     if found["simulated"]:
         yield f"SIMULATED: {found['simulated']} responses are a model's, not people's"

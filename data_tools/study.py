@@ -255,7 +255,7 @@ class Study:
             unknown = set(held) - {known.name for known in fields(cls)}
             if unknown:
                 raise ValueError(f"it has unknown entries: {', '.join(sorted(unknown))}")
-            lists = {name: _tuple(name, held[name]) for name in ("rounds", "participant") if name in held}
+            lists = {name: _to_tuple(name, held[name]) for name in ("rounds", "participant") if name in held}
             found = cls(**{**held, **lists})
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"{file} cannot be used: {error}") from error
@@ -305,7 +305,7 @@ class Study:
         return found
 
 
-def _tuple(name: str, value: object) -> tuple[Any, ...]:
+def _to_tuple(name: str, value: object) -> tuple[Any, ...]:
     if not isinstance(value, list):
         raise ValueError(f"got {name} {value!r}; expected a list")
     return tuple(value)

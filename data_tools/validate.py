@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from dreamsim_metric.files.table import Row
-from dreamsim_metric.judgements.readers import kinds, read_pairs, read_triplets
+from dreamsim_metric.judgements.readers import find_kinds, read_pairs, read_triplets
 from dreamsim_metric.judgements.tables import Table, Triplets, check
 
 
@@ -25,7 +25,7 @@ def validate(folder: Path, *, shared_pictures: bool = False) -> list[Row]:
     """
     if not folder.exists():
         raise FileNotFoundError(f"no such folder: {folder}")
-    found = kinds(folder)
+    found = find_kinds(folder)
     if not found:
         raise ValueError(f"{folder} has no table that is known; expected data.csv or jnd.csv")
     tables: list[Table[Any]] = []

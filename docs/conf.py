@@ -55,7 +55,6 @@ docs/differences
 docs/performance
 docs/mini
 docs/mini-diffusion
-docs/security
 ```
 
 ```{toctree}

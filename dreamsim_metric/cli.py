@@ -16,7 +16,7 @@ _EXAMPLES = """examples:
 """
 
 
-def program() -> Program:
+def build_program() -> Program:
     """Put the command line together."""
     return Program(
         "dreamsim-metric",
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         As `Program.main`.
     """
-    return program().main(argv)
+    return build_program().main(argv)
 
 
 if __name__ == "__main__":

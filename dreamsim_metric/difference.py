@@ -20,7 +20,7 @@ _COLOURS = np.array(
 )
 
 
-def local_distances(branches: Iterable[Any], a: Tensor, b: Tensor, center: bool) -> Tensor:
+def compare_locally(branches: Iterable[Any], a: Tensor, b: Tensor, center: bool) -> Tensor:
     """Compute `1 − cos` of local features at each place; see `PerceptualMetric.difference_map`.
 
     Args:

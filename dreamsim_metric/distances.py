@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-__all__ = ["all_distances", "pair_distances", "triplet_distances"]
+__all__ = ["compare_all", "compare_triplets", "pair_distances"]
 
 # Two embeddings of one picture may differ by float32 rounding (about 3e-7) when its batches differ; the square of that
 # is far below any distance between pictures, and is taken for what it is: nothing.
@@ -41,7 +41,7 @@ def pair_distances(u: Tensor, v: Tensor) -> Tensor:
     return d.masked_fill(d < _ROUNDING, 0)
 
 
-def triplet_distances(units: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+def compare_triplets(units: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
     """Compute the two distances of each triplet: from the reference to the left, and to the right.
 
     Args:
@@ -52,7 +52,7 @@ def triplet_distances(units: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         `(N,)` and `(N,)`, in [0, 2].
 
     Example:
-        >>> triplet_distances(torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]), torch.tensor([[0, 1, 2]]))
+        >>> compare_triplets(torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]), torch.tensor([[0, 1, 2]]))
         (tensor([0.4000]), tensor([1.]))
     """
     # index_select: the gradient of units[…] is summed in any order by several threads, and no run would repeat another.
@@ -60,7 +60,7 @@ def triplet_distances(units: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
     return pair_distances(reference, left), pair_distances(reference, right)
 
 
-def all_distances(u: Tensor, v: Tensor) -> Tensor:
+def compare_all(u: Tensor, v: Tensor) -> Tensor:
     """Compute `1 − cos` of all pairs of unit vectors, a block of rows at a time.
 
     It is made of products, which is quick; where two are so near that rounding would show, of differences, as in
@@ -74,7 +74,7 @@ def all_distances(u: Tensor, v: Tensor) -> Tensor:
 
     Example:
         >>> u = torch.tensor([[1.0, 0.0], [0.6, 0.8]])
-        >>> all_distances(u, u)
+        >>> compare_all(u, u)
         tensor([[0.0000, 0.4000],
                 [0.4000, 0.0000]])
     """
@@ -82,17 +82,17 @@ def all_distances(u: Tensor, v: Tensor) -> Tensor:
     for start in range(0, len(u), _ROWS):
         rows = slice(start, start + _ROWS)
         if v is not u:
-            d[rows] = _distances(u[rows], v)
+            d[rows] = _compute_distances(u[rows], v)
             continue
-        square = _distances(u[rows], u[rows])
+        square = _compute_distances(u[rows], u[rows])
         d[rows, rows] = square.triu() + square.triu(1).T
-        d[rows, start + _ROWS :] = _distances(u[rows], u[start + _ROWS :])
+        d[rows, start + _ROWS :] = _compute_distances(u[rows], u[start + _ROWS :])
         d[rows, :start] = d[:start, rows].T
     return d
 
 
-def _distances(u: Tensor, v: Tensor) -> Tensor:
-    d = 1 - cosines(u, v)
+def _compute_distances(u: Tensor, v: Tensor) -> Tensor:
+    d = 1 - compute_cosines(u, v)
     near = d.detach() < NEAR
     if near.sum() > near.numel() // 8:  # copies of a few pictures: all differences are quicker than many chosen ones
         exact = torch.cdist(u, v, compute_mode="donot_use_mm_for_euclid_dist").square() / 2
@@ -103,7 +103,7 @@ def _distances(u: Tensor, v: Tensor) -> Tensor:
     return d
 
 
-def cosines(u: Tensor, v: Tensor) -> Tensor:
+def compute_cosines(u: Tensor, v: Tensor) -> Tensor:
     """Multiply all pairs of unit vectors `(N, D)` and `(M, D)`: `(N, M)` float32, right within 1e-6.
 
     Where the process lets products be rounded to TF32 or bfloat16, these are computed in float64.

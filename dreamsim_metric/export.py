@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from dreamsim_metric.card import ModelCard
 from dreamsim_metric.files.write import check_space
 from dreamsim_metric.metric import PerceptualMetric
-from dreamsim_metric.networks.defaults import usual_defaults
+from dreamsim_metric.networks.defaults import set_usual_defaults
 from dreamsim_metric.version import __version__
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def export(metric: PerceptualMetric, to: ExportFormat, out: str | os.PathLike[st
     out, kind = Path(out), FORMATS[to]
     if out.suffix != kind.suffix:
         raise ValueError(f"got {out.name!r} for {to}; expected a name that ends in {kind.suffix}")
-    for file in (out, _weights_of(out)):
+    for file in (out, _collect_weights(out)):
         if file.exists():
             raise FileExistsError(f"{file} exists already; remove it or choose another name")
     # As it would load: on the CPU, in float32, without hooks and adapters, and no weights that are views of others.
@@ -116,7 +116,7 @@ class EmbeddingModule(nn.Module):
         return self.metric.to_unit(self.metric.features(pixels))
 
 
-@usual_defaults()
+@set_usual_defaults()
 def trace(metric: PerceptualMetric) -> "ExportedProgram":
     """Trace the graph of `EmbeddingModule`, in ATen's operators, for any number of pictures.
 
@@ -145,7 +145,7 @@ def _write_onnx(metric: PerceptualMetric, file: Path) -> None:
     import onnxscript  # noqa: F401
 
     graph = trace(metric)
-    with _no_word_of_folding():
+    with _silence_folding():
         program = torch.onnx.export(
             graph,
             dynamo=True,
@@ -158,14 +158,14 @@ def _write_onnx(metric: PerceptualMetric, file: Path) -> None:
     model = program.model
     model.metadata_props[CARD] = describe_card(metric.card)
     size = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value is not None)
-    with _writing(file):
+    with _name_full_disk(file):
         program.save(file, external_data=size > _ONE_FILE)
 
 
 def _write_program(metric: PerceptualMetric, file: Path) -> None:
     archive = io.BytesIO()  # PyTorch's own writer aborts the process when the disk is full
     torch.export.save(trace(metric), archive, extra_files={CARD: describe_card(metric.card)})
-    with _writing(file):
+    with _name_full_disk(file):
         file.write_bytes(archive.getbuffer())
 
 
@@ -173,7 +173,7 @@ def _write_weights(metric: PerceptualMetric, file: Path) -> None:
     from safetensors.torch import save_file
 
     state = {name: tensor.contiguous() for name, tensor in metric.state_dict().items()}
-    with _writing(file):
+    with _name_full_disk(file):
         save_file(state, file, {CARD: describe_card(metric.card)})
 
 
@@ -230,12 +230,12 @@ def measure_difference(metric: PerceptualMetric, exported: Callable[[Tensor], Te
     return worst
 
 
-def _weights_of(out: Path) -> Path:
+def _collect_weights(out: Path) -> Path:
     return out.with_name(out.name + ".data")
 
 
 @contextmanager
-def _writing(file: Path) -> Iterator[None]:
+def _name_full_disk(file: Path) -> Iterator[None]:
     """Each library reports a full disk as its own error."""
     try:
         yield
@@ -244,7 +244,7 @@ def _writing(file: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _no_word_of_folding() -> Iterator[None]:
+def _silence_folding() -> Iterator[None]:
     """onnxscript warns of each node with several outputs that it leaves as it is, which is nothing to act on."""
     logger = logging.getLogger("onnxscript.optimizer._constant_folding")
     before = logger.level

@@ -10,24 +10,24 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dreamsim_metric.distances import all_distances, check_pairs
+from dreamsim_metric.distances import check_pairs, compare_all
 from dreamsim_metric.images.ahead import read_ahead
 from dreamsim_metric.images.convert import (
     Many,
     P,
     Pictures,
     SinglePicture,
-    batches,
     count,
     hold,
     is_single,
+    split_batches,
     to_pixels,
 )
-from dreamsim_metric.images.device import default_device
+from dreamsim_metric.images.device import choose_default_device
 from dreamsim_metric.images.pairs import are_8_bit, are_resized_floats
 from dreamsim_metric.loading import load
 from dreamsim_metric.metric import PerceptualMetric
-from dreamsim_metric.models import default_model
+from dreamsim_metric.models import choose_default_model
 
 _lock = threading.Lock()  # a model that several threads ask for is loaded once
 
@@ -86,16 +86,18 @@ def distance(
     a, b = hold(a), hold(b)
     n, m = count(a), count(b)
     check_pairs(n, m)
-    metric = _metric(model, device, a, b)
+    metric = _find_metric(model, device, a, b)
     # Where pairs may be resized otherwise than each picture by itself, they are resized by the metric.
     whole = _holds_resized_floats(metric, a, b)
     if n == m:
-        pairs = zip(_batches(a, metric, batch_size, whole), _batches(b, metric, batch_size, whole), strict=True)
+        pairs = zip(
+            _split_batches(a, metric, batch_size, whole), _split_batches(b, metric, batch_size, whole), strict=True
+        )
         d = torch.cat([metric(x, y) for x, y in pairs])
     else:
         one, many = (a, b) if n == 1 else (b, a)
         reference = to_pixels(one, None).to(metric.device) if whole else metric.preprocess(one)
-        d = torch.cat([metric(reference, some) for some in _batches(many, metric, batch_size, whole)])
+        d = torch.cat([metric(reference, some) for some in _split_batches(many, metric, batch_size, whole)])
     return d.item() if is_single(a) and is_single(b) else d
 
 
@@ -130,24 +132,24 @@ def distance_matrix(
                 [0.9405, 0.8414, 0.0000]])
     """
     a, b = hold(a), None if b is None or b is a else hold(b)
-    metric = _metric(model, device, a, *([] if b is None else [b]))
+    metric = _find_metric(model, device, a, *([] if b is None else [b]))
     b = a if b is None else b
     if not _holds_resized_floats(metric, a, b):
-        return _all_distances(a, b, metric, batch_size)
+        return _compare_all(a, b, metric, batch_size)
     size = (metric.card.image_size, metric.card.image_size)
     both = are_8_bit(a, size).to(metric.device)[:, None] & are_8_bit(b, size).to(metric.device)
     rounded, unrounded = (
-        _all_distances(a, b, metric, batch_size, rounded=way) if (both == way).any() else both.float()
+        _compare_all(a, b, metric, batch_size, rounded=way) if (both == way).any() else both.float()
         for way in (True, False)
     )
     return torch.where(both, rounded, unrounded)
 
 
-def _all_distances(
+def _compare_all(
     a: Pictures, b: Pictures, metric: PerceptualMetric, batch_size: int, *, rounded: bool = True
 ) -> Tensor:
     u = embed(a, model=metric, batch_size=batch_size, rounded=rounded)
-    return all_distances(u, u if b is a else embed(b, model=metric, batch_size=batch_size, rounded=rounded))
+    return compare_all(u, u if b is a else embed(b, model=metric, batch_size=batch_size, rounded=rounded))
 
 
 def embed(
@@ -184,10 +186,10 @@ def embed(
         tensor(0.1135)
     """
     pictures = hold(pictures)
-    metric = _metric(model, device, pictures)
+    metric = _find_metric(model, device, pictures)
     with tqdm(total=count(pictures), unit="picture", disable=None if progress else True) as bar:
         parts = []
-        for some in _batches(pictures, metric, batch_size, whole=not rounded):
+        for some in _split_batches(pictures, metric, batch_size, whole=not rounded):
             parts.append(metric.embed(some, rounded=rounded))
             bar.update(len(parts[-1]))
     return torch.cat(parts)
@@ -198,14 +200,16 @@ def _holds_resized_floats(metric: PerceptualMetric, *pictures: Pictures) -> bool
     return any(are_resized_floats(some, size) for some in pictures)
 
 
-def _batches(pictures: Pictures, metric: PerceptualMetric, batch_size: int, whole: bool = False) -> Iterator[Pictures]:
+def _split_batches(
+    pictures: Pictures, metric: PerceptualMetric, batch_size: int, whole: bool = False
+) -> Iterator[Pictures]:
     """Batches, resized ahead if they are files and not wanted whole."""
     if whole:
-        return batches(pictures, batch_size)
+        return split_batches(pictures, batch_size)
     return read_ahead(pictures, batch_size, metric.card.image_size, metric.device)
 
 
-def _metric(model: Model, device: Device, *pictures: Pictures) -> PerceptualMetric:
+def _find_metric(model: Model, device: Device, *pictures: Pictures) -> PerceptualMetric:
     """The metric itself if one is given, else the one of this name on the device of the tensors."""
     if isinstance(model, PerceptualMetric):
         wanted = torch.device(device or model.device)
@@ -215,9 +219,9 @@ def _metric(model: Model, device: Device, *pictures: Pictures) -> PerceptualMetr
             )
         return model
     if device is None:
-        device = _device_of(*pictures) or default_device()
+        device = _find_device(*pictures) or choose_default_device()
     with _lock:
-        return _load(str(model or default_model()), str(torch.device(device)))
+        return _load(str(model or choose_default_model()), str(torch.device(device)))
 
 
 @lru_cache(maxsize=4)
@@ -225,7 +229,7 @@ def _load(name: str, device: str) -> PerceptualMetric:
     return load(name, device=device)
 
 
-def _device_of(*pictures: Pictures) -> torch.device | None:
+def _find_device(*pictures: Pictures) -> torch.device | None:
     devices = {
         picture.device
         for some in pictures

@@ -11,16 +11,16 @@ from torch import Tensor
 
 from dreamsim_metric.card import Branch, ModelCard, Precision
 from dreamsim_metric.metric import PerceptualMetric
-from dreamsim_metric.models import MODELS, default_model, unknown_model
-from dreamsim_metric.networks.defaults import usual_defaults
-from dreamsim_metric.weights.download import downloads_dir, fetch, locked, model_dir
+from dreamsim_metric.models import MODELS, choose_default_model, make_unknown_model_error
+from dreamsim_metric.networks.defaults import set_usual_defaults
+from dreamsim_metric.weights.download import fetch, find_downloads_dir, find_model_dir, lock
 from dreamsim_metric.weights.dreamsim import read_release
 from dreamsim_metric.weights.folder import MINI, Tuned, digest, is_checkpoint, read_folder, write_folder
-from dreamsim_metric.weights.hub import from_hub
+from dreamsim_metric.weights.hub import load_from_hub
 from dreamsim_metric.weights.lora import merge_lora
 
 
-@usual_defaults()
+@set_usual_defaults()
 def load(
     model: str | os.PathLike[str] | None = None,
     *,
@@ -76,7 +76,7 @@ def load(
 hf:OWNER/REPO, or the path of a folder with card.json
     """
     given = () if source is None else (source,) if isinstance(source, (str, os.PathLike)) else source
-    card, state = _card_and_state(str(model or default_model()), tuple(map(Path, given)), image_size)
+    card, state = _read_card_and_state(str(model or choose_default_model()), tuple(map(Path, given)), image_size)
     if center is not None:
         card = replace(card, center=center)
     if image_size is not None:
@@ -88,36 +88,36 @@ hf:OWNER/REPO, or the path of a folder with card.json
     return metric if device is None else metric.to(device)
 
 
-def _card_and_state(
+def _read_card_and_state(
     name: str, sources: Sequence[Path], image_size: int | None, above: tuple[Path, ...] = ()
 ) -> tuple[ModelCard, dict[str, Tensor]]:
-    checkpoint = _only(sources, name) if name in MODELS else Path(name)
+    checkpoint = _take_only(sources, name) if name in MODELS else Path(name)
     if checkpoint is not None and is_checkpoint(checkpoint):
         from dreamsim_metric.weights.checkpoint import read_checkpoint
 
-        return read_checkpoint(checkpoint, *((None, name) if name in MODELS else (_only(sources, name),)))
+        return read_checkpoint(checkpoint, *((None, name) if name in MODELS else (_take_only(sources, name),)))
     if name in MODELS:
-        return MODELS[name], _official_state(MODELS[name], _only(sources, name))
+        return MODELS[name], _load_official(MODELS[name], _take_only(sources, name))
     if name.startswith(("timm:", "open_clip:")):
         from dreamsim_metric.weights.libraries import read_pretrained
 
-        return read_pretrained(name, _only(sources, name), image_size)
+        return read_pretrained(name, _take_only(sources, name), image_size)
     if name == "mini":
-        return _from_folder(MINI, sources)
+        return _load_folder(MINI, sources)
     if name.startswith("hf:"):
-        return _from_folder(from_hub(name.removeprefix("hf:")), sources, above)
+        return _load_folder(load_from_hub(name.removeprefix("hf:")), sources, above)
     if Path(name).is_dir():
-        return _from_folder(Path(name), sources, above)
-    raise unknown_model(name)
+        return _load_folder(Path(name), sources, above)
+    raise make_unknown_model_error(name)
 
 
-def _only(sources: Sequence[Path], name: str) -> Path | None:
+def _take_only(sources: Sequence[Path], name: str) -> Path | None:
     if len(sources) > 1:
         raise ValueError(f"got {len(sources)} sources of weights for {name}; expected one")
     return sources[0] if sources else None
 
 
-def _from_folder(
+def _load_folder(
     folder: Path, sources: Sequence[Path] = (), above: tuple[Path, ...] = ()
 ) -> tuple[ModelCard, dict[str, Tensor]]:
     """Card and weights of a folder; `above` are those that it is the base of."""
@@ -142,7 +142,7 @@ def _from_folder(
     return card, state | weights.head
 
 
-@usual_defaults()
+@set_usual_defaults()
 def read_bases(
     names: Sequence[str], image_size: int | None, sources: Sequence[Path] = (), above: tuple[Path, ...] = ()
 ) -> tuple[ModelCard, dict[str, Tensor]]:
@@ -163,7 +163,7 @@ def read_bases(
     if sources and len(sources) != len(names):
         each = ", ".join(names)
         raise ValueError(f"got {len(sources)} sources for {each}; expected one for each, in this order")
-    found = (_card_and_state(name, sources[i : i + 1], image_size, above) for i, name in enumerate(names))
+    found = (_read_card_and_state(name, sources[i : i + 1], image_size, above) for i, name in enumerate(names))
     cards, states = zip(*found, strict=True)
     sizes = {image_size or card.image_size for card in cards}
     if len(sizes) > 1:
@@ -192,10 +192,10 @@ def read_bases(
     return joint, state
 
 
-def _official_state(card: ModelCard, source: Path | None) -> dict[str, Tensor]:
+def _load_official(card: ModelCard, source: Path | None) -> dict[str, Tensor]:
     if source is not None:
         return read_release(card, source)
-    return _from_folder(install(card, None))[1]
+    return _load_folder(install(card, None))[1]
 
 
 def install(card: ModelCard, source: Path | None) -> Path:
@@ -212,20 +212,20 @@ def install(card: ModelCard, source: Path | None) -> Path:
         FileExistsError: there is a `source`, and the model is installed already.
         And what `load` raises.
     """
-    folder = model_dir(card.name)
+    folder = find_model_dir(card.name)
     if folder.is_dir() and source is None:
         return folder
-    with locked(card.name):
+    with lock(card.name):
         if folder.is_dir():
             if source is None:  # another process was quicker
                 return folder
             raise FileExistsError(f"{card.name} is installed already in {folder}; remove that to install it anew")
         for unfinished in folder.parent.glob(f".{card.name}-*"):  # of a process that was killed
             shutil.rmtree(unfinished)
-        archive = source or downloads_dir() / card.weights[0].path
+        archive = source or find_downloads_dir() / card.weights[0].path
         fresh = not archive.exists()
         if source is None:
-            fetch(card.weights[0], downloads_dir())
+            fetch(card.weights[0], find_downloads_dir())
         try:
             state = read_release(card, archive)
             PerceptualMetric(card, state)  # refuses what does not fit, before it is kept

@@ -10,19 +10,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dreamsim_metric.card import PRECISIONS, ModelCard, Precision
-from dreamsim_metric.difference import local_distances
+from dreamsim_metric.difference import compare_locally
 from dreamsim_metric.distances import check_pairs, pair_distances
 from dreamsim_metric.images.convert import Pictures, to_pixels
 from dreamsim_metric.images.pairs import Pairs, check_device, to_pairs, to_unrounded
 from dreamsim_metric.networks.backbone import Backbone
-from dreamsim_metric.networks.defaults import usual_defaults
+from dreamsim_metric.networks.defaults import set_usual_defaults
 from dreamsim_metric.networks.heads import create_head
-from dreamsim_metric.networks.inference import full_precision
+from dreamsim_metric.networks.inference import keep_full_precision
 from dreamsim_metric.networks.left_out import MayBeLeftOut
 from dreamsim_metric.weights.fitting import fit_weights
 from dreamsim_metric.weights.folder import write_folder
 from dreamsim_metric.weights.hub import push
-from dreamsim_metric.weights.readme import model_readme
+from dreamsim_metric.weights.readme import write_readme
 
 if TYPE_CHECKING:
     from dreamsim_metric.networks.compiled import Compiled
@@ -55,7 +55,7 @@ class PerceptualMetric(MayBeLeftOut):
         (torch.Size([4]), True)
     """
 
-    @usual_defaults()
+    @set_usual_defaults()
     def __init__(self, card: ModelCard, state: dict[str, Tensor]):
         super().__init__()
         if card.head and card.center and any(branch.feature == "cls_patch" for branch in card.branches):
@@ -77,7 +77,7 @@ class PerceptualMetric(MayBeLeftOut):
         """Stay in evaluation mode, whatever is asked for: a distance must not depend on dropout or on the batch."""
         return super().train(False)
 
-    @usual_defaults()
+    @set_usual_defaults()
     def _apply(self, fn: Any, recurse: bool = True) -> "PerceptualMetric":
         super()._apply(fn, recurse)
         self._compiled = None
@@ -184,14 +184,14 @@ class PerceptualMetric(MayBeLeftOut):
 
     def features(self, pixels: Tensor) -> Tensor:
         """Compute the branches' features, the expensive part: `(N, 3, S, S)` in [0, 1] → `(N, D)`, `(N, tokens, D)`."""
-        with full_precision(pixels.device, self._tf32):
+        with keep_full_precision(pixels.device, self._tf32):
             if self._compiled is not None and self._compiled.stands_for(self.branches, pixels):
                 return self._compiled(pixels)
             return torch.cat([branch(pixels) for branch in self.branches], dim=-1)
 
     def to_unit(self, features: Tensor) -> Tensor:
         """Make unit embeddings `(N, embedding_size)` of `features`, by the head, in float32 also under autocast."""
-        with torch.autocast(features.device.type, enabled=False), full_precision(features.device):
+        with torch.autocast(features.device.type, enabled=False), keep_full_precision(features.device):
             if self.card.center and features.ndim == 3:  # each token by itself, before they are averaged
                 features = F.normalize(features - features.mean(-1, keepdim=True), dim=-1)
             pooled = self.pool(features)
@@ -255,8 +255,8 @@ class PerceptualMetric(MayBeLeftOut):
         """
         pixels, of_a, of_b = self._preprocess_pairs(a, b)
         a, b = pixels.index_select(0, of_a), pixels.index_select(0, of_b)
-        with full_precision(self.device, self._tf32):
-            return local_distances(self.branches, a, b, self.card.center)
+        with keep_full_precision(self.device, self._tf32):
+            return compare_locally(self.branches, a, b, self.card.center)
 
     def probability_same(self, a: Pictures, b: Pictures) -> Tensor:
         """Predict how likely people are to judge two pictures the same, by the psychometric curve on the card.
@@ -320,7 +320,7 @@ class PerceptualMetric(MayBeLeftOut):
             'mini'
         """
         state = {name: tensor.cpu() for name, tensor in self.state_dict().items()}
-        write_folder(Path(folder), self.card, state, model_readme(self.card, str(folder)))
+        write_folder(Path(folder), self.card, state, write_readme(self.card, str(folder)))
 
     def push_to_hub(self, repository: str, *, private: bool = False, token: str | None = None) -> str:
         """Upload what `save_pretrained` writes to the Hugging Face hub, for `load("hf:OWNER/REPO")`.

@@ -55,7 +55,7 @@ OFFICIAL_TYPES = {
 """The released models and their branches, in the order of concatenation (config.py of the released package)."""
 
 
-def _official(
+def _make_official(
     name: str,
     description: str,
     embedding_size: int,
@@ -86,20 +86,20 @@ def _official(
 MODELS: dict[str, ModelCard] = {
     card.name: card
     for card in (
-        _official(
+        _make_official(
             "ensemble", "DreamSim: DINO + CLIP + OpenCLIP ViT-B/16, LoRA-tuned; the one to publish with",
             1792, 96.9, 96.2, size=1_261_181_618,
         ),
-        _official("dino_vitb16", "DreamSim on DINO ViT-B/16", 768, 95.6, 94.8),
-        _official("dinov2_vitb14", "DreamSim on DINOv2 ViT-B/14", 768, 94.9, 95.0, "v0.2.1", citation=_ALIGNED),
-        _official("clip_vitb32", "DreamSim on CLIP ViT-B/32", 512, 94.9, 93.6),
-        _official("open_clip_vitb32", "DreamSim on OpenCLIP ViT-B/32", 512, 95.6, 95.3),
-        _official("synclr_vitb16", "DreamSim on SynCLR ViT-B/16", 768, 96.0, 95.9, "v0.2.1", citation=_ALIGNED),
-        _official(
+        _make_official("dino_vitb16", "DreamSim on DINO ViT-B/16", 768, 95.6, 94.8),
+        _make_official("dinov2_vitb14", "DreamSim on DINOv2 ViT-B/14", 768, 94.9, 95.0, "v0.2.1", citation=_ALIGNED),
+        _make_official("clip_vitb32", "DreamSim on CLIP ViT-B/32", 512, 94.9, 93.6),
+        _make_official("open_clip_vitb32", "DreamSim on OpenCLIP ViT-B/32", 512, 95.6, 95.3),
+        _make_official("synclr_vitb16", "DreamSim on SynCLR ViT-B/16", 768, 96.0, 95.9, "v0.2.1", citation=_ALIGNED),
+        _make_official(
             "dino_vitb16_patch", "DreamSim on DINO ViT-B/16, class and mean patch token",
             1536, 94.9, 94.8, "v0.2.1", citation=_ALIGNED,
         ),
-        _official(
+        _make_official(
             "dinov2_vitb14_patch", "DreamSim on DINOv2 ViT-B/14, class and mean patch token",
             1536, 95.5, 95.1, "v0.2.1", citation=_ALIGNED,
         ),
@@ -117,7 +117,7 @@ def list_models() -> list[str]:
     return ["mini", *MODELS]
 
 
-def default_model() -> str:
+def choose_default_model() -> str:
     """Name the model of those who name none: `$DREAMSIM_METRIC_MODEL`, else `mini`."""
     return os.environ.get("DREAMSIM_METRIC_MODEL") or "mini"
 
@@ -163,7 +163,7 @@ def check_library_name(name: str, *, tagged: bool = True) -> None:
         raise ImportError(f"got {name!r}, and the package {package} is not installed; install dreamsim_metric again")
 
 
-def unknown_model(name: str) -> ValueError:
+def make_unknown_model_error(name: str) -> ValueError:
     """Make the error for a name that is none of ours, with the nearest ones."""
     hint = suggest(name, list_models()) or f"the named models are {', '.join(list_models())}."
     return ValueError(

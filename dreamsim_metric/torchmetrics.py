@@ -10,7 +10,7 @@ from torchmetrics.utilities import dim_zero_cat
 from dreamsim_metric.images.convert import Pictures
 from dreamsim_metric.loading import load
 from dreamsim_metric.metric import PerceptualMetric
-from dreamsim_metric.networks.defaults import usual_defaults
+from dreamsim_metric.networks.defaults import set_usual_defaults
 
 __all__ = ["PerceptualDistance"]
 
@@ -43,7 +43,7 @@ class PerceptualDistance(torchmetrics.Metric):
     total: Tensor
     pairs: Tensor
 
-    @usual_defaults()
+    @set_usual_defaults()
     def __init__(
         self,
         model: str | PerceptualMetric | None = None,

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from data_tools.serving import free_port, start
+from data_tools.serving import find_free_port, start
 from dreamsim_metric.commands.parser import Parser
 
 
@@ -29,7 +29,7 @@ def main(
     made = ("--model", model, "--categories", categories, "--triplets", triplets, "--steps", steps)
     run("data_tools.cli", "generate", *made, "--out", pictures)
     run("data_tools.cli", "study", pictures, "--out", study, "--rounds", 2, 1, "--trials", 20, "--sentinel-every", 5)
-    port = free_port()
+    port = find_free_port()
     server = start(study, port)
     try:
         where = ("--url", f"http://127.0.0.1:{port}", "--raters", raters, "--noise", noise)

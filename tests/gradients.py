@@ -32,7 +32,7 @@ def gradients(config: Config, rows: int = 21) -> tuple[float, dict[str, torch.Te
         if "lora_B" in name or "fc2" in name:
             torch.nn.init.normal_(parameter, std=0.05)
     model = accelerator.prepare(loop.TripletModel(metric, frozen=False))
-    loss = loop.backward(accelerator, model, config, table, pixels, np.arange(rows))
+    loss = loop.run_backward(accelerator, model, config, table, pixels, np.arange(rows))
     return loss, {name: p.grad.clone() for name, p in metric.named_parameters() if p.grad is not None}
 
 

@@ -4,7 +4,7 @@ import json
 import zipfile
 from pathlib import Path
 
-from dreamsim_metric.weights.dreamsim import adapter_folder
+from dreamsim_metric.weights.dreamsim import find_adapter_folder
 
 
 def zip_release(folder: Path, archive: Path) -> Path:
@@ -18,5 +18,5 @@ def zip_release(folder: Path, archive: Path) -> Path:
 
 
 def edit_config(folder: Path, name: str, **changes: object) -> None:
-    path = folder / adapter_folder(name) / "adapter_config.json"
+    path = folder / find_adapter_folder(name) / "adapter_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))

@@ -13,8 +13,8 @@ from dreamsim_metric.functional import _load
 from dreamsim_metric.images import resizing
 from dreamsim_metric.judgements.readers import read_triplets
 from dreamsim_metric.networks import inference, onednn
-from dreamsim_metric.networks.defaults import usual_defaults
-from dreamsim_metric.scale.scoring import duplicates, embed_files, rank, score_pairs
+from dreamsim_metric.networks.defaults import set_usual_defaults
+from dreamsim_metric.scale.scoring import embed_files, find_duplicates, rank, score_pairs
 from dreamsim_metric.torchmetrics import PerceptualDistance
 from dreamsim_metric.training.config import Config
 from dreamsim_metric.training.loop import train
@@ -129,9 +129,9 @@ FIRST = {**STATES, "autocast": lambda: torch.autocast("cpu", torch.bfloat16)}  #
 @pytest.fixture
 def fresh():
     """As in a process that has done nothing yet."""
-    for cache in (resizing._kept_weights, _load, inference.changes_are_counted):
+    for cache in (resizing._keep_weights, _load, inference.changes_are_counted):
         cache.cache_clear()
-    for cache in (onednn.products_by_onednn, onednn.attention_is_faster_in_steps):
+    for cache in (onednn.check_products_by_onednn, onednn.attention_is_faster_in_steps):
         cache.cache_clear()
 
 
@@ -165,7 +165,7 @@ USES = {
     "embed_files": lambda metric: embed_files(NAMES, metric).units,
     "score_pairs": lambda metric: score_pairs(NAMES[:3], NAMES[3:], metric)[0],
     "rank": ranked,
-    "duplicates": lambda metric: numbers(row["distance"] for row in duplicates(embed_files(NAMES, metric), 2.0)),
+    "duplicates": lambda metric: numbers(row["distance"] for row in find_duplicates(embed_files(NAMES, metric), 2.0)),
     "torchmetrics, mean": lambda metric: accumulated(metric, "mean"),
     "torchmetrics, all": lambda metric: accumulated(metric, "none"),
 }
@@ -260,7 +260,7 @@ def test_after_an_error_all_is_as_it_was():
         with STATES[state](), pytest.raises(ValueError, match="unknown model"):
             load("minni")
     with default_dtype(torch.float16):
-        with pytest.raises(KeyError), usual_defaults(), usual_defaults():
+        with pytest.raises(KeyError), set_usual_defaults(), set_usual_defaults():
             raise KeyError
         assert torch.get_default_dtype() == torch.float16
 
@@ -331,7 +331,7 @@ def test_full_precision_is_there_and_settings_stay(setting, fails):
         before = precisions()
         for allowed in (False, True):
             try:
-                with inference._tf32_set_to(allowed):
+                with inference._set_tf32(allowed):
                     for part in (torch.backends.cuda.matmul, torch.backends.cudnn.conv):
                         assert (part.fp32_precision == "tf32") is allowed
                     if fails:
@@ -341,7 +341,7 @@ def test_full_precision_is_there_and_settings_stay(setting, fails):
             assert precisions() == before
         torch.backends.fp32_precision = "bf16"  # is still taken over where it was not set by itself
         mine = precisions()
-        with inference._tf32_set_to(False):
+        with inference._set_tf32(False):
             pass
         assert precisions() == mine
 

@@ -24,7 +24,7 @@ from dreamsim_metric.export import FORMATS, EmbeddingModule, export, measure_dif
 from dreamsim_metric.models import IMAGENET, OPENAI_CLIP
 from dreamsim_metric.networks.backbone import create_network, read_only_for
 from dreamsim_metric.networks.heads import create_head
-from dreamsim_metric.training.lora import adapter_state, add_lora
+from dreamsim_metric.training.lora import add_lora, collect_adapter_state
 from dreamsim_metric.weights.folder import Tuned, digest, write_tuned
 from tests.pictures import PHOTOGRAPHS, natural_and_noise
 from tests.places import ROOT
@@ -70,7 +70,7 @@ def tuned(folder, base, head):
     (folder / "tuned").mkdir()
     config_json = json.loads(json.dumps(config.to_dict(), default=sorted))
     heads = {name: tensor for name, tensor in metric.state_dict().items() if name.startswith("head.")}
-    write_tuned(folder / "tuned", card, Tuned(adapter_state(metric), config_json, heads))
+    write_tuned(folder / "tuned", card, Tuned(collect_adapter_state(metric), config_json, heads))
     return metric
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from dreamsim_metric import loading
 from dreamsim_metric.models import MODELS
-from dreamsim_metric.weights.download import downloads_dir, model_dir
+from dreamsim_metric.weights.download import find_downloads_dir, find_model_dir
 from dreamsim_metric.weights.folder import MINI, read_folder
 
 CARD = MODELS["clip_vitb32"]
@@ -25,7 +25,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def archive(cache):
-    return downloads_dir() / CARD.weights[0].path
+    return find_downloads_dir() / CARD.weights[0].path
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_a_broken_download_is_removed_so_that_the_next_try_is_fresh(server, arch
     with pytest.raises(ValueError, match=r"not a whole zip.*downloaded from https.*and removed again"):
         loading.install(CARD, None)
     assert not archive.exists()
-    assert not model_dir(CARD.name).exists()
+    assert not find_model_dir(CARD.name).exists()
 
 
 def test_a_broken_archive_that_was_there_before_stays(server, archive):
@@ -75,7 +75,7 @@ def test_a_good_archive_survives_what_is_not_its_fault(server, archive, monkeypa
 
 def test_an_installed_model_leaves_nothing_else_behind(server, cache, archive, monkeypatch):
     _readable(monkeypatch)
-    unfinished = model_dir(CARD.name).with_name(f".{CARD.name}-killed")
+    unfinished = find_model_dir(CARD.name).with_name(f".{CARD.name}-killed")
     unfinished.mkdir(parents=True)
     folder = loading.install(CARD, None)
     assert read_folder(folder)[0] == CARD

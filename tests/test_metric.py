@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dreamsim_metric import PerceptualMetric, load
-from dreamsim_metric.distances import all_distances, pair_distances
+from dreamsim_metric.distances import compare_all, pair_distances
 from dreamsim_metric.images.convert import to_pixels
 from examples.mini.base import timm_names
 from tests.pictures import PHOTOGRAPHS, natural_and_noise
@@ -51,7 +51,7 @@ def test_mini_is_torchvisions_mobilenet_with_two_statistics_and_a_head(metric, p
     unit = tuned / np.linalg.norm(tuned, axis=1, keepdims=True)
     np.testing.assert_allclose(metric.embed(pixels).numpy(), unit, atol=1e-6)
     reference = 1 - unit @ unit.T
-    np.testing.assert_allclose(all_distances(*[metric.embed(pixels)] * 2).numpy(), reference, atol=5e-6)
+    np.testing.assert_allclose(compare_all(*[metric.embed(pixels)] * 2).numpy(), reference, atol=5e-6)
 
 
 def test_golden_distances_of_mini(metric):
@@ -92,14 +92,14 @@ def test_one_against_many_and_reductions(metric, pixels):
 def test_rounding_of_equal_pictures_is_nothing_and_small_differences_are_not(noise, is_nothing):
     u = torch.nn.functional.normalize(torch.ones(1, 1024))
     v = u + noise * torch.tensor([1.0, -1.0]).repeat(512)
-    for d in (pair_distances(u, v), all_distances(u, v)):
+    for d in (pair_distances(u, v), compare_all(u, v)):
         assert (d.item() == 0) is is_nothing
 
 
 def test_a_broken_embedding_gives_nan_and_not_a_match():
     u, v = torch.full((2, 4), torch.nan), torch.full((2, 4), 0.5)
     assert pair_distances(u, v).isnan().all()
-    assert all_distances(u, v).isnan().all()
+    assert compare_all(u, v).isnan().all()
 
 
 def test_autocast_keeps_the_last_step_in_float32(metric, pixels):
@@ -119,12 +119,12 @@ unit_vectors = st.integers(0, 2**31).map(
 def test_distances_are_one_minus_cosine(u, v, nearness):
     v = torch.nn.functional.normalize(nearness * u + (1 - nearness) * v)
     cosine = (u.double() @ v.double().T) / u.double().norm(dim=1)[:, None] / v.double().norm(dim=1)
-    torch.testing.assert_close(all_distances(u, v).double(), 1 - cosine, atol=1e-6, rtol=0)
+    torch.testing.assert_close(compare_all(u, v).double(), 1 - cosine, atol=1e-6, rtol=0)
     torch.testing.assert_close(pair_distances(u, v).double(), (1 - cosine).diagonal(), atol=1e-6, rtol=0)
-    assert (all_distances(u, v) >= 0).all()
-    torch.testing.assert_close(all_distances(u, v), all_distances(v, u).T, atol=1e-6, rtol=0)
-    assert torch.equal(all_distances(u, u), all_distances(u, u).T)
-    assert torch.equal(all_distances(u, u).diagonal(), torch.zeros(5))
+    assert (compare_all(u, v) >= 0).all()
+    torch.testing.assert_close(compare_all(u, v), compare_all(v, u).T, atol=1e-6, rtol=0)
+    assert torch.equal(compare_all(u, u), compare_all(u, u).T)
+    assert torch.equal(compare_all(u, u).diagonal(), torch.zeros(5))
 
 
 @pytest.mark.parametrize("precision", ["highest", "high", "medium"])
@@ -138,14 +138,14 @@ def test_matrices_are_right_within_1e_6_by_blocks_and_for_near_and_equal_picture
     reference = (u.double()[:, None] - u.double()).square().sum(-1) / 2
     torch.set_float32_matmul_precision(precision)
     try:
-        for d in (all_distances(u, u), all_distances(u, u.clone())):
+        for d in (compare_all(u, u), compare_all(u, u.clone())):
             torch.testing.assert_close(d.double(), reference, atol=1e-6, rtol=0)
             near = (reference > 1e-12) & (reference < 1e-4)
             assert near.sum() >= 90
             torch.testing.assert_close(d.double()[near], reference[near], atol=0, rtol=1e-5)
             assert (d[reference == 0] == 0).all()
             assert (d >= 0).all()
-        assert torch.equal(all_distances(u, u), all_distances(u, u).T)
+        assert torch.equal(compare_all(u, u), compare_all(u, u).T)
     finally:
         torch.set_float32_matmul_precision("highest")
 
@@ -161,7 +161,7 @@ def test_the_gradient_of_a_matrix_is_that_of_its_distances():
         return gradient - (gradient * u).sum(1, keepdim=True) * u
 
     expected = along_the_sphere((u[:, None] - u).square().sum(-1) / 2)
-    torch.testing.assert_close(along_the_sphere(all_distances(u, u)), expected)
+    torch.testing.assert_close(along_the_sphere(compare_all(u, u)), expected)
 
 
 def test_gradients_reach_the_pixels_and_never_the_weights(metric, pixels):

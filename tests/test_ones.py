@@ -50,9 +50,10 @@ def test_an_idiom_is_in_its_file_only(home, idiom, copy):
 
 SHARED = (
     *("list_briefly", "suggest", "say_known", "say_error", "say_error_with_kind", "check_least"),
-    *("write_file", "write_files", "new_file", "new_folder", "check_space"),
+    *("write_file", "write_files", "create_file", "create_folder", "check_space"),
     *("format_csv", "write_csv", "format_json", "write_json", "parse_json", "read_json", "digest_file"),
-    *("encode", "default_device", "core_count", "find_pictures", "Resamples", "interval", "thumbnail", "version"),
+    *("encode", "choose_default_device", "count_cores", "find_pictures", "Resamples", "find_interval"),
+    *("make_thumbnail", "find_version"),
 )
 
 

@@ -8,14 +8,14 @@ from typing import Any
 from benchmarks.commands.options import (
     add_draws,
     add_metrics,
-    asked_for,
     check_asked,
-    quick_without_network,
+    resolve_metrics,
+    skip_retries_without_network,
 )
-from benchmarks.names import check_source, known_metrics
+from benchmarks.names import check_source, list_metrics
 from dreamsim_metric.commands.names import check_folder
 from dreamsim_metric.commands.options import add_option, open_cache
-from dreamsim_metric.commands.output import Output, frame_rows
+from dreamsim_metric.commands.output import Output, list_rows
 from dreamsim_metric.commands.parser import Parser
 from dreamsim_metric.commands.program import Command
 from dreamsim_metric.models import list_models
@@ -44,7 +44,7 @@ def _add_human(to: Parser) -> None:
     add_option(to, "--out", required=True, help="folder for the tables")
 
 
-def human(arguments: Namespace) -> Output:
+def run_human(arguments: Namespace) -> Output:
     """Measure agreement of metrics with people."""
     for given in arguments.data:
         name, _, path = given.rpartition("=")
@@ -57,20 +57,20 @@ def human(arguments: Namespace) -> Output:
     from benchmarks.human.sources import read_parts
 
     parts = [part for given in arguments.data for part in read_parts(given, arguments.split)]
-    with quick_without_network():  # before anything imports the hub's client
+    with skip_retries_without_network():  # before anything imports the hub's client
         scores = _measure(arguments, parts)
 
     def lines(rows: Any) -> Iterator[str]:
         yield from score_lines(scores)
-        yield from metric_lines(arguments.out)
+        yield from format_metrics(arguments.out)
 
-    return Output(frame_rows(scores), lines)
+    return Output(list_rows(scores), lines)
 
 
 def _measure(arguments: Namespace, parts: Sequence[Any]) -> Any:
     from benchmarks.human.run import run
 
-    makers, options = asked_for(arguments)
+    makers, options = resolve_metrics(arguments)
     return run(
         makers,
         parts,
@@ -99,7 +99,7 @@ def score_lines(scores: Any) -> Iterator[str]:
         yield ""
 
 
-def metric_lines(out: Path) -> Iterator[str]:
+def format_metrics(out: Path) -> Iterator[str]:
     """Write a line for each metric: what its numbers are and what it sees, or why it has no figures."""
     import pandas as pd
 
@@ -117,17 +117,17 @@ def _add_data(to: Parser) -> None:
     to.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="folder that is checked row by row")
 
 
-def data(arguments: Namespace) -> Output:
+def run_data(arguments: Namespace) -> Output:
     """List the data sets, or say of one where it is to be had and whether it is whole."""
     if arguments.name is not None:
         check_source(arguments.name)
     if arguments.folder is not None and not arguments.folder.is_file():
         check_folder(arguments.folder)
 
-    from benchmarks.human.sources import built_in, find_source
+    from benchmarks.human.sources import collect_sources, find_source
 
     if arguments.name is None:
-        rows = [{"data": name, "kind": source.kind} for name, source in built_in().items()]
+        rows = [{"data": name, "kind": source.kind} for name, source in collect_sources().items()]
         width = max(len(row["data"]) for row in rows)
         return Output(rows, lambda rows: (f"{row['data']:<{width}}  {row['kind']}" for row in rows))
     name, source = find_source(arguments.name)
@@ -141,12 +141,12 @@ def data(arguments: Namespace) -> Output:
         "published": dict(source.rows),
     }
     if arguments.folder is not None:
-        row |= _on_disk(source, arguments.folder)
-    return Output([row], _source_lines, single=True)
+        row |= _check_on_disk(source, arguments.folder)
+    return Output([row], _format_sources, single=True)
 
 
-def _on_disk(source: Any, folder: Path) -> dict[str, Any]:
-    from benchmarks.human.sources import missing_rows
+def _check_on_disk(source: Any, folder: Path) -> dict[str, Any]:
+    from benchmarks.human.sources import report_missing_rows
     from dreamsim_metric.judgements.tables import check
 
     tables = source.read(folder)
@@ -160,10 +160,10 @@ def _on_disk(source: Any, folder: Path) -> dict[str, Any]:
         }
         for table in tables
     ]
-    return {"on disk": found, "missing": missing_rows(source, tables)}
+    return {"on disk": found, "missing": report_missing_rows(source, tables)}
 
 
-def _source_lines(rows: Any) -> Iterator[str]:
+def _format_sources(rows: Any) -> Iterator[str]:
     (row,) = rows
     yield f"{row['title']}: {row['kind']}"
     yield f"get it: {row['get']}"
@@ -171,23 +171,23 @@ def _source_lines(rows: Any) -> Iterator[str]:
     if row["citation"]:
         yield f"cite: {row['citation']}"
     if row["published"]:
-        yield "published judgements: " + _counts(row["published"])
+        yield "published judgements: " + _format_counts(row["published"])
     for table in row.get("on disk", ()):
         sizes = f"{table['rows']} rows, {table['pictures']} pictures"
-        yield f"on disk: {table['table']}, {sizes}: {_counts(table['splits'])}"
+        yield f"on disk: {table['table']}, {sizes}: {_format_counts(table['splits'])}"
     for line in row.get("missing", ()):
         yield f"note: {line}"
     if "missing" in row:
         yield "readable, but not as published" if row["missing"] else "whole"
 
 
-def _counts(by_split: dict[str, int]) -> str:
+def _format_counts(by_split: dict[str, int]) -> str:
     return ", ".join(f"{split} {count}" for split, count in by_split.items())
 
 
-def metrics(arguments: Namespace) -> Output:
+def run_metrics(arguments: Namespace) -> Output:
     """List the metrics."""
-    models, others = list_models(), known_metrics()
+    models, others = list_models(), list_metrics()
 
     def lines(rows: Any) -> Iterator[str]:
         kinds = "timm:NAME, open_clip:ARCH/TAG, hf:OWNER/REPO, a folder"
@@ -199,7 +199,7 @@ def metrics(arguments: Namespace) -> Output:
 
 
 COMMANDS = (
-    Command("human", "metrics × human data sets: agreement, intervals, tests", human, _add_human),
-    Command("data", "the data sets; for one: where to get it, and whether it is whole", data, _add_data),
-    Command("metrics", "the metrics", metrics),
+    Command("human", "metrics × human data sets: agreement, intervals, tests", run_human, _add_human),
+    Command("data", "the data sets; for one: where to get it, and whether it is whole", run_data, _add_data),
+    Command("metrics", "the metrics", run_metrics),
 )

@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.names import check_metrics
 from dreamsim_metric.commands.options import add_options
-from dreamsim_metric.commands.options import device as chosen_device
+from dreamsim_metric.commands.options import choose_device as chosen_device
 from dreamsim_metric.commands.parser import Parser
 
 DEFAULT_METRICS = (
@@ -69,7 +69,7 @@ def read_weights(given: Sequence[str]) -> dict[str, tuple[Path, ...]]:
     return {name: tuple(map(Path, files.split(","))) for name, _, files in parts}
 
 
-def asked_for(arguments: Namespace) -> tuple[dict[str, Any], Any]:
+def resolve_metrics(arguments: Namespace) -> tuple[dict[str, Any], Any]:
     """Find makers of the metrics that were named, and weights and device for each."""
     import torch
 
@@ -86,7 +86,7 @@ def asked_for(arguments: Namespace) -> tuple[dict[str, Any], Any]:
 
 
 @contextmanager
-def quick_without_network() -> Iterator[None]:
+def skip_retries_without_network() -> Iterator[None]:
     """Keep the hub's client from trying each file for half a minute without network, and from its warnings."""
     host = os.environ.get("HF_ENDPOINT", "https://huggingface.co").partition("://")[2].partition("/")[0]
     before = os.environ.get("HF_HUB_OFFLINE")

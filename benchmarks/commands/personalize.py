@@ -11,9 +11,9 @@ from typing import Any
 from benchmarks.commands.options import (
     add_draws,
     add_metrics,
-    asked_for,
     check_asked,
-    quick_without_network,
+    resolve_metrics,
+    skip_retries_without_network,
 )
 from benchmarks.names import check_methods, check_preset, read_settings
 from data_tools.commands.pipeline import MINI, add_pipeline, check_pipeline
@@ -21,7 +21,7 @@ from data_tools.manifest import check_folder_of_run
 from dreamsim_metric.bounds import check_least
 from dreamsim_metric.commands.names import check_folder
 from dreamsim_metric.commands.options import add_option, open_cache
-from dreamsim_metric.commands.output import Output, frame_rows
+from dreamsim_metric.commands.output import Output, list_rows
 from dreamsim_metric.commands.parser import Parser
 from dreamsim_metric.commands.program import Command
 
@@ -89,7 +89,7 @@ def _add_scoring(to: Parser, device: bool = False) -> None:
     add_option(to, "--out", required=True, help="folder for what is made")
 
 
-def personalize(arguments: Namespace) -> Output | None:
+def run_personalize(arguments: Namespace) -> Output | None:
     """Fit methods to subjects, paint, score and report."""
     from benchmarks.personalization.subjects import find_subjects, read_subjects
 
@@ -116,7 +116,7 @@ def personalize(arguments: Namespace) -> Output | None:
 
     from accelerate import PartialState
 
-    with quick_without_network():  # before anything imports the hub's client
+    with skip_retries_without_network():  # before anything imports the hub's client
         from benchmarks.personalization.layout import FAILURES, SCORES
         from benchmarks.personalization.methods.base import Sampling
         from benchmarks.personalization.run import Plan, run
@@ -136,8 +136,8 @@ def personalize(arguments: Namespace) -> Output | None:
     if not PartialState().is_main_process:
         return None
     # With all their prompts: the folder may hold more than this run asked for.
-    scores = _scores(arguments, arguments.out, read_subjects(arguments.subjects), arguments.out / SCORES)
-    output = _reported(scores, arguments.out, subjects)
+    scores = _format_scores(arguments, arguments.out, read_subjects(arguments.subjects), arguments.out / SCORES)
+    output = _write_report(scores, arguments.out, subjects)
     if not failures:
         return output
     text = (
@@ -147,17 +147,17 @@ def personalize(arguments: Namespace) -> Output | None:
     return dataclasses.replace(output, failure=text)
 
 
-def measure(arguments: Namespace) -> Output:
+def run_measure(arguments: Namespace) -> Output:
     """Score pictures that were made elsewhere, and report."""
-    from benchmarks.personalization.layout import find_paintings, picture_folder
+    from benchmarks.personalization.layout import find_paintings, find_picture_folder
     from benchmarks.personalization.subjects import find_subjects, read_subjects
 
     check_folder(arguments.pictures, "folder of pictures")
     _check_scoring(arguments)
-    find_paintings(picture_folder(arguments.pictures), find_subjects(arguments.subjects))
+    find_paintings(find_picture_folder(arguments.pictures), find_subjects(arguments.subjects))
     subjects = read_subjects(arguments.subjects)
-    scores = _scores(arguments, arguments.pictures, subjects, arguments.out)
-    return _reported(scores, arguments.out, subjects)
+    scores = _format_scores(arguments, arguments.pictures, subjects, arguments.out)
+    return _write_report(scores, arguments.out, subjects)
 
 
 def _check_scoring(arguments: Namespace) -> None:
@@ -170,11 +170,11 @@ def _check_scoring(arguments: Namespace) -> None:
             )
 
 
-def _scores(arguments: Namespace, pictures: Path, subjects: Sequence[Any], out: Path) -> Any:
-    with quick_without_network():
+def _format_scores(arguments: Namespace, pictures: Path, subjects: Sequence[Any], out: Path) -> Any:
+    with skip_retries_without_network():
         from benchmarks.personalization.scoring import score
 
-        makers, options = asked_for(arguments)
+        makers, options = resolve_metrics(arguments)
         return score(
             pictures,
             subjects,
@@ -190,7 +190,7 @@ def _scores(arguments: Namespace, pictures: Path, subjects: Sequence[Any], out: 
         )
 
 
-def _reported(scores: Any, out: Path, subjects: Sequence[Any]) -> Output:
+def _write_report(scores: Any, out: Path, subjects: Sequence[Any]) -> Output:
     """The scores, of which there is a page then."""
     from benchmarks.report.personalization import write_personalization_report
 
@@ -200,7 +200,7 @@ def _reported(scores: Any, out: Path, subjects: Sequence[Any]) -> Output:
         yield from score_lines(scores)
         yield str(written)
 
-    return Output(frame_rows(scores), lines)
+    return Output(list_rows(scores), lines)
 
 
 def read_fits(given: Sequence[str], methods: Collection[str]) -> dict[str, Path]:
@@ -293,14 +293,14 @@ COMMANDS = (
     Command(
         "personalize",
         "methods × subjects: fitted, sampled, scored, reported",
-        personalize,
+        run_personalize,
         _add_personalize,
         extra="bench,data,train",
     ),
     Command(
         "measure",
         "pictures that were made elsewhere: METHOD/SUBJECT/PROMPT/SEED.png",
-        measure,
+        run_measure,
         _add_measure,
     ),
 )

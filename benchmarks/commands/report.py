@@ -16,7 +16,7 @@ def _add_report(to: Parser) -> None:
     add_option(to, "--out", help="page to write (default: report.html in the folder)")
 
 
-def report(arguments: Namespace) -> Output:
+def run_report(arguments: Namespace) -> Output:
     """Make a page of what was measured."""
     check_folder(arguments.folder)
     check_results(arguments.folder)
@@ -31,6 +31,9 @@ def report(arguments: Namespace) -> Output:
 
 COMMANDS = (
     Command(
-        "report", "one page of what was measured: human, sensitivity, speed, personalize, measure", report, _add_report
+        "report",
+        "one page of what was measured: human, sensitivity, speed, personalize, measure",
+        run_report,
+        _add_report,
     ),
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.names import GROUPS, check_groups, check_precisions
 from dreamsim_metric.bounds import check_least
 from dreamsim_metric.commands.options import add_option
-from dreamsim_metric.commands.output import Output, frame_rows
+from dreamsim_metric.commands.output import Output, list_rows
 from dreamsim_metric.commands.parser import Parser
 from dreamsim_metric.commands.program import Command
 from dreamsim_metric.models import MODELS
@@ -53,7 +53,7 @@ def _add_speed(to: Parser) -> None:
     )
 
 
-def speed(arguments: Namespace) -> Output:
+def run_speed(arguments: Namespace) -> Output:
     """Measure time and memory."""
     check_groups(arguments.groups)
     if arguments.model is not None and arguments.model not in MODELS:
@@ -67,15 +67,15 @@ def speed(arguments: Namespace) -> Output:
             check_least(f"--{option.replace('_', '-')}", min(given) if isinstance(given, list) else given)
 
     from benchmarks.speed.plan import make_plan
-    from benchmarks.speed.printing import markdown
+    from benchmarks.speed.printing import format_markdown
     from benchmarks.speed.run import run
     from benchmarks.speed.targets import read_targets
-    from dreamsim_metric.weights.download import cache_dir
+    from dreamsim_metric.weights.download import find_cache_dir
 
     plan = make_plan(
         arguments.device,
         model=arguments.model,
-        home=(arguments.releases or cache_dir() / "benchmarks" / "releases").absolute(),
+        home=(arguments.releases or find_cache_dir() / "benchmarks" / "releases").absolute(),
         threads=arguments.threads or (),
         batches=arguments.batches or (),
         precisions=arguments.precisions or (),
@@ -90,7 +90,7 @@ def speed(arguments: Namespace) -> Output:
         minutes=math.inf if arguments.minutes is None else arguments.minutes,
         command=arguments.command_line,
     )
-    return Output(frame_rows(table), lambda rows: [markdown(table, read_targets(table))])
+    return Output(list_rows(table), lambda rows: [format_markdown(table, read_targets(table))])
 
 
-COMMANDS = (Command("speed", "time and memory: ours, dreamsim, LPIPS, piq, torchmetrics, timm", speed, _add_speed),)
+COMMANDS = (Command("speed", "time and memory: ours, dreamsim, LPIPS, piq, torchmetrics, timm", run_speed, _add_speed),)

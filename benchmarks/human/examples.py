@@ -10,7 +10,7 @@ from torchvision.transforms.functional import to_pil_image
 from benchmarks.human.scoring import measure_errors
 from benchmarks.human.sources import Part
 from benchmarks.metrics.base import Metric, Unmeasurable
-from benchmarks.thumbnails import thumbnail
+from benchmarks.thumbnails import make_thumbnail
 from dreamsim_metric.difference import overlay
 from dreamsim_metric.images.convert import to_image
 
@@ -38,26 +38,26 @@ def choose_examples(
     rows = [
         {"data": part.data, "split": part.split, "kind": part.kind, "id": part.table.ids[i], "why": why, **picture}
         for part, by_metric in zip(parts, distances, strict=True)
-        for why, chosen in _chosen(part, by_metric).items()
+        for why, chosen in _choose(part, by_metric).items()
         for i in chosen
-        for picture in _pictures(part, i, mapper)
+        for picture in _list_pictures(part, i, mapper)
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _chosen(part: Part, distances: Mapping[str, np.ndarray]) -> dict[str, list[int]]:
+def _choose(part: Part, distances: Mapping[str, np.ndarray]) -> dict[str, list[int]]:
     """Choose rows by reason: the largest mean error of all metrics, the most unequal errors. None is there twice."""
     if not distances:
         return {}
     table = part.table
     by_metric = np.stack([measure_errors(table, d) for d in distances.values()])
-    hardest = _first(part, by_metric.mean(0), set())
+    hardest = _choose_first(part, by_metric.mean(0), set())
     # One metric alone has nobody to dispute with.
-    disputed = _first(part, by_metric.std(0), set(hardest)) if len(by_metric) > 1 else []
+    disputed = _choose_first(part, by_metric.std(0), set(hardest)) if len(by_metric) > 1 else []
     return {HARDEST: hardest, DISPUTED: disputed}
 
 
-def _first(part: Part, value: np.ndarray, taken: set[int]) -> list[int]:
+def _choose_first(part: Part, value: np.ndarray, taken: set[int]) -> list[int]:
     """Choose the largest values above 0; of equal ones, those that more people judged; no reference twice."""
     found: dict[int, int] = {}  # by reference
     for i in np.lexsort((-part.table.votes, -value.round(9))).tolist():
@@ -68,12 +68,12 @@ def _first(part: Part, value: np.ndarray, taken: set[int]) -> list[int]:
     return list(found.values())
 
 
-def _pictures(part: Part, row: int, mapper: Metric | None) -> list[dict[str, Any]]:
+def _list_pictures(part: Part, row: int, mapper: Metric | None) -> list[dict[str, Any]]:
     paths = [part.table.pictures[position] for position in part.table.index[row]]
     found: list[dict[str, Any]] = [
         {
             "number": i,
-            "picture": thumbnail(to_image(path), _SIDE),
+            "picture": make_thumbnail(to_image(path), _SIDE),
             "map": None,
             "map_metric": "",
         }
@@ -89,5 +89,5 @@ def _pictures(part: Part, row: int, mapper: Metric | None) -> list[dict[str, Any
     highest = max(float(values.max()) for values in maps)  # one scale, so that both sides can be compared
     for picture, pixels, values in zip(found[1:], others, maps, strict=True):
         drawn = overlay(to_pil_image(pixels), values, highest=highest)
-        picture |= {"map": thumbnail(drawn, _SIDE), "map_metric": mapper.card.name}
+        picture |= {"map": make_thumbnail(drawn, _SIDE), "map_metric": mapper.card.name}
     return found

@@ -17,12 +17,12 @@ from benchmarks.human.scoring import Figure, find_ceilings, score
 from benchmarks.human.sources import Part
 from benchmarks.human.tables import COMPARED
 from benchmarks.metrics.base import Maker, Metric, Options, Unmeasurable
-from benchmarks.metrics.table import MEASURED, METRIC_COLUMNS, measured_row, unavailable_row
-from benchmarks.significance import holm, paired_p
-from benchmarks.surroundings import surroundings, version
+from benchmarks.metrics.table import MEASURED, METRIC_COLUMNS, make_measured_row, make_unavailable_row
+from benchmarks.significance import compute_paired_p, correct_holm
+from benchmarks.surroundings import collect_surroundings, find_version
 from dreamsim_metric.files.json_file import format_json
 from dreamsim_metric.files.write import write_files
-from dreamsim_metric.judgements.resampling import interval
+from dreamsim_metric.judgements.resampling import find_interval
 from dreamsim_metric.messages import say_error
 from dreamsim_metric.scale.cache import Cache
 
@@ -87,7 +87,7 @@ def run(
         try:
             metric = make(options(name))
         except (OSError, ImportError) as error:
-            metrics.append(unavailable_row(name, f"weights not available: {say_error(error)}"))
+            metrics.append(make_unavailable_row(name, f"weights not available: {say_error(error)}"))
             print(f"{name}: {metrics[-1]['status']}", file=sys.stderr)
             continue
         failures = []
@@ -102,27 +102,27 @@ def run(
             distances[i][name] = d
             for figure in found:
                 scores.setdefault((i, figure.name), {})[name] = figure
-        metrics.append(measured_row(name, metric, "; ".join(failures) or MEASURED, parts[0].table.pictures))
-    mapper = _mapper(makers, options, next(iter(scores.values()), {}))
+        metrics.append(make_measured_row(name, metric, "; ".join(failures) or MEASURED, parts[0].table.pictures))
+    mapper = _make_mapper(makers, options, next(iter(scores.values()), {}))
     answers = [
-        _answers(part, name, d)
+        _list_answers(part, name, d)
         for part, by_metric in zip(parts, distances, strict=True)
         for name, d in by_metric.items()
     ]
     frames = {
         "metrics": pd.DataFrame(metrics, columns=list(METRIC_COLUMNS)),
-        "scores": _scores(parts, scores, draws, seed),
-        "comparisons": _comparisons(parts, scores),
-        "questions": pd.concat([_questions(part) for part in parts], ignore_index=True),
+        "scores": _tabulate_scores(parts, scores, draws, seed),
+        "comparisons": _tabulate_comparisons(parts, scores),
+        "questions": pd.concat([_count_questions(part) for part in parts], ignore_index=True),
         "answers": pd.concat(answers, ignore_index=True) if answers else pd.DataFrame(columns=list(TABLES["answers"])),
         "examples": choose_examples(parts, distances, mapper),
     }
     files = {out / f"{name}.parquet": frame.to_parquet(index=False) for name, frame in frames.items()}
-    write_files(files | {out / SETTINGS: format_json(_settings(parts, command, draws, seed))})
+    write_files(files | {out / SETTINGS: format_json(_collect_settings(parts, command, draws, seed))})
     return frames["scores"]
 
 
-def _mapper(
+def _make_mapper(
     makers: Mapping[str, Maker], options: Callable[[str], Options], figures: Mapping[str, Figure]
 ) -> Metric | None:
     """Make again the best of the metrics that tell where pictures differ: one network is held at a time."""
@@ -133,23 +133,23 @@ def _mapper(
     return None
 
 
-def _named(part: Part) -> dict[str, Any]:
+def _add_name(part: Part) -> dict[str, Any]:
     return {"data": part.data, "split": part.split, "kind": part.kind}
 
 
-def _answers(part: Part, metric: str, distances: np.ndarray) -> pd.DataFrame:
+def _list_answers(part: Part, metric: str, distances: np.ndarray) -> pd.DataFrame:
     columns = {f"d{k}": distances[:, k] if k < distances.shape[1] else np.nan for k in range(3)}
-    return pd.DataFrame(_named(part) | {"id": part.table.ids, "metric": metric, **columns})
+    return pd.DataFrame(_add_name(part) | {"id": part.table.ids, "metric": metric, **columns})
 
 
-def _questions(part: Part) -> pd.DataFrame:
+def _count_questions(part: Part) -> pd.DataFrame:
     table = part.table
     index = np.pad(table.index, ((0, 0), (0, 3 - table.index.shape[1])), constant_values=-1)
     paths = np.array([*(str(path.absolute()) for path in table.pictures), ""], dtype=object)
     target = getattr(table, table._TARGET)
     return pd.DataFrame(
         {
-            **_named(part),
+            **_add_name(part),
             "id": table.ids,
             **{f"picture{k}": paths[index[:, k]] for k in range(3)},
             "target": np.nanmean(target, axis=1) if target.ndim == 2 else target.astype(float),
@@ -158,7 +158,7 @@ def _questions(part: Part) -> pd.DataFrame:
     )
 
 
-def _scores(
+def _tabulate_scores(
     parts: Sequence[Part], scores: dict[tuple[int, str], dict[str, Figure]], draws: int, seed: int
 ) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
@@ -170,19 +170,19 @@ def _scores(
             known = {"people": part.source.people[protocol]} | known
         for name, figure in figures.items():
             rank = 1 + sum(other.value > figure.value for other in figures.values())
-            low, high = interval(figure.by_row)
-            ref_low, ref_high = interval(figure.by_reference)
+            low, high = find_interval(figure.by_row)
+            ref_low, ref_high = find_interval(figure.by_reference)
             rows.append(
-                _named(part)
+                _add_name(part)
                 | {"score": protocol, "metric": name, "value": figure.value}
                 | {"low": low, "high": high, "ref_low": ref_low, "ref_high": ref_high, "rank": rank}
                 | {kind: known.get(kind, np.nan) for kind in ("ceiling", "people", "others")}
-                | {"n": figure.n, "draws": draws, "seed": seed, "version": version("dreamsim_metric")}
+                | {"n": figure.n, "draws": draws, "seed": seed, "version": find_version("dreamsim_metric")}
             )
     return pd.DataFrame(rows, columns=list(TABLES["scores"]))
 
 
-def _comparisons(parts: Sequence[Part], scores: dict[tuple[int, str], dict[str, Figure]]) -> pd.DataFrame:
+def _tabulate_comparisons(parts: Sequence[Part], scores: dict[tuple[int, str], dict[str, Figure]]) -> pd.DataFrame:
     """Compare every two metrics on the same judgements; p is corrected for all pairs of one figure (Holm)."""
     rows: list[dict[str, Any]] = []
     for (i, protocol), figures in scores.items():
@@ -190,18 +190,23 @@ def _comparisons(parts: Sequence[Part], scores: dict[tuple[int, str], dict[str, 
         found: list[dict[str, Any]] = []
         for (better, a), (worse, b) in itertools.combinations(ordered, 2):
             difference, draws = a.value - b.value, a.paired - b.paired
-            low, high = interval(draws)
+            low, high = find_interval(draws)
             found.append(
-                _named(parts[i])
+                _add_name(parts[i])
                 | {"score": protocol, "better": better, "worse": worse}
-                | {"difference": difference, "low": low, "high": high, "p": paired_p(difference, draws, a.groups)}
+                | {
+                    "difference": difference,
+                    "low": low,
+                    "high": high,
+                    "p": compute_paired_p(difference, draws, a.groups),
+                }
             )
-        corrected = holm(np.array([row["p"] for row in found]))
+        corrected = correct_holm(np.array([row["p"] for row in found]))
         rows += [row | {"p_holm": float(p)} for row, p in zip(found, corrected, strict=True)]
     return pd.DataFrame(rows, columns=list(TABLES["comparisons"]))
 
 
-def _settings(parts: Sequence[Part], command: Sequence[str], draws: int, seed: int) -> dict[str, Any]:
+def _collect_settings(parts: Sequence[Part], command: Sequence[str], draws: int, seed: int) -> dict[str, Any]:
     return {
         "command": list(command),
         "made": time.strftime("%Y-%m-%d %H:%M:%S %z"),
@@ -209,7 +214,7 @@ def _settings(parts: Sequence[Part], command: Sequence[str], draws: int, seed: i
         "seed": seed,
         "data": [
             {
-                **_named(part),
+                **_add_name(part),
                 "title": part.source.title or part.data,
                 "judgements": len(part.table),
                 "pictures": len(part.table.pictures),
@@ -219,5 +224,5 @@ def _settings(parts: Sequence[Part], command: Sequence[str], draws: int, seed: i
             }
             for part in parts
         ],
-        **surroundings(),
+        **collect_surroundings(),
     }

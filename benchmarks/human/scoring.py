@@ -66,17 +66,17 @@ def score(table: Judgements, distances: np.ndarray, draws: int = 1000, seed: int
         raise ValueError(f"got {np.isnan(distances).sum()} distances that are NaN; expected numbers")
     rows = Resamples(np.arange(len(table)), draws, seed)
     if isinstance(table, Dissimilarities):
-        return [_rdm(table, distances[:, 0], rows, draws, seed)]
+        return [_correlate_rdm(table, distances[:, 0], rows, draws, seed)]
     references = None if isinstance(table, OddOneOut) else Resamples(table.index[:, 0], draws, seed)
     groups = (references or rows).groups
     found = []
-    for name, values in _means(table, distances).items():
+    for name, values in _choose_means(table, distances).items():
         if np.isnan(values).all():
             raise ValueError(f"people tie on all of {table.name}; expected some that they agree on")
         by_reference = 100 * references.means(values) if references else np.zeros(0)
         n = int(np.count_nonzero(~np.isnan(values)))
         found.append(Figure(name, 100 * float(np.nanmean(values)), n, 100 * rows.means(values), by_reference, groups))
-    for name, statistic in _statistics(table, distances).items():
+    for name, statistic in _choose_statistics(table, distances).items():
         value = statistic(np.arange(len(table)))
         by_reference = references.statistics(statistic) if references else np.zeros(0)
         found.append(Figure(name, value, len(table), rows.statistics(statistic), by_reference, groups))
@@ -96,7 +96,7 @@ def measure_errors(table: Judgements, distances: np.ndarray) -> np.ndarray:
     if isinstance(table, Triplets):
         return 1 - vote_agreement(distances[:, 0], distances[:, 1], table.right)
     if isinstance(table, OddOneOut):
-        return 1 - _means(table, distances)[ODD]
+        return 1 - _choose_means(table, distances)[ODD]
     people = rankdata(measure_differences(table)) - rankdata(distances[:, 0])
     return np.abs(people) / max(1, len(table) - 1)
 
@@ -108,7 +108,7 @@ def measure_differences(table: Pairs | Ratings | Dissimilarities) -> np.ndarray:
     return -(table.same if isinstance(table, Pairs) else table.alike)
 
 
-def _means(table: Judgements, d: np.ndarray) -> dict[str, np.ndarray]:
+def _choose_means(table: Judgements, d: np.ndarray) -> dict[str, np.ndarray]:
     """Compute protocols whose figure is a mean over judgements: `(N,)` in [0, 1] each, NaN where one does not count."""
     if isinstance(table, Triplets):
         left, right = d.T
@@ -124,21 +124,21 @@ def _means(table: Judgements, d: np.ndarray) -> dict[str, np.ndarray]:
     return {}
 
 
-def _statistics(table: Judgements, d: np.ndarray) -> dict[str, Callable[[np.ndarray], float]]:
+def _choose_statistics(table: Judgements, d: np.ndarray) -> dict[str, Callable[[np.ndarray], float]]:
     """Make the protocols whose figure needs all judgements at once: functions of the positions of rows."""
     if isinstance(table, Pairs):
         return {JND: lambda rows: 100 * average_precision(d[rows, 0], table.same[rows])}
     if isinstance(table, Ratings):
         fitted = fit_logistic(-d[:, 0], table.alike)
         return {
-            SROCC: partial(_correlation, spearmanr, -d[:, 0], table.alike),
-            KROCC: partial(_correlation, kendalltau, -d[:, 0], table.alike),
-            PLCC: partial(_correlation, pearsonr, fitted, table.alike),
+            SROCC: partial(_correlate, spearmanr, -d[:, 0], table.alike),
+            KROCC: partial(_correlate, kendalltau, -d[:, 0], table.alike),
+            PLCC: partial(_correlate, pearsonr, fitted, table.alike),
         }
     return {}
 
 
-def _correlation(function: Any, x: np.ndarray, y: np.ndarray, rows: np.ndarray) -> float:
+def _correlate(function: Any, x: np.ndarray, y: np.ndarray, rows: np.ndarray) -> float:
     x, y = x[rows], y[rows]
     if len(x) < 2 or (x == x[0]).all() or (y == y[0]).all():
         raise ValueError("a correlation with something constant is undefined")
@@ -173,7 +173,7 @@ def fit_logistic(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return fitted if np.square(fitted - y).sum() <= np.square(line - y).sum() else line
 
 
-def _rdm(table: Dissimilarities, d: np.ndarray, rows: Resamples, draws: int, seed: int) -> Figure:
+def _correlate_rdm(table: Dissimilarities, d: np.ndarray, rows: Resamples, draws: int, seed: int) -> Figure:
     """Mean over raters of the Spearman correlation with each (Nili et al., PLoS Computational Biology 2014)."""
     n = len(table.pictures)
     position = np.full((n, n), -1)
@@ -194,7 +194,7 @@ def _rdm(table: Dissimilarities, d: np.ndarray, rows: Resamples, draws: int, see
 
 
 def _rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
-    return _correlation(spearmanr, x, y, np.flatnonzero(~(np.isnan(x) | np.isnan(y))))
+    return _correlate(spearmanr, x, y, np.flatnonzero(~(np.isnan(x) | np.isnan(y))))
 
 
 def find_ceilings(table: Judgements) -> dict[str, dict[str, float]]:
@@ -214,7 +214,7 @@ def find_ceilings(table: Judgements) -> dict[str, dict[str, float]]:
         found = {MAJORITY: {"ceiling": 100.0}, VOTES: {"ceiling": 100 * float(most.mean())}}
         if (table.right != 0.5).any():
             found[MAJORITY]["people"] = 100 * float(most[table.right != 0.5].mean())
-        for name, values in zip((MAJORITY, VOTES), one_against_others(table.right, table.votes), strict=True):
+        for name, values in zip((MAJORITY, VOTES), compare_one_with_others(table.right, table.votes), strict=True):
             if not np.isnan(values).all():
                 found[name]["others"] = 100 * float(np.nanmean(values))
         return found
@@ -246,7 +246,7 @@ def find_ceilings(table: Judgements) -> dict[str, dict[str, float]]:
     return {RDM: {"ceiling": float(np.mean(upper)), "others": float(np.mean(lower))}}
 
 
-def one_against_others(share: np.ndarray, votes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def compare_one_with_others(share: np.ndarray, votes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Compute how often one of the people is with the others, where votes are whole numbers and at least 2.
 
     Args:

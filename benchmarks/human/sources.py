@@ -44,7 +44,7 @@ class Source:
     people: Mapping[str, float] = field(default_factory=dict)
 
 
-def built_in() -> dict[str, Source]:
+def collect_sources() -> dict[str, Source]:
     """Collect all data sets that are known by name."""
     names = sorted(module.name for module in pkgutil.iter_modules(benchmarks.human.data.__path__))
     modules = (importlib.import_module(f"benchmarks.human.data.{name}") for name in names)
@@ -86,7 +86,7 @@ def find_source(name: str) -> tuple[str, Source]:
         if len(found) != 1:
             raise ValueError(f"{name} has {len(found)} entries in SOURCES; expected one")
         return next(iter(found.items()))
-    return name, built_in()[name]
+    return name, collect_sources()[name]
 
 
 def read_parts(given: str, splits: Sequence[str] = ()) -> list[Part]:
@@ -108,34 +108,34 @@ def read_parts(given: str, splits: Sequence[str] = ()) -> list[Part]:
     if name:
         label, source = find_source(name)
     else:
-        fitting = [(known, source) for known, source in built_in().items() if source.fits(root)]
+        fitting = [(known, source) for known, source in collect_sources().items() if source.fits(root)]
         if not fitting:
-            raise ValueError(f"{root} looks like none of {', '.join(built_in())}; say which: NAME={root}")
+            raise ValueError(f"{root} looks like none of {', '.join(collect_sources())}; say which: NAME={root}")
         label, source = fitting[0]
         label = root.resolve().parent.name if label == "table" and root.is_file() else label
         label = root.resolve().name if label == "table" else label
     tables = source.read(root)
     check(tables, shared_pictures=True)
     wanted = splits or source.splits
-    parts = [Part(label, split, table.split(split), source) for table in tables for split in _expanded(table, wanted)]
+    parts = [Part(label, split, table.split(split), source) for table in tables for split in _expand(table, wanted)]
     found = {part.split for part in parts}
     if not parts or not all(split in found or split.endswith("_*") for split in splits):
-        there = ", ".join(dict.fromkeys(split for table in tables for split in ("all", *_there(table))))
+        there = ", ".join(dict.fromkeys(split for table in tables for split in ("all", *_check_there(table))))
         raise ValueError(f"got splits {', '.join(wanted)}; expected some of those in {root}: {there}")
     return parts
 
 
-def _there(table: Judgements) -> list[str]:
+def _check_there(table: Judgements) -> list[str]:
     return [name for name, mask in table.split_masks().items() if mask.any()]
 
 
-def _expanded(table: Judgements, splits: Sequence[str]) -> list[str]:
+def _expand(table: Judgements, splits: Sequence[str]) -> list[str]:
     """List the wanted splits that are there; `val_*` is every subset of `val`."""
-    there = ["all", *_there(table)]
+    there = ["all", *_check_there(table)]
     return [name for split in splits for name in there if fnmatchcase(name, split)]
 
 
-def missing_rows(source: Source, tables: Sequence[Judgements]) -> list[str]:
+def report_missing_rows(source: Source, tables: Sequence[Judgements]) -> list[str]:
     """Say where the numbers of judgements on disk are not the published ones, a line each."""
     counts: dict[str, int] = {}
     for table in tables:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from dreamsim_metric.images.convert import to_pixels
-from dreamsim_metric.images.decoding import decoder_version
-from dreamsim_metric.scale.cache import key
+from dreamsim_metric.images.decoding import name_decoder_version
+from dreamsim_metric.scale.cache import compute_key
 
 Features = tuple[Tensor, ...]
 Picture = Path | PIL.Image.Image
@@ -101,7 +101,7 @@ class Metric(ABC):
     def key(self) -> str:
         """Compute a digest of all that the metric's numbers depend on, for the cache."""
         modules = (module for module in vars(self).values() if isinstance(module, nn.Module))
-        return key([repr(self.card), decoder_version("pillow"), self.device.type], modules)
+        return compute_key([repr(self.card), name_decoder_version("pillow"), self.device.type], modules)
 
     def read(self, picture: Picture, size: tuple[int, int] | None = None) -> Tensor:
         """Read a picture as the metric sees it: `(3, H, W)` float32 in [0, 1].

@@ -72,8 +72,8 @@ class CLIPText(Metric):
         return (a[0] * b[0]).sum(-1)
 
 
-def _maker(name: str, architecture: str) -> Maker:
+def _give_maker(name: str, architecture: str) -> Maker:
     return lambda options: CLIPText(name, architecture, options)
 
 
-METRICS: dict[str, Maker] = {name: _maker(name, architecture) for name, architecture in _NAMES.items()}
+METRICS: dict[str, Maker] = {name: _give_maker(name, architecture) for name, architecture in _NAMES.items()}

@@ -10,8 +10,8 @@ from tqdm import tqdm
 
 from benchmarks.metrics.base import Features, Metric, Unmeasurable
 from dreamsim_metric.files.store import Content
-from dreamsim_metric.images.ahead import in_order, start_threads, worker_count
-from dreamsim_metric.scale.cache import Cache, digests
+from dreamsim_metric.images.ahead import count_workers, map_in_order, start_threads
+from dreamsim_metric.scale.cache import Cache, compute_digests
 from dreamsim_metric.scale.embedding import FileEmbedder, Options
 
 _HELD = 3 << 30  # bytes of features held at once, of metrics whose features are large
@@ -46,9 +46,9 @@ def compare_pairs(
         OSError: the cache cannot be written.
     """
     if metric.embeds:
-        units = _embeddings(metric, pictures, cache, batch_size, workers)
-        return _finite(_compared_rows(metric, units, units, pairs))
-    return _finite(_pair_distances(metric, pictures, pairs, cache, batch_size, workers))
+        units = _embed(metric, pictures, cache, batch_size, workers)
+        return _check_finite(_compare_rows(metric, units, units, pairs))
+    return _check_finite(_pair_distances(metric, pictures, pairs, cache, batch_size, workers))
 
 
 def compare_prompts(
@@ -81,28 +81,28 @@ def compare_prompts(
     """
     if metric.text is None:
         raise Unmeasurable("it compares pictures with pictures, not with prompts")
-    units = _embeddings(metric, pictures, cache, batch_size, workers)
+    units = _embed(metric, pictures, cache, batch_size, workers)
     texts = torch.cat([metric.text(prompts[i : i + batch_size]) for i in range(0, len(prompts), batch_size)]).cpu()
-    return _finite(_compared_rows(metric, texts, units, pairs))
+    return _check_finite(_compare_rows(metric, texts, units, pairs))
 
 
-def _finite(d: np.ndarray) -> np.ndarray:
+def _check_finite(d: np.ndarray) -> np.ndarray:
     if not np.isfinite(d).all():
         raise Unmeasurable(f"it gave {np.count_nonzero(~np.isfinite(d))} numbers that are not finite")
     return d
 
 
-def _compared_rows(metric: Metric, a: torch.Tensor, b: torch.Tensor, pairs: np.ndarray) -> np.ndarray:
+def _compare_rows(metric: Metric, a: torch.Tensor, b: torch.Tensor, pairs: np.ndarray) -> np.ndarray:
     """Of embeddings `a[i]` and `b[j]`, some pairs at a time: each picture may be in many."""
     size = max(1, _AT_ONCE // max(1, a[0].nbytes))
     found = [
-        _compared(metric, (a[some[:, 0]],), (b[some[:, 1]],))
+        _compare(metric, (a[some[:, 0]],), (b[some[:, 1]],))
         for some in (pairs[start : start + size] for start in range(0, len(pairs), size))
     ]
     return np.concatenate(found)
 
 
-def _compared(metric: Metric, a: Features, b: Features) -> np.ndarray:
+def _compare(metric: Metric, a: Features, b: Features) -> np.ndarray:
     size = max(1, _AT_ONCE // max(1, sum(part[0].nbytes for part in a)))
     found = []
     for start in range(0, len(a[0]), size):
@@ -129,7 +129,7 @@ class _Embedder(FileEmbedder):
         return torch.stack([features[0] for features in _run_all(self._metric, pictures)])
 
 
-def _embeddings(
+def _embed(
     metric: Metric, pictures: Sequence[Path], cache: Cache, batch_size: int, workers: int | None
 ) -> torch.Tensor:
     """A row a picture, on the CPU."""
@@ -143,13 +143,13 @@ def _embeddings(
     return found.units[[rows[name] for name in names]]
 
 
-def _features(
+def _compute_features(
     metric: Metric, pictures: Sequence[Path], batch_size: int, workers: int | None = None
 ) -> Iterator[Features]:
     """Of each picture, on the CPU, in order; decoded ahead, as many as there are threads: pictures may be large."""
     bar = tqdm(total=len(pictures), desc=metric.card.name, unit="picture", disable=None, leave=False)
     with start_threads(workers) as pool, bar:
-        pixels = in_order(pool, metric.read, pictures, worker_count(workers))
+        pixels = map_in_order(pool, metric.read, pictures, count_workers(workers))
         while batch := list(islice(pixels, batch_size)):
             for features in _run_all(metric, batch):
                 yield features
@@ -183,7 +183,7 @@ def _pair_distances(
     batch_size: int,
     workers: int | None,
 ) -> np.ndarray:
-    key, contents = metric.key(), digests(pictures)
+    key, contents = metric.key(), compute_digests(pictures)
     names = [contents[picture] for picture in pictures]
     keys = [f"{names[a]} {names[b]}" for a, b in pairs]
     found = cache.get(key, keys)
@@ -191,7 +191,7 @@ def _pair_distances(
     made: dict[str, np.ndarray] = {}
     bar = tqdm(total=len(missing), desc=metric.card.name, unit="pair", disable=None, leave=False)
     with bar, torch.inference_mode():
-        for some, d in _in_blocks(metric, pictures, missing, batch_size, workers):
+        for some, d in _compare_in_blocks(metric, pictures, missing, batch_size, workers):
             made |= {name: np.array([value], dtype=np.float32) for name, value in zip(some, d, strict=True)}
             bar.update(len(some))
             if len(made) >= _SAVED:
@@ -203,14 +203,14 @@ def _pair_distances(
     return np.array([found[name][0] for name in keys], dtype=np.float64)
 
 
-def _in_blocks(
+def _compare_in_blocks(
     metric: Metric, pictures: Sequence[Path], pairs: dict[str, tuple[int, int]], batch_size: int, workers: int | None
 ) -> Iterator[tuple[list[str], np.ndarray]]:
     """Names and distances of pairs, ordered so that few pictures' features are held and few are computed twice."""
     if not pairs:
         return
     used = sorted({position for pair in pairs.values() for position in pair})
-    one = next(_features(metric, [pictures[used[0]]], 1, 1))
+    one = next(_compute_features(metric, [pictures[used[0]]], 1, 1))
     block = max(1, int(_HELD / 2 / sum(part.nbytes for part in one)))
     block_of = {position: i // block for i, position in enumerate(used)}
     groups: dict[tuple[int, int], list[str]] = {}
@@ -222,14 +222,14 @@ def _in_blocks(
         needed = sorted({position for name in groups[group] for position in pairs[name]})
         held = {position: held[position] for position in needed if position in held}
         new = [position for position in needed if position not in held]
-        held |= dict(zip(new, _features(metric, [pictures[i] for i in new], batch_size, workers), strict=True))
+        held |= dict(zip(new, _compute_features(metric, [pictures[i] for i in new], batch_size, workers), strict=True))
         batch = max(1, min(_SAVED, _AT_ONCE // max(1, sum(part.nbytes for part in held[needed[0]]))))
         for start in range(0, len(groups[group]), batch):
             some = groups[group][start : start + batch]
-            yield some, _distances(metric, pictures, [pairs[name] for name in some], held)
+            yield some, _compute_distances(metric, pictures, [pairs[name] for name in some], held)
 
 
-def _distances(
+def _compute_distances(
     metric: Metric, pictures: Sequence[Path], pairs: list[tuple[int, int]], held: dict[int, Features]
 ) -> np.ndarray:
     shapes = [tuple(tuple(part.shape for part in held[position]) for position in pair) for pair in pairs]
@@ -240,7 +240,7 @@ def _distances(
         for side in (0, 1):
             features = [held[pairs[i][side]] for i in alike]
             if side == 1 and shape[0] != shape[1]:  # seen at the size of its reference
-                features = [_resized(metric, pictures[pairs[i][1]], pictures[pairs[i][0]]) for i in alike]
+                features = [_resize(metric, pictures[pairs[i][1]], pictures[pairs[i][0]]) for i in alike]
             # Of one pair nothing is copied: its features may be a hundred megabytes.
             sides.append(
                 tuple(
@@ -248,13 +248,13 @@ def _distances(
                 )
             )
         try:
-            d[alike] = _compared(metric, *sides)
+            d[alike] = _compare(metric, *sides)
         except (ValueError, RuntimeError, AssertionError) as error:
             raise Unmeasurable(f"it cannot compare such pictures: {error}") from error
     return d
 
 
-def _resized(metric: Metric, picture: Path, reference: Path) -> Features:
+def _resize(metric: Metric, picture: Path, reference: Path) -> Features:
     size = metric.own_size(reference)
     parts = _run(metric, metric.read(picture, size)[None])
     return tuple(part[0] for part in parts)

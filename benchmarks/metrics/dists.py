@@ -10,7 +10,7 @@ from torch import Tensor
 from benchmarks.metrics.base import Features, Maker, Metric, MetricCard, Options, Unmeasurable
 from benchmarks.metrics.trunks import read_trunk
 from dreamsim_metric.messages import say_error_with_kind
-from dreamsim_metric.networks.guards import agrees, noise
+from dreamsim_metric.networks.guards import agrees, draw_noise
 
 _LAYERS = ("3", "8", "15", "22", "29")  # relu1_2, relu2_2, relu3_3, relu4_3, relu5_3
 _CHANNELS = (3, 64, 128, 256, 512, 512)
@@ -34,7 +34,7 @@ class DISTS(Metric):
     """
 
     def __init__(self, options: Options) -> None:
-        self.module = (_from_files(options.weights) if options.weights else _downloaded()).to(options.device)
+        self.module = (_load_files(options.weights) if options.weights else _download()).to(options.device)
         self._device = options.device
         self.card = MetricCard(
             name="dists",
@@ -46,7 +46,7 @@ class DISTS(Metric):
             citation="Ding et al. Image Quality Assessment: Unifying Structure and Texture Similarity. TPAMI 2020",
             parameters=sum(parameter.numel() for parameter in self.module.model.parameters()) + 2 * sum(_CHANNELS),
         )
-        a, b = noise(
+        a, b = draw_noise(
             2, 1, 3, _EXAMPLE, _EXAMPLE, like=torch.zeros(1, dtype=torch.float32, device=options.device)
         ).sigmoid()
         self._divisible = agrees("dists picture by picture", self._by_parts, self._whole, a, b)
@@ -87,7 +87,7 @@ class DISTS(Metric):
         return 1 - torch.cat(weighted, dim=1).sum(1)
 
 
-def _downloaded() -> Any:
+def _download() -> Any:
     import piq
 
     with warnings.catch_warnings():
@@ -95,7 +95,7 @@ def _downloaded() -> Any:
         return piq.DISTS(reduction="none").eval()
 
 
-def _from_files(files: tuple[Path, ...]) -> Any:
+def _load_files(files: tuple[Path, ...]) -> Any:
     import piq
     from torchvision.models import vgg16
 

@@ -99,8 +99,8 @@ class Formula(Metric):
             return self._function(b[0], a[0], data_range=1.0, reduction="none").reshape(len(a[0]))
 
 
-def _maker(name: str, formula: _Formula) -> Maker:
+def _give_maker(name: str, formula: _Formula) -> Maker:
     return lambda options: Formula(name, formula, options)
 
 
-METRICS: dict[str, Maker] = {name: _maker(name, formula) for name, formula in _FORMULAS.items()}
+METRICS: dict[str, Maker] = {name: _give_maker(name, formula) for name, formula in _FORMULAS.items()}

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from benchmarks.metrics.base import Features, Maker, Metric, MetricCard, Options
 from benchmarks.metrics.trunks import read_trunk
-from dreamsim_metric.networks.guards import agrees, noise
+from dreamsim_metric.networks.guards import agrees, draw_noise
 
 _EXAMPLE = 32  # pixels a side, the least that all three networks take
 _NAMES = {"lpips-alex": "alex", "lpips-vgg": "vgg", "lpips-squeeze": "squeeze"}
@@ -32,7 +32,7 @@ class LPIPS(Metric):
     """
 
     def __init__(self, name: str, options: Options) -> None:
-        self.module = _package_module(_NAMES[name], options).to(options.device)
+        self.module = _import_package(_NAMES[name], options).to(options.device)
         self._device = options.device
         self.card = MetricCard(
             name=name,
@@ -44,7 +44,7 @@ class LPIPS(Metric):
             citation="Zhang et al. The Unreasonable Effectiveness of Deep Features as a Perceptual Metric. CVPR 2018",
             parameters=sum(parameter.numel() for parameter in self.module.parameters()),
         )
-        a, b = noise(
+        a, b = draw_noise(
             2, 1, 3, _EXAMPLE, _EXAMPLE, like=torch.zeros(1, dtype=torch.float32, device=options.device)
         ).sigmoid()
         self._divisible = agrees(f"{name} picture by picture", self._by_parts, self._whole, a, b)
@@ -85,7 +85,7 @@ class LPIPS(Metric):
         return torch.stack([(x - y).square_().sum((1, 2, 3)) for x, y in zip(a, b, strict=True)]).sum(0)
 
 
-def _package_module(kind: str, options: Options) -> Any:
+def _import_package(kind: str, options: Options) -> Any:
     import lpips
 
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
@@ -106,8 +106,8 @@ def _fill(parameter: nn.Parameter, name: str, trunk: dict[str, Tensor], file: An
     parameter.copy_(trunk[name])
 
 
-def _maker(name: str) -> Maker:
+def _give_maker(name: str) -> Maker:
     return lambda options: LPIPS(name, options)
 
 
-METRICS: dict[str, Maker] = {name: _maker(name) for name in _NAMES}
+METRICS: dict[str, Maker] = {name: _give_maker(name) for name in _NAMES}

@@ -9,10 +9,10 @@ from torchvision.transforms.functional import InterpolationMode
 
 from benchmarks.metrics.base import Features, Maker, Metric, MetricCard, Options, Picture, Unmeasurable
 from dreamsim_metric import PerceptualMetric, load
-from dreamsim_metric.difference import local_distances
+from dreamsim_metric.difference import compare_locally
 from dreamsim_metric.distances import pair_distances
 from dreamsim_metric.images.convert import to_image, to_pixels
-from dreamsim_metric.scale.embedding import metric_key
+from dreamsim_metric.scale.embedding import compute_metric_key
 
 
 class Embedding(Metric):
@@ -46,7 +46,7 @@ class Embedding(Metric):
         return self.metric.device
 
     def key(self) -> str:
-        return metric_key(self.metric)  # of the package, whose embeddings these are
+        return compute_metric_key(self.metric)  # of the package, whose embeddings these are
 
     def read(self, picture: Picture, size: tuple[int, int] | None = None) -> Tensor:
         side = self.metric.card.image_size
@@ -62,7 +62,7 @@ class Embedding(Metric):
     def difference_map(self, a: Tensor, b: Tensor) -> Tensor:
         x, y = (pixels[None].to(self.device) for pixels in (a, b))
         try:
-            return local_distances(self.metric.branches, x, y, self.metric.card.center)[0].cpu()
+            return compare_locally(self.metric.branches, x, y, self.metric.card.center)[0].cpu()
         except ValueError as error:  # a network without local features
             raise Unmeasurable(str(error)) from error
 
@@ -117,8 +117,8 @@ class Cosine(Embedding):
         return 1 - pair_distances(a[0], b[0])
 
 
-def _maker(name: str, published: _Published) -> Maker:
+def _give_maker(name: str, published: _Published) -> Maker:
     return lambda options: Cosine(name, published, options)
 
 
-METRICS: dict[str, Maker] = {name: _maker(name, published) for name, published in _PUBLISHED.items()}
+METRICS: dict[str, Maker] = {name: _give_maker(name, published) for name, published in _PUBLISHED.items()}

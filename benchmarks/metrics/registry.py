@@ -32,18 +32,18 @@ def find_metrics(names: Sequence[str]) -> dict[str, Maker]:
     found: dict[str, Maker] = {}
     for name in names:
         if name in home:
-            found[name] = _module(home[name])[name]
+            found[name] = _load_module(home[name])[name]
         elif name.endswith(".py"):
             found.update(import_file(Path(name), "METRICS"))
         else:
-            found[name] = _model(name)
+            found[name] = _make_model(name)
     return found
 
 
-def _module(name: str) -> dict[str, Maker]:
+def _load_module(name: str) -> dict[str, Maker]:
     makers: dict[str, Maker] = importlib.import_module(f"benchmarks.metrics.{name}").METRICS
     return makers
 
 
-def _model(name: str) -> Maker:
+def _make_model(name: str) -> Maker:
     return lambda options: Embedding(name, options)

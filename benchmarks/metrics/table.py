@@ -19,24 +19,24 @@ METRIC_COLUMNS = (
 _TIMED = 4  # pictures whose time is taken
 
 
-def unavailable_row(name: str, status: str) -> dict[str, Any]:
+def make_unavailable_row(name: str, status: str) -> dict[str, Any]:
     """Make the row of the table `metrics` for one that could not be made."""
     unknown = {"direction": "", "lowest": np.nan, "highest": np.nan, "input": "", "preprocessing": "", "weights": ""}
     return {"metric": name, "status": status, **unknown, "citation": "", "parameters": 0, "seconds": np.nan, "key": ""}
 
 
-def measured_row(name: str, metric: Metric, status: str, pictures: Sequence[Path]) -> dict[str, Any]:
+def make_measured_row(name: str, metric: Metric, status: str, pictures: Sequence[Path]) -> dict[str, Any]:
     """Make the row of the table `metrics`: its card, what became of it, and its time on the first of some pictures."""
     card = asdict(metric.card)
     lowest, highest = card.pop("range")
     del card["name"]
     return {"metric": name, "status": status, "lowest": lowest, "highest": highest, **card} | {
-        "seconds": _seconds(metric, pictures),
+        "seconds": _time_comparison(metric, pictures),
         "key": metric.key(),
     }
 
 
-def _seconds(metric: Metric, pictures: Sequence[Path]) -> float:
+def _time_comparison(metric: Metric, pictures: Sequence[Path]) -> float:
     """Time a comparison of two pictures that it has not seen, decoded already: the least seconds of some tries.
 
     Of one core's time on a CPU, else by the clock.

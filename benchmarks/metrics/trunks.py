@@ -40,14 +40,14 @@ def read_trunk(file: Path, kind: str) -> dict[str, Tensor]:
             network, *_ = (value for name, value in _Unpickler(file).load().items() if "Lin" not in name)
             kernels = [network[f"Conv_{i}"] for i in range(len(network))]
             pairs = [(np.asarray(c["kernel"]).transpose(3, 2, 0, 1), np.asarray(c["bias"])) for c in kernels]
-            return _named([(torch.from_numpy(w.copy()), torch.from_numpy(b.copy())) for w, b in pairs], kind)
+            return _name([(torch.from_numpy(w.copy()), torch.from_numpy(b.copy())) for w, b in pairs], kind)
         if file.suffix == ".safetensors":
             from dreamsim_metric.weights.folder import read_tensors
 
             return read_tensors(file)[0]
         state = torch.load(file, map_location="cpu", weights_only=True)
         if "trunk" in state:
-            return _named([(layer["weight"], layer["bias"]) for layer in state["trunk"]], kind)
+            return _name([(layer["weight"], layer["bias"]) for layer in state["trunk"]], kind)
         return {name: tensor for name, tensor in state.items() if name.startswith("features.")}
     except Exception as error:  # pickles and archives fail in many ways
         raise ValueError(
@@ -56,7 +56,7 @@ def read_trunk(file: Path, kind: str) -> dict[str, Tensor]:
         ) from error
 
 
-def _named(convolutions: list[tuple[Tensor, Tensor]], kind: str) -> dict[str, Tensor]:
+def _name(convolutions: list[tuple[Tensor, Tensor]], kind: str) -> dict[str, Tensor]:
     named = {}
     for position, (weight, bias) in zip(_CONVOLUTIONS[kind], convolutions, strict=True):
         named[f"features.{position}.weight"], named[f"features.{position}.bias"] = weight, bias

@@ -13,8 +13,8 @@ from benchmarks.personalization.layout import PHOTOGRAPHS
 from benchmarks.personalization.matrices import Measured
 from benchmarks.personalization.pairing import Cell
 from benchmarks.personalization.protocols import COPYING, SCORES, Score
-from benchmarks.significance import holm, paired_p
-from dreamsim_metric.judgements.resampling import Resamples, interval
+from benchmarks.significance import compute_paired_p, correct_holm
+from dreamsim_metric.judgements.resampling import Resamples, find_interval
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def compute_figures(cells: Sequence[Cell], results: Sequence[Result]) -> list[Fi
                 continue
             values, pictures = {}, 0
             for cell, measured in zip(cells, result.measured, strict=True):
-                if cell.method == method and len(some := _kept(score.values(measured))):
+                if cell.method == method and len(some := _keep(score.values(measured))):
                     values[cell.subject.name] = some
                     pictures += score.counts(measured)
             if values:
@@ -110,7 +110,7 @@ def compute_figures(cells: Sequence[Cell], results: Sequence[Result]) -> list[Fi
     return found
 
 
-def _kept(values: np.ndarray) -> np.ndarray:
+def _keep(values: np.ndarray) -> np.ndarray:
     return values[~np.isnan(values)]
 
 
@@ -119,7 +119,7 @@ def tabulate_scores(found: Sequence[Figure], draws: int, seed: int, version: str
     rows = []
     for figure in found:
         enough = len(figure.values) > 1
-        low, high = interval(figure.resampled(draws, seed)) if enough else (np.nan, np.nan)
+        low, high = find_interval(figure.resampled(draws, seed)) if enough else (np.nan, np.nan)
         rows.append(
             {"method": figure.method, **figure.named, "better": "higher" if figure.higher else "lower"}
             | {"value": figure.value(), "low": low, "high": high}
@@ -169,14 +169,14 @@ def tabulate_comparisons(found: Sequence[Figure], draws: int, seed: int) -> pd.D
     rows: list[dict[str, Any]] = []
     for group in groups.values():
         compared = [
-            row for a, b in itertools.combinations(group, 2) if (row := _compared(a, b, draws, seed)) is not None
+            row for a, b in itertools.combinations(group, 2) if (row := _compare(a, b, draws, seed)) is not None
         ]
-        corrected = holm(np.array([row["p"] for row in compared]))
+        corrected = correct_holm(np.array([row["p"] for row in compared]))
         rows += [row | {"p_holm": float(p)} for row, p in zip(compared, corrected, strict=True)]
     return pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS))
 
 
-def _compared(a: Figure, b: Figure, draws: int, seed: int) -> dict[str, Any] | None:
+def _compare(a: Figure, b: Figure, draws: int, seed: int) -> dict[str, Any] | None:
     shared = sorted(a.values.keys() & b.values.keys())
     if not shared:
         return None
@@ -185,9 +185,9 @@ def _compared(a: Figure, b: Figure, draws: int, seed: int) -> dict[str, Any] | N
         a, b = b, a
     difference = sign * (a.value(shared) - b.value(shared))
     by_draw = sign * (a.resampled(draws, seed, shared) - b.resampled(draws, seed, shared))
-    low, high = interval(by_draw) if len(shared) > 1 else (np.nan, np.nan)
+    low, high = find_interval(by_draw) if len(shared) > 1 else (np.nan, np.nan)
     return (
         a.named
         | {"better_method": a.method, "worse_method": b.method, "difference": difference, "low": low, "high": high}
-        | {"p": paired_p(difference, by_draw, len(shared)), "subjects": len(shared)}
+        | {"p": compute_paired_p(difference, by_draw, len(shared)), "subjects": len(shared)}
     )

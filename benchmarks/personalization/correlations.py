@@ -13,10 +13,10 @@ from benchmarks.personalization.columns import CORRELATION_COLUMNS
 from benchmarks.personalization.layout import PHOTOGRAPHS
 from benchmarks.personalization.matrices import (
     Measured,
-    all_references,
-    nearest_reference,
-    subject_mean,
-    subject_nearest,
+    average_nearest,
+    average_references,
+    average_subject,
+    take_nearest_reference,
 )
 from benchmarks.personalization.pairing import Cell
 from benchmarks.personalization.protocols import MEAN, NEAREST, OURS
@@ -44,14 +44,14 @@ def tabulate_correlations(cells: Sequence[Cell], results: Sequence[Result]) -> p
     painted = [i for i, cell in enumerate(cells) if cell.method != PHOTOGRAPHS and len(cell.prompts)]
     rows: list[dict[str, Any]] = []
     for name, of_picture, of_prompt in (
-        (MEAN, all_references, subject_mean),
-        (NEAREST, nearest_reference, subject_nearest),
+        (MEAN, average_references, average_subject),
+        (NEAREST, take_nearest_reference, average_nearest),
     ):
-        by_metric = [_by_subject(cells, painted, result, of_picture) for result in compared]
-        by_method = [_by_method(cells, painted, result, of_prompt) for result in compared]
+        by_metric = [_collect_by_subject(cells, painted, result, of_picture) for result in compared]
+        by_method = [_collect_by_method(cells, painted, result, of_prompt) for result in compared]
         for level, values in ((PICTURES, by_metric), (METHODS, by_method)):
             for (a, x), (b, y) in itertools.combinations(zip(compared, values, strict=True), 2):
-                found = [_correlations(some, other) for some, other in zip(x, y, strict=True)]
+                found = [_correlate(some, other) for some, other in zip(x, y, strict=True)]
                 kept = [pair for pair in found if not np.isnan(pair).any()]
                 spearman, kendall = np.mean(kept, axis=0) if kept else (np.nan, np.nan)
                 n = len(kept) if level == PICTURES else len(x[0]) if x else 0
@@ -62,27 +62,31 @@ def tabulate_correlations(cells: Sequence[Cell], results: Sequence[Result]) -> p
     return pd.DataFrame(rows, columns=list(CORRELATION_COLUMNS))
 
 
-def _by_subject(cells: Sequence[Cell], painted: Sequence[int], result: Result, values: Statistic) -> list[np.ndarray]:
+def _collect_by_subject(
+    cells: Sequence[Cell], painted: Sequence[int], result: Result, values: Statistic
+) -> list[np.ndarray]:
     """Collect the values of each subject's pictures, larger the more different."""
     found: dict[str, list[np.ndarray]] = {}
     for i in painted:
-        found.setdefault(cells[i].subject.name, []).append(_sign(result) * values(result.measured[i]))
+        found.setdefault(cells[i].subject.name, []).append(_find_sign(result) * values(result.measured[i]))
     return [np.concatenate(some) for some in found.values()]
 
 
-def _by_method(cells: Sequence[Cell], painted: Sequence[int], result: Result, values: Statistic) -> list[np.ndarray]:
+def _collect_by_method(
+    cells: Sequence[Cell], painted: Sequence[int], result: Result, values: Statistic
+) -> list[np.ndarray]:
     """Collect a value of each method, larger the more different, in one list."""
     found: dict[str, list[float]] = {}
     for i in painted:
-        found.setdefault(cells[i].method, []).append(_sign(result) * float(values(result.measured[i]).mean()))
+        found.setdefault(cells[i].method, []).append(_find_sign(result) * float(values(result.measured[i]).mean()))
     return [np.array([np.mean(some) for some in found.values()])] if found else []
 
 
-def _sign(result: Result) -> int:
+def _find_sign(result: Result) -> int:
     return 1 if result.direction == "distance" else -1
 
 
-def _correlations(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+def _correlate(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     if len(x) < _FEWEST or (x == x[0]).all() or (y == y[0]).all():
         return float("nan"), float("nan")
     return float(spearmanr(x, y)[0]), float(kendalltau(x, y)[0])

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.personalization.subjects import Subject
-from dreamsim_metric.files.write import new_folder
+from dreamsim_metric.files.write import create_folder
 from dreamsim_metric.messages import list_briefly
 
 
@@ -35,7 +35,7 @@ def copy_given(source: Path, folder: Path) -> None:
     Raises:
         OSError: the disk is full or not writable.
     """
-    with new_folder(folder) as beside:
+    with create_folder(folder) as beside:
         if source.is_dir():
             shutil.copytree(source, beside, dirs_exist_ok=True)
         else:

@@ -66,7 +66,7 @@ class Gallery:
     of_class: tuple[Painting, ...] = ()
 
 
-def picture_folder(folder: Path) -> Path:
+def find_picture_folder(folder: Path) -> Path:
     """Find where pictures lie: in a run's folder its `pictures`, else in the folder itself."""
     return folder / PAINTED if (folder / MANIFEST).is_file() else folder
 
@@ -75,7 +75,7 @@ def read_pictures(folder: Path, subjects: Sequence[Subject]) -> list[Gallery]:
     """Read the pictures of a folder, by method and subject.
 
     Args:
-        folder: folder of the layout in the module's docstring (`picture_folder` of a run's).
+        folder: folder of the layout in the module's docstring (`find_picture_folder` of a run's).
         subjects: subjects that there may be pictures of; not all of them need have any.
 
     Raises:
@@ -84,11 +84,11 @@ def read_pictures(folder: Path, subjects: Sequence[Subject]) -> list[Gallery]:
             seed, or pictures that cannot be read: all problems at once.
     """
     found = find_paintings(folder, subjects)
-    problems = _unreadable(folder, [picture.path for pictures in found.values() for picture in pictures])
+    problems = _find_unreadable(folder, [picture.path for pictures in found.values() for picture in pictures])
     if problems:
-        raise _wrong(folder, problems)
+        raise _describe_wrong(folder, problems)
     by_name = {subject.name: subject for subject in subjects}
-    return [_gallery(method, by_name[name], found[method, name]) for method, name in sorted(found)]
+    return [_make_gallery(method, by_name[name], found[method, name]) for method, name in sorted(found)]
 
 
 def find_paintings(folder: Path, subjects: Sequence[Subject]) -> dict[tuple[str, str], list[Painting]]:
@@ -102,28 +102,28 @@ def find_paintings(folder: Path, subjects: Sequence[Subject]) -> dict[tuple[str,
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"no such folder of pictures: {folder}")
-    known = _by_slug(subjects)
+    known = _group_by_slug(subjects)
     found: dict[tuple[str, str], list[Painting]] = {}
     problems: list[str] = []
-    for method, path in _files(folder):
+    for method, path in _list_files(folder):
         name, slug = path.parts[-3:-1]
-        problem = _problem(path, known)
+        problem = _describe_problem(path, known)
         if problem:
             problems.append(f"{path.relative_to(folder)}: {problem}")
         else:
             picture = Painting(None if slug == CLASS else known[name][slug], int(path.stem), path)
             found.setdefault((method, name), []).append(picture)
-    problems += [f"{path.relative_to(folder)}: another picture of this seed" for path in _repeated(found.values())]
+    problems += [f"{path.relative_to(folder)}: another picture of this seed" for path in _find_repeated(found.values())]
     if problems:
-        raise _wrong(folder, problems)
+        raise _describe_wrong(folder, problems)
     return found
 
 
-def _wrong(folder: Path, problems: list[str]) -> ValueError:
+def _describe_wrong(folder: Path, problems: list[str]) -> ValueError:
     return ValueError(f"{folder}: {list_briefly(problems, _SAID, '; ')}")
 
 
-def _by_slug(subjects: Sequence[Subject]) -> dict[str, dict[str, Prompt]]:
+def _group_by_slug(subjects: Sequence[Subject]) -> dict[str, dict[str, Prompt]]:
     known: dict[str, dict[str, Prompt]] = {}
     for subject in subjects:
         slugs = [prompt.slug for prompt in subject.prompts]
@@ -136,7 +136,7 @@ def _by_slug(subjects: Sequence[Subject]) -> dict[str, dict[str, Prompt]]:
     return known
 
 
-def _files(folder: Path) -> list[tuple[str, Path]]:
+def _list_files(folder: Path) -> list[tuple[str, Path]]:
     """List methods and pictures: files four names deep, or three where one method is alone."""
     inside = [Path(file).relative_to(folder) for file in list_pictures(folder, recursive=True)]
     shown = [path for path in inside if MASKS not in path.parts]
@@ -152,24 +152,24 @@ def _files(folder: Path) -> list[tuple[str, Path]]:
     return [(path.parts[0] if depths[4] else alone, folder / path) for path in depths[3] + depths[4]]
 
 
-def _problem(path: Path, known: dict[str, dict[str, Prompt]]) -> str:
+def _describe_problem(path: Path, known: dict[str, dict[str, Prompt]]) -> str:
     *method, subject, slug = path.parts[-4:-1]
     if method[-1:] == [PHOTOGRAPHS]:
         return f"no method may be called {PHOTOGRAPHS!r}; rename the folder"
     if subject not in known:
-        return f"no such subject: {subject} ({_hint(subject, list(known))})"
+        return f"no such subject: {subject} ({_give_hint(subject, list(known))})"
     if slug != CLASS and slug not in known[subject]:
-        return f"no such prompt of {subject}: {slug} ({_hint(slug, [*known[subject], CLASS])})"
+        return f"no such prompt of {subject}: {slug} ({_give_hint(slug, [*known[subject], CLASS])})"
     if not (path.stem.isascii() and path.stem.isdigit()):
         return f"got {path.stem!r} as the seed; expected a whole number"
     return ""
 
 
-def _hint(name: str, known: Sequence[str]) -> str:
+def _give_hint(name: str, known: Sequence[str]) -> str:
     return suggest(name, known) or f"expected {list_briefly(known)}"
 
 
-def _repeated(galleries: Iterable[list[Painting]]) -> list[Path]:
+def _find_repeated(galleries: Iterable[list[Painting]]) -> list[Path]:
     repeated = []
     for pictures in galleries:
         seen = set()
@@ -180,7 +180,7 @@ def _repeated(galleries: Iterable[list[Painting]]) -> list[Path]:
     return repeated
 
 
-def _unreadable(folder: Path, paths: Sequence[Path]) -> list[str]:
+def _find_unreadable(folder: Path, paths: Sequence[Path]) -> list[str]:
     """Decode all before hours of work: a picture left out would change a figure unseen."""
     from dreamsim_metric.images.ahead import find_unreadable  # and torch: what names tell is said without
 
@@ -188,7 +188,7 @@ def _unreadable(folder: Path, paths: Sequence[Path]) -> list[str]:
     return [f"{path.relative_to(folder)}: {why}; paint it again, or remove it" for path, why in found]
 
 
-def _gallery(method: str, subject: Subject, pictures: Sequence[Painting]) -> Gallery:
+def _make_gallery(method: str, subject: Subject, pictures: Sequence[Painting]) -> Gallery:
     order = {prompt: i for i, prompt in enumerate(subject.prompts)}
     painted = [(order[picture.prompt], picture.seed, picture) for picture in pictures if picture.prompt is not None]
     of_class = [(picture.seed, picture) for picture in pictures if picture.prompt is None]

@@ -97,7 +97,7 @@ class Pairing:
                 else np.zeros(0)
             )
             numbers, texts = None, np.append(d, np.nan)
-        return [_measured(cell, metric, numbers, texts, copy_below) for cell in self.cells]
+        return [_measure(cell, metric, numbers, texts, copy_below) for cell in self.cells]
 
     def _photographs(self, subject: Subject) -> Cell:
         real = self._matrix(subject.pictures, subject.pictures)
@@ -173,7 +173,7 @@ class Pairing:
         return found
 
 
-def _measured(
+def _measure(
     cell: Cell, metric: Metric, numbers: np.ndarray | None, texts: np.ndarray | None, copy_below: float
 ) -> Measured:
     if numbers is None:

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from benchmarks.personalization import matrices
-from benchmarks.personalization.matrices import Measured, firsts
+from benchmarks.personalization.matrices import Measured, find_firsts
 
 DREAMBENCH, DREAMBENCH_PLUS, CUSTOM, OURS = "DreamBench", "DreamBench++", "CustomConcept101", "ours"
 MEAN, NEAREST, TEXT, COPYING = "subject, mean", "subject, nearest", "prompt", "copying"
@@ -65,15 +65,15 @@ class Score:
         return (self.better == "nearer") == (direction == "similarity")
 
 
-def _class_count(measured: Measured) -> int:
+def _count_class_pictures(measured: Measured) -> int:
     return len(measured.of_class)
 
 
-def _first_count(measured: Measured) -> int:
-    return len(firsts(measured))
+def _count_first_pictures(measured: Measured) -> int:
+    return len(find_firsts(measured))
 
 
-def _ours(
+def _make_ours(
     name: str,
     definition: str,
     values: Callable[[Measured], np.ndarray],
@@ -92,13 +92,13 @@ _CLASS_PAIRS = "mean over all pairs of a picture of the class alone and a photog
 _CUT = "subjects cut out by masks and laid on mid-grey, only where all pictures and photographs of a subject have masks"
 
 SCORES = (
-    Score(DREAMBENCH, "DINO", _PAIRS.format("DINO ViT-S/16"), matrices.all_references, "nearer", ("dino-vits16",)),
-    Score(DREAMBENCH, "CLIP-I", _PAIRS.format("CLIP ViT-B/32"), matrices.all_references, "nearer", ("clip-i-b32",)),
+    Score(DREAMBENCH, "DINO", _PAIRS.format("DINO ViT-S/16"), matrices.average_references, "nearer", ("dino-vits16",)),
+    Score(DREAMBENCH, "CLIP-I", _PAIRS.format("CLIP ViT-B/32"), matrices.average_references, "nearer", ("clip-i-b32",)),
     Score(
         DREAMBENCH,
         "CLIP-T",
         f"cosine of CLIP ViT-B/32 of a picture and {_ASKED}: mean over pictures of a subject, then over subjects",
-        matrices.text,
+        matrices.take_text,
         "higher",
         ("clip-t-b32",),
         "text",
@@ -107,17 +107,17 @@ SCORES = (
         DREAMBENCH,
         "PRES",
         f"cosine of DINO ViT-S/16: {_CLASS_PAIRS}",
-        matrices.prior_similarity,
+        matrices.measure_prior_similarity,
         "lower",
         ("dino-vits16",),
         photographs=False,
-        counts=_class_count,
+        counts=_count_class_pictures,
     ),
     Score(
         DREAMBENCH,
         "DIV",
         "LPIPS: mean over all pairs of pictures of one subject and prompt, then over subjects",
-        matrices.pairs_of_prompts,
+        matrices.list_prompt_pairs,
         "higher",
         _LPIPS,
     ),
@@ -126,12 +126,12 @@ SCORES = (
             DREAMBENCH_PLUS,
             name,
             _ONE.format(f"cosine of {network}"),
-            matrices.one_to_one,
+            matrices.take_one_to_one,
             "nearer",
             (metric,),
             pooled=True,
             photographs=False,
-            counts=_first_count,
+            counts=_count_first_pictures,
         )
         for name, network, metric in (
             ("DINO", "DINO ViT-S/8", "dino-vits8"),
@@ -143,12 +143,12 @@ SCORES = (
         DREAMBENCH_PLUS,
         "CLIP-T",
         f"100 × cosine of CLIP ViT-B/32 of the first picture of each prompt and {_ASKED}, plain mean over all of them",
-        lambda measured: 100 * measured.text[firsts(measured)],
+        lambda measured: 100 * measured.text[find_firsts(measured)],
         "higher",
         ("clip-t-b32",),
         "text",
         pooled=True,
-        counts=_first_count,
+        counts=_count_first_pictures,
     ),
     Score(
         CUSTOM,
@@ -161,50 +161,63 @@ SCORES = (
         "text",
     ),
     Score(
-        CUSTOM, "image alignment", _PAIRS.format("CLIP ViT-B/32"), matrices.all_references, "nearer", ("clip-i-b32",)
+        CUSTOM,
+        "image alignment",
+        _PAIRS.format("CLIP ViT-B/32"),
+        matrices.average_references,
+        "nearer",
+        ("clip-i-b32",),
     ),
     Score(
         CUSTOM,
         "image alignment, DINO",
         _PAIRS.format("DINO ViT-S/16"),
-        matrices.all_references,
+        matrices.average_references,
         "nearer",
         ("dino-vits16",),
     ),
-    _ours(MEAN, "mean over a subject's photographs, mean over pictures of a prompt", matrices.subject_mean, "nearer"),
-    _ours(
+    _make_ours(
+        MEAN, "mean over a subject's photographs, mean over pictures of a prompt", matrices.average_subject, "nearer"
+    ),
+    _make_ours(
         NEAREST,
         "the most alike of a subject's photographs, mean over pictures of a prompt",
-        matrices.subject_nearest,
+        matrices.average_nearest,
         "nearer",
     ),
-    _ours(f"{MEAN}, masked", f"as {MEAN!r}, of {_CUT}", matrices.masked_mean, "nearer"),
-    _ours(f"{NEAREST}, masked", f"as {NEAREST!r}, of {_CUT}", matrices.masked_nearest, "nearer"),
-    _ours(
-        TEXT, f"picture and {_ASKED}: mean over pictures of a prompt", matrices.text_by_prompt, "nearer", kind="text"
+    _make_ours(f"{MEAN}, masked", f"as {MEAN!r}, of {_CUT}", matrices.average_masked, "nearer"),
+    _make_ours(f"{NEAREST}, masked", f"as {NEAREST!r}, of {_CUT}", matrices.average_masked_nearest, "nearer"),
+    _make_ours(
+        TEXT,
+        f"picture and {_ASKED}: mean over pictures of a prompt",
+        matrices.average_text_by_prompt,
+        "nearer",
+        kind="text",
     ),
-    _ours("diversity", "mean over pairs of pictures of one subject and prompt", matrices.diversity, "farther"),
-    _ours(
+    _make_ours(
+        "diversity", "mean over pairs of pictures of one subject and prompt", matrices.measure_diversity, "farther"
+    ),
+    _make_ours(
         "diversity, share of real",
         "'diversity' over the mean of all pairs of the subject's photographs",
-        matrices.diversity_share,
+        matrices.compare_diversity,
         "higher",
         kind="distance",
         photographs=False,
     ),
-    _ours(
+    _make_ours(
         COPYING,
         "share of pictures whose most alike photograph is more alike than a threshold, in a prompt",
-        matrices.copies,
+        matrices.count_copies,
         "lower",
     ),
     Score(
         OURS,
         "prior similarity",
         f"the metric, or 1 − it if it is a distance: {_CLASS_PAIRS}",
-        matrices.prior_similarity,
+        matrices.measure_prior_similarity,
         "lower",
         photographs=False,
-        counts=_class_count,
+        counts=_count_class_pictures,
     ),
 )

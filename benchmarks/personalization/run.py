@@ -39,12 +39,12 @@ from benchmarks.personalization.methods.base import Method, Personalized, Sampli
 from benchmarks.personalization.subjects import Subject, fill
 from data_tools.manifest import append_rows, open_run, read_rows
 from data_tools.painting import check_painter, check_steps
-from data_tools.pipelines import Model, load_model, versions
+from data_tools.pipelines import Model, list_versions, load_model
 from dreamsim_metric.files.lock import lock_folder
-from dreamsim_metric.files.write import FULL_DISK, new_folder, write_file
+from dreamsim_metric.files.write import FULL_DISK, create_folder, write_file
 from dreamsim_metric.images.encoding import encode
 from dreamsim_metric.messages import say_error
-from dreamsim_metric.networks.defaults import usual_defaults
+from dreamsim_metric.networks.defaults import set_usual_defaults
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class _Request:
     count: int
 
 
-@usual_defaults()
+@set_usual_defaults()
 def run(
     plan: Plan,
     methods: Mapping[str, tuple[Method, Any]],
@@ -148,10 +148,10 @@ def run(
     jobs = [_Job(name, *method, subject) for subject in subjects for name, method in methods.items()]
     with lock_folder(out) if state.is_main_process else nullcontext():
         with state.main_process_first():
-            open_run(out, {**_plain(plan), **facts, "versions": versions()})
+            open_run(out, {**_to_plain(plan), **facts, "versions": list_versions()})
             for name, (_, config) in methods.items():
                 taken = {"given": str(fits[name])} if fits and name in fits else {}
-                open_run(out / FITS / name, {**_plain(config), **taken})
+                open_run(out / FITS / name, {**_to_plain(config), **taken})
         failures = _do_share(jobs, _Jobs(plan, model, out, given), state)
         return list(gather_object(failures)) if state.num_processes > 1 else failures
 
@@ -168,7 +168,7 @@ def _do_share(jobs: Sequence[_Job], doing: "_Jobs", state: PartialState) -> list
         except (ValueError, ArithmeticError, RuntimeError, OSError) as error:
             if isinstance(error, OSError) and error.errno in FULL_DISK:  # the others would fail too
                 raise
-            failures.append(_failure(job, doing.stage, error))
+            failures.append(_describe_failure(job, doing.stage, error))
             append_rows(doing.out, failures[-1:], FAILURES)
             print(f"{job}: {doing.stage} failed: {failures[-1]['error']}", file=sys.stderr)
         if torch.cuda.is_available():
@@ -202,7 +202,7 @@ class _Jobs:
         self.stage = "fit"
         fitted = self.fitted(job)
         self.stage = "sample"
-        with _cost(self.out, job, "sample", sum(one.count for one in missing)):
+        with _record_cost(self.out, job, "sample", sum(one.count for one in missing)):
             for one in missing:
                 words = job.subject.noun if one.slug == CLASS else fitted.words
                 if one.slug == CLASS:
@@ -221,9 +221,9 @@ class _Jobs:
         if folder.is_dir():
             return job.method.load(folder, self.model.pipeline, words)
         work = folder.with_name(f"{folder.name}.work")
-        with _cost(self.out, job, "fit", 1):
+        with _record_cost(self.out, job, "fit", 1):
             fitted = job.method.fit(job.subject, self.model.pipeline, job.config, work)
-        with new_folder(folder) as beside:
+        with create_folder(folder) as beside:
             fitted.save(beside)
         shutil.rmtree(work, ignore_errors=True)
         return job.method.load(folder, self.model.pipeline, words)  # so that resumed or not it is the same
@@ -259,7 +259,7 @@ class _Jobs:
 
 
 @contextmanager
-def _cost(out: Path, job: _Job, stage: str, count: int) -> Iterator[None]:
+def _record_cost(out: Path, job: _Job, stage: str, count: int) -> Iterator[None]:
     """Write down what a stage took, once it has ended."""
     cuda = torch.cuda.is_available()
     if cuda:
@@ -284,10 +284,10 @@ def _cost(out: Path, job: _Job, stage: str, count: int) -> Iterator[None]:
     )
 
 
-def _failure(job: _Job, stage: str, error: BaseException) -> dict[str, Any]:
+def _describe_failure(job: _Job, stage: str, error: BaseException) -> dict[str, Any]:
     return {"method": job.name, "subject": job.subject.name, "stage": stage, "error": say_error(error)}
 
 
-def _plain(value: Any) -> dict[str, Any]:
+def _to_plain(value: Any) -> dict[str, Any]:
     """Turn a dataclass into what JSON will give back: tuples become lists."""
     return dict(json.loads(json.dumps(asdict(value))))

@@ -12,7 +12,7 @@ import pandas as pd
 
 from benchmarks.metrics.base import Maker, Metric, Options, Unmeasurable
 from benchmarks.metrics.ours import Embedding
-from benchmarks.metrics.table import MEASURED, METRIC_COLUMNS, measured_row, unavailable_row
+from benchmarks.metrics.table import MEASURED, METRIC_COLUMNS, make_measured_row, make_unavailable_row
 from benchmarks.personalization import matrices
 from benchmarks.personalization.aggregate import (
     Result,
@@ -24,11 +24,11 @@ from benchmarks.personalization.aggregate import (
 )
 from benchmarks.personalization.columns import PICTURE_COLUMNS
 from benchmarks.personalization.correlations import tabulate_correlations
-from benchmarks.personalization.layout import CLASS, CLASS_PROMPT, Gallery, Painting, picture_folder, read_pictures
+from benchmarks.personalization.layout import CLASS, CLASS_PROMPT, Gallery, Painting, find_picture_folder, read_pictures
 from benchmarks.personalization.pairing import Cell, Pairing
 from benchmarks.personalization.protocols import SCORES
 from benchmarks.personalization.subjects import Subject
-from benchmarks.surroundings import surroundings, version
+from benchmarks.surroundings import collect_surroundings, find_version
 from data_tools.manifest import SETTINGS
 from dreamsim_metric.files.json_file import format_json
 from dreamsim_metric.files.write import write_files
@@ -82,7 +82,7 @@ def score(
     unknown = sorted(given.keys() - makers.keys())
     if unknown:
         raise ValueError(f"got a threshold for {', '.join(unknown)}; expected one of {', '.join(makers)}")
-    galleries = read_pictures(picture_folder(pictures), subjects)
+    galleries = read_pictures(find_picture_folder(pictures), subjects)
     with TemporaryDirectory() as scratch:
         pairing = Pairing(galleries, Path(scratch))
         metrics, results = _measure(pairing, makers, options, cache, given, batch_size, workers)
@@ -90,7 +90,7 @@ def score(
     found = compute_figures(cells, results)
     frames = {
         "metrics": pd.DataFrame(metrics, columns=list(METRIC_COLUMNS)),
-        "scores": tabulate_scores(found, draws, seed, version("dreamsim_metric")),
+        "scores": tabulate_scores(found, draws, seed, find_version("dreamsim_metric")),
         "by_subject": tabulate_subjects(found, {subject.name: subject.noun for subject in subjects}),
         "by_prompt": tabulate_prompts(cells, results),
         "pictures": tabulate_pictures(cells, results, pictures),
@@ -99,7 +99,7 @@ def score(
     }
     out.mkdir(parents=True, exist_ok=True)
     files = {out / f"{name}.parquet": frame.to_parquet(index=False) for name, frame in frames.items()}
-    settings = _settings(pictures, galleries, results, command, draws, seed)
+    settings = _collect_settings(pictures, galleries, results, command, draws, seed)
     write_files(files | {out / SETTINGS: format_json(settings)})
     return frames["scores"]
 
@@ -120,10 +120,10 @@ def _measure(
         try:
             metric = make(options(name))
         except (OSError, ImportError) as error:
-            rows.append(unavailable_row(name, f"weights not available: {say_error(error)}"))
+            rows.append(make_unavailable_row(name, f"weights not available: {say_error(error)}"))
             print(f"{name}: {rows[-1]['status']}", file=sys.stderr)
             continue
-        threshold, said = _threshold(name, metric, copy_below)
+        threshold, said = _find_threshold(name, metric, copy_below)
         status = MEASURED
         try:
             measured = pairing.measure(metric, cache, threshold, batch_size, workers)
@@ -131,11 +131,11 @@ def _measure(
         except Unmeasurable as error:
             status = say_error(error)
             print(f"{name}: {status}", file=sys.stderr)
-        rows.append(measured_row(name, metric, status, pairing.cells[0].subject.pictures))
+        rows.append(make_measured_row(name, metric, status, pairing.cells[0].subject.pictures))
     return rows, results
 
 
-def _threshold(name: str, metric: Metric, given: Mapping[str, float]) -> tuple[float, str]:
+def _find_threshold(name: str, metric: Metric, given: Mapping[str, float]) -> tuple[float, str]:
     """Find the number from which on a nearer picture is a copy, and say where it is from; NaN where nobody knows."""
     if name in given:
         return given[name], f"threshold {given[name]:.4g}, given"
@@ -160,12 +160,12 @@ def tabulate_pictures(cells: Sequence[Cell], results: Sequence[Result], folder: 
             )
             for painted, numbers in ((cell.pictures, measured), (cell.of_class, of_class)):
                 columns = {
-                    "nearest": _padded(matrices.nearest_reference(numbers), len(painted)),
-                    "mean": _padded(matrices.all_references(numbers), len(painted)),
-                    "to_prompt": _padded(numbers.text, len(painted)),
+                    "nearest": _pad(matrices.take_nearest_reference(numbers), len(painted)),
+                    "mean": _pad(matrices.average_references(numbers), len(painted)),
+                    "to_prompt": _pad(numbers.text, len(painted)),
                 }
                 rows += [
-                    _named(cell, picture, folder)
+                    _name(cell, picture, folder)
                     | {"metric": result.metric}
                     | {name: values[i] for name, values in columns.items()}
                     for i, picture in enumerate(painted)
@@ -173,11 +173,11 @@ def tabulate_pictures(cells: Sequence[Cell], results: Sequence[Result], folder: 
     return pd.DataFrame(rows, columns=list(PICTURE_COLUMNS))
 
 
-def _padded(values: np.ndarray, n: int) -> np.ndarray:
+def _pad(values: np.ndarray, n: int) -> np.ndarray:
     return values if len(values) else np.full(n, np.nan)
 
 
-def _named(cell: Cell, picture: Painting, folder: Path) -> dict[str, Any]:
+def _name(cell: Cell, picture: Painting, folder: Path) -> dict[str, Any]:
     prompt = picture.prompt
     return {
         "method": cell.method,
@@ -191,7 +191,7 @@ def _named(cell: Cell, picture: Painting, folder: Path) -> dict[str, Any]:
     }
 
 
-def _settings(
+def _collect_settings(
     pictures: Path,
     galleries: Sequence[Gallery],
     results: Sequence[Result],
@@ -221,5 +221,5 @@ def _settings(
         },
         "copying": {result.metric: result.threshold or "no threshold" for result in results if not result.text},
         "protocols": definitions,
-        **surroundings(),
+        **collect_surroundings(),
     }

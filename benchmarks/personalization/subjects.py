@@ -115,14 +115,14 @@ def find_subjects(folder: Path, names: list[str] | None = None) -> list[Subject]
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"no such folder of subjects: {folder}")
-    base, nouns, prompts = _dreambench(folder) if _is_dreambench(folder) else _ours(folder)
+    base, nouns, prompts = _read_dreambench(folder) if _is_dreambench(folder) else _read_ours(folder)
     unknown = sorted(set(names or ()) - set(nouns))
     if unknown:
         raise ValueError(f"{folder} has no subject {', '.join(unknown)}; it has {', '.join(sorted(nouns))}")
-    return [Subject(name, nouns[name], _pictures(base / name), prompts[name]) for name in sorted(names or nouns)]
+    return [Subject(name, nouns[name], _list_pictures(base / name), prompts[name]) for name in sorted(names or nouns)]
 
 
-def _pictures(folder: Path) -> tuple[Path, ...]:
+def _list_pictures(folder: Path) -> tuple[Path, ...]:
     files = tuple(map(Path, list_pictures(folder)))
     if not files:
         raise FileNotFoundError(f"no photographs in {folder}; expected some (files with a picture's ending)")
@@ -133,13 +133,13 @@ def _is_dreambench(folder: Path) -> bool:
     return any((place / DREAMBENCH).is_file() for place in (folder, folder.parent)) and not (folder / SUBJECTS).exists()
 
 
-def _dreambench(folder: Path) -> tuple[Path, dict[str, str], dict[str, tuple[Prompt, ...]]]:
+def _read_dreambench(folder: Path) -> tuple[Path, dict[str, str], dict[str, tuple[Prompt, ...]]]:
     file = next(place / DREAMBENCH for place in (folder, folder.parent) if (place / DREAMBENCH).is_file())
     base = next((folder / name for name in ("dataset", "subjects") if (folder / name).is_dir()), folder)
     text = file.read_text(encoding="utf-8")
     nouns = dict(re.findall(r"^(\w+),([\w ]+?)\s*$", text.partition("subject_name,class")[2], re.M))
     lists = [
-        tuple(_prompt(ast.literal_eval(line)) for line in re.findall(r"^\s*('.*?')\.format", part, re.M))
+        tuple(_read_prompt(ast.literal_eval(line)) for line in re.findall(r"^\s*('.*?')\.format", part, re.M))
         for part in text.split("prompt_list = [")[1:]
     ]
     if not nouns or len(lists) != 2:
@@ -147,14 +147,14 @@ def _dreambench(folder: Path) -> tuple[Path, dict[str, str], dict[str, tuple[Pro
     return base, nouns, {name: lists[noun in _LIVING] for name, noun in nouns.items()}
 
 
-def _prompt(template: str) -> Prompt:
+def _read_prompt(template: str) -> Prompt:
     text = template.replace("{0} {1}", PLACEHOLDER)
     if not text.startswith("a {}"):  # "a red {}"
         return Prompt(text, "property")
     return Prompt(text, "accessory" if re.search("wearing|outfit", text) else "recontextualization")
 
 
-def _ours(folder: Path) -> tuple[Path, dict[str, str], dict[str, tuple[Prompt, ...]]]:
+def _read_ours(folder: Path) -> tuple[Path, dict[str, str], dict[str, tuple[Prompt, ...]]]:
     for name in (SUBJECTS, PROMPTS):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder} has no {name}; expected DreamBench, or {SUBJECTS} and {PROMPTS}")
@@ -162,9 +162,9 @@ def _ours(folder: Path) -> tuple[Path, dict[str, str], dict[str, tuple[Prompt, .
     subjects.require(("subject", "class"))
     prompts.require(("prompt",))
     lists: dict[str, list[Prompt]] = {}
-    for row in _whole(prompts, "prompt"):
+    for row in _read_whole(prompts, "prompt"):
         lists.setdefault(row.get("list", ""), []).append(Prompt(row["prompt"], row.get("kind", "")))
-    rows = _whole(subjects, "subject", "class")
+    rows = _read_whole(subjects, "subject", "class")
     missing = {row.get("prompts", "") for row in rows} - set(lists)
     if missing:
         raise ValueError(f"{folder / PROMPTS} has no list {', '.join(map(repr, sorted(missing)))}; add its prompts")
@@ -175,7 +175,7 @@ def _ours(folder: Path) -> tuple[Path, dict[str, str], dict[str, tuple[Prompt, .
     )
 
 
-def _whole(sheet: Sheet, *needed: str) -> list[dict[str, str]]:
+def _read_whole(sheet: Sheet, *needed: str) -> list[dict[str, str]]:
     """Read the cells of all rows, which must be whole and have these columns filled."""
 
     def cells(record: Record) -> dict[str, str]:

@@ -19,7 +19,7 @@ from dreamsim_metric.files.pictures import find_pictures
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.scale.embedding import Options
 from dreamsim_metric.scale.ray_cluster import make_shards
-from dreamsim_metric.scale.ray_connection import Pool, connected
+from dreamsim_metric.scale.ray_connection import Pool, connect
 from dreamsim_metric.scale.shards import begin
 
 
@@ -39,7 +39,7 @@ def main() -> None:
         for nodes in (1, 2) if number % 2 == 0 else (2, 1):
             rows.append({"round": number, **measure(files, metric, nodes, arguments.cpus, arguments.shard_size)})
             print(json.dumps(rows[-1]), file=sys.stderr)
-    print(json.dumps(summary(rows) | {"pictures": len(files), "cpus": arguments.cpus}, indent=2))
+    print(json.dumps(summarize(rows) | {"pictures": len(files), "cpus": arguments.cpus}, indent=2))
 
 
 def measure(files: list[str], metric: PerceptualMetric, nodes: int, cpus: int, size: int) -> dict[str, Any]:
@@ -55,17 +55,22 @@ def measure(files: list[str], metric: PerceptualMetric, nodes: int, cpus: int, s
     try:
         for _ in range(nodes - 1):
             cluster.add_node(num_cpus=cpus)
-        with tempfile.TemporaryDirectory() as out, connected(cluster.address):
+        with tempfile.TemporaryDirectory() as out, connect(cluster.address):
             begin(Path(out), files, metric, "pillow", size)
             start = time.time()
             made = list(make_shards(shards, Path(out), metric, Pool(nodes, cpus, 0), Options()))
             seconds = time.time() - start
     finally:
         cluster.shutdown()
-    return {"nodes": nodes, "seconds": seconds, "rate": len(files) / seconds, "working_rate": working_rate(made, nodes)}
+    return {
+        "nodes": nodes,
+        "seconds": seconds,
+        "rate": len(files) / seconds,
+        "working_rate": compute_working_rate(made, nodes),
+    }
 
 
-def working_rate(made: list[dict[str, Any]], nodes: int) -> float:
+def compute_working_rate(made: list[dict[str, Any]], nodes: int) -> float:
     """Compute pictures a second while all actors work: from the last one's first shard to the first one's last."""
     by_actor: dict[int, list[dict[str, Any]]] = {}
     for row in made:
@@ -81,7 +86,7 @@ def working_rate(made: list[dict[str, Any]], nodes: int) -> float:
     return sum(inside) / (end - start)
 
 
-def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
+def summarize(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Compute medians over rounds of rates, and of the ratio of two nodes to one in the same round."""
     found: dict[str, Any] = {"load average": os.getloadavg()[0]}
     for rate in ("working_rate", "rate"):

@@ -21,7 +21,7 @@ import PIL.Image
 
 from data_tools.names import Names
 from data_tools.secret import STUDY_SECRET, read_secret
-from data_tools.serving import free_port, start
+from data_tools.serving import find_free_port, start
 from data_tools.simulation import Observer, simulate
 from data_tools.study import Study
 from data_tools.votes import read_responses
@@ -30,7 +30,7 @@ from dreamsim_metric.files.table import write_csv
 from dreamsim_metric.judgements.columns import TRIPLET_PATHS
 
 
-def pictures(folder: Path, triplets: int) -> None:
+def write_pictures(folder: Path, triplets: int) -> None:
     """Write triplets of noise, in the layout of `generate`."""
     (folder / "pictures").mkdir(parents=True)
     random = np.random.default_rng(0)
@@ -48,13 +48,13 @@ def main(raters: int, triplets: int, votes: int) -> dict[str, Any]:
     """Run the study, and print the figures."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        pictures(root / "pictures", triplets)
+        write_pictures(root / "pictures", triplets)
         trials = triplets * votes // raters
         study = Study.of(
             root / "pictures", rounds=(votes,), trials=trials, practice=1, sentinel_every=10, min_sentinels=0.0
         )
         study.write(root / "study")
-        port = free_port()
+        port = find_free_port()
         process = start(root / "study", port, quiet=True)
         acknowledged = Counter[tuple[str, str]]()
         seconds, times = list[float](), list[float]()

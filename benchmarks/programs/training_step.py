@@ -19,9 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from benchmarks.speed.contenders import random_metric
+from benchmarks.speed.contenders import make_random_metric
 from dreamsim_metric import PerceptualMetric
-from dreamsim_metric.commands.options import add_option, device
+from dreamsim_metric.commands.options import add_option, choose_device
 from dreamsim_metric.commands.parser import Parser
 from dreamsim_metric.models import MODELS
 from dreamsim_metric.training.lora import add_lora
@@ -29,10 +29,10 @@ from dreamsim_metric.training.losses import hinge
 from dreamsim_metric.training.model import TripletModel
 
 
-def with_lora(name: str, device: str) -> PerceptualMetric:
+def make_with_lora(name: str, device: str) -> PerceptualMetric:
     """Make a released model with adapters that train, on random weights."""
     torch.manual_seed(0)
-    metric = random_metric(replace(MODELS[name], center=False))
+    metric = make_random_metric(replace(MODELS[name], center=False))
     add_lora(metric, rank=16, alpha=32.0, dropout=0.0)
     return metric.to(device)
 
@@ -49,13 +49,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     add_option(parser, "--device")
     parser.add_argument("--steps", type=int, default=3, metavar="N", help="steps of each that are timed")
     given = parser.parse_args(argv)
-    given.device = device(given)
+    given.device = choose_device(given)
 
     pictures = given.triplets if given.shared else 3 * given.triplets
     pixels = torch.randint(0, 256, (pictures, 3, 224, 224), dtype=torch.uint8, device=given.device)
     index = torch.arange(3 * given.triplets, dtype=torch.int64, device=given.device).view(-1, 3) % pictures
     share, votes = torch.ones(2, given.triplets, dtype=torch.float32, device=given.device)
-    released, ours = with_lora(given.model, given.device), TripletModel(with_lora(given.model, given.device), False)
+    released, ours = (
+        make_with_lora(given.model, given.device),
+        TripletModel(make_with_lora(given.model, given.device), False),
+    )
     branches: Any = released.branches
     for branch in branches:
         last = branch.network.blocks[-1]

@@ -179,7 +179,7 @@ def draw_margins(rows: pd.DataFrame, lines: Sequence[Line]) -> str:
     """Draw agreement with the majority by how clear it is.
 
     Args:
-        rows: rows of `dreamsim_metric.judgements.agreement.by_margin`, each with its `metric`.
+        rows: rows of `dreamsim_metric.judgements.agreement.group_by_margin`, each with its `metric`.
         lines: look of the metrics.
     """
     first = rows[rows["metric"] == rows["metric"].iloc[0]]
@@ -248,7 +248,7 @@ def write_names_beside(
         x, y: places of the points.
         heights: places as shares of the axes' height, ascending.
     """
-    places = _apart(heights, 1 / max(9, len(heights) - 0.5))
+    places = _move_apart(heights, 1 / max(9, len(heights) - 0.5))
     for name, across, up, height in zip(names, x, y, places, strict=True):
         axes.annotate(
             name,
@@ -270,7 +270,7 @@ def write_names_beside(
         )
 
 
-def _apart(heights: np.ndarray, least: float) -> np.ndarray:
+def _move_apart(heights: np.ndarray, least: float) -> np.ndarray:
     """Move ascending heights as little as needed to be so far apart, within [0, 1] if there is room."""
     found = heights.copy()
     for i in range(1, len(found)):

@@ -57,11 +57,11 @@ def read_examples(
         directions: direction of each metric: a similarity is shown with its own sign.
     """
     questions = asked.set_index("id")
-    people = _differences(asked)
+    people = _compute_differences(asked)
     found: dict[str, list[Example]] = {}
     for (why, id_), rows in chosen.groupby(["why", "id"], sort=False):
         question = questions.loc[id_]
-        captions = _captions(question)
+        captions = _write_captions(question)
         pictures = [
             Thumbnail(
                 encode_uri(row.picture), captions[row.number], encode_uri(row.map) if row.map else "", row.map_metric
@@ -73,7 +73,11 @@ def read_examples(
             for name, d in distances.items()
         ]
         alone = question.kind in ("2AFC", "odd-one-out")
-        said = "" if alone else f"more different than {_percent_below(people, _differences(question))} % of the pairs"
+        said = (
+            ""
+            if alone
+            else f"more different than {_compute_percent_below(people, _compute_differences(question))} % of the pairs"
+        )
         found.setdefault(_WHY[str(why)], []).append(Example(str(id_), pictures, answers, said))
     return found
 
@@ -83,29 +87,29 @@ def encode_uri(jpeg: bytes) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
 
 
-def _captions(question: Any) -> list[str]:
+def _write_captions(question: Any) -> list[str]:
     if question.kind == "2AFC":
-        left, right = (_votes(share, question.votes) for share in (1 - question.target, question.target))
+        left, right = (_write_votes(share, question.votes) for share in (1 - question.target, question.target))
         return ["reference", f"A: {left}", f"B: {right}"]
     if question.kind == "odd-one-out":
         return ["the odd one out" if i == question.target else "" for i in range(3)]
     return ["reference" if question.kind == "ratings" else "", ""]
 
 
-def _votes(share: float, votes: float) -> str:
+def _write_votes(share: float, votes: float) -> str:
     count = share * votes
     if votes > 1 and abs(count - round(count)) < 1e-6:
         return f"{round(count)} of {votes:g} people"
     return f"{100 * share:.0f} % of people"
 
 
-def _differences(asked: Any) -> Any:
+def _compute_differences(asked: Any) -> Any:
     """Compute how different people find the pictures, of rows or of one: RDMs say that, the others how alike."""
     kind = asked["kind"] if isinstance(asked["kind"], str) else asked["kind"].iloc[0]
     return asked["target"] if kind == "RDM" else -asked["target"]
 
 
-def _percent_below(values: Any, value: float) -> int:
+def _compute_percent_below(values: Any, value: float) -> int:
     return round(100 * float(np.mean(np.asarray(values) < value)))
 
 
@@ -116,4 +120,4 @@ def _answer(question: Any, d: Any, all_first: pd.Series, sign: int) -> tuple[str
     if question.kind == "odd-one-out":
         odd = 2 - int(np.argmin([d.d0, d.d1, d.d2]))  # columns are (0, 1), (0, 2), (1, 2)
         return "✓" if odd == question.target else "✗", f"the odd one is picture {odd + 1}"
-    return "", f"more different than {_percent_below(all_first, d.d0)} % ({sign * d.d0:.3g})"
+    return "", f"more different than {_compute_percent_below(all_first, d.d0)} % ({sign * d.d0:.3g})"

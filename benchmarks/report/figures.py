@@ -102,22 +102,23 @@ def arrange_scores(scores: pd.DataFrame) -> dict[str, list[Scores]]:
         parts = rows.groupby("score", sort=False) if protocol == OURS else [("", rows)]
         of = "metric" if protocol == OURS else "score"
         found[str(protocol)] = [
-            Scores(str(title), list(_columns(part, protocol == OURS)), _definitions(part, of)) for title, part in parts
+            Scores(str(title), list(_name_columns(part, protocol == OURS)), _list_definitions(part, of))
+            for title, part in parts
         ]
     return found
 
 
-def _columns(scores: pd.DataFrame, ours: bool) -> Iterator[Column]:
+def _name_columns(scores: pd.DataFrame, ours: bool) -> Iterator[Column]:
     for (_, score, metric), rows in scores.groupby(_NAMED, sort=False):
         head = (metric,) if ours else (score, metric)
-        yield make_column(head, rows["better"].iloc[0], _plain(rows, "value", "low", "high"))
+        yield make_column(head, rows["better"].iloc[0], _to_plain(rows, "value", "low", "high"))
 
 
-def _plain(rows: pd.DataFrame, *names: str) -> Figures:
+def _to_plain(rows: pd.DataFrame, *names: str) -> Figures:
     return rows[["method", *names]].itertuples(index=False, name=None)
 
 
-def _definitions(rows: pd.DataFrame, of: str) -> list[tuple[str, str]]:
+def _list_definitions(rows: pd.DataFrame, of: str) -> list[tuple[str, str]]:
     pairs = list(dict.fromkeys(zip(rows[of], rows["definition"], strict=True)))
     return [("", pairs[0][1])] if len({text for _, text in pairs}) == 1 else pairs
 
@@ -168,11 +169,12 @@ def break_down(
     ]
     counts = mine.groupby("noun")["subject"].nunique()
     classes = [
-        _means(rows, (str(noun), f"{counts[noun]} subject{'s' if counts[noun] > 1 else ''}"), better[MEAN, metric])
+        _average(rows, (str(noun), f"{counts[noun]} subject{'s' if counts[noun] > 1 else ''}"), better[MEAN, metric])
         for noun, rows in mine.groupby("noun")
     ]
     subjects = [
-        _means(rows, (str(name), rows["noun"].iloc[0]), better[MEAN, metric]) for name, rows in mine.groupby("subject")
+        _average(rows, (str(name), rows["noun"].iloc[0]), better[MEAN, metric])
+        for name, rows in mine.groupby("subject")
     ]
     kinds = []
     texts = by_prompt[by_prompt["score"] == TEXT]["metric"].unique()[:1]
@@ -180,10 +182,10 @@ def break_down(
         rows = by_prompt[(by_prompt["score"] == score) & (by_prompt["metric"] == of) & (by_prompt["kind"] != CLASS)]
         for kind, some in rows.groupby("kind", sort=False):
             head = (str(kind) or "no kind", f"{score}, {of}", f"{some['prompt'].nunique()} prompts")
-            kinds.append(_means(some, head, better[score, of]))
+            kinds.append(_average(some, head, better[score, of]))
     return {"class": classes, "kind of prompt": kinds, "subject": subjects}
 
 
-def _means(rows: pd.DataFrame, head: Sequence[str], better: str) -> Column:
+def _average(rows: pd.DataFrame, head: Sequence[str], better: str) -> Column:
     means = rows.groupby("method", sort=False)["value"].mean()
     return make_column(head, better, ((str(name), value, np.nan, np.nan) for name, value in means.items()))

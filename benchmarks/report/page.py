@@ -18,8 +18,8 @@ from benchmarks.report.speed import read_speed
 from benchmarks.sensitivity.run import SETTINGS as CHANGED
 from benchmarks.speed.run import SETTINGS as TIMED
 from benchmarks.surroundings import SURROUNDINGS
-from benchmarks.tables import check_parts, no_results, read_settings, read_table
-from dreamsim_metric.judgements.agreement import by_margin
+from benchmarks.tables import check_parts, make_no_results_error, read_settings, read_table
+from dreamsim_metric.judgements.agreement import group_by_margin
 
 _PART = ["data", "split", "kind"]
 _SAID = ("title", "judgements", "pictures", "licence", "citation")  # of each part
@@ -59,14 +59,14 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
     """
     measured = (folder / run.SETTINGS).is_file()
     if not measured and not any((folder / name).is_file() for name in (CHANGED, TIMED)):
-        raise no_results(folder)
-    shown = _human(folder) if measured else {"settings": None, "metrics": [], "lines": []}
+        raise make_no_results_error(folder)
+    shown = _write_human(folder) if measured else {"settings": None, "metrics": [], "lines": []}
     shown["sensitivity"] = read_sensitivity(folder, shown["lines"])
     shown["speed"] = read_speed(folder)
     return write_page("page.html", shown, out or folder / "report.html")
 
 
-def _human(folder: Path) -> dict[str, Any]:
+def _write_human(folder: Path) -> dict[str, Any]:
     tables = {name: read_table(folder, f"{name}.parquet", columns) for name, columns in run.TABLES.items()}
     settings = read_settings(folder / run.SETTINGS, "made", "command", "draws", "seed", "data", *SURROUNDINGS)
     check_parts(folder / run.SETTINGS, settings["data"], *_PART, *_SAID)
@@ -81,37 +81,37 @@ def _human(folder: Path) -> dict[str, Any]:
     by_reference = scores["ref_low"].notna()
     scores["from"] = scores["ref_low"].where(by_reference, scores["low"])
     scores["to"] = scores["ref_high"].where(by_reference, scores["high"])
-    sections = list(_sections(settings["data"], tables, lines))
-    return found | {"lines": lines, "order": order, "columns": list(_columns(scores)), "sections": sections}
+    sections = list(_list_sections(settings["data"], tables, lines))
+    return found | {"lines": lines, "order": order, "columns": list(_name_columns(scores)), "sections": sections}
 
 
-def _number(value: float, score: str) -> str:
+def _format_number(value: float, score: str) -> str:
     return f"{value:.1f}" if score.endswith("%") else f"{value:.3f}"
 
 
-def _columns(scores: pd.DataFrame) -> Iterator[FigureColumn]:
+def _name_columns(scores: pd.DataFrame) -> Iterator[FigureColumn]:
     for (data, split, _, score), rows in scores.groupby([*_PART, "score"], sort=False):
         cells = {
             row["metric"]: FigureText(
-                _number(row["value"], score),
-                f"{_number(row['from'], score)} – {_number(row['to'], score)}",
+                _format_number(row["value"], score),
+                f"{_format_number(row['from'], score)} – {_format_number(row['to'], score)}",
                 row["rank"],
             )
             for row in rows.to_dict("records")
         }
         first = rows.iloc[0]
         kinds = ("people", "others", "ceiling")
-        people = {kind: "" if pd.isna(first[kind]) else _number(first[kind], score) for kind in kinds}
+        people = {kind: "" if pd.isna(first[kind]) else _format_number(first[kind], score) for kind in kinds}
         yield FigureColumn(f"{data} {split}", score, cells, people)
 
 
-def _sections(
+def _list_sections(
     parts: Sequence[Mapping[str, Any]], tables: Mapping[str, pd.DataFrame], lines: Sequence[Line]
 ) -> Iterator[Section]:
     questions = {key: rows.reset_index(drop=True) for key, rows in tables["questions"].groupby(_PART, sort=False)}
     for part in parts:
         key = tuple(part[name] for name in _PART)
-        scores, comparisons = (_of(tables[name], _PART, key) for name in ("scores", "comparisons"))
+        scores, comparisons = (_select(tables[name], _PART, key) for name in ("scores", "comparisons"))
         if not len(scores):
             continue
         ranked = {
@@ -122,7 +122,7 @@ def _sections(
             f"{part['title']}, {part['split']}",
             f"{part['kind']}: {part['judgements']:,} judgements of {part['pictures']:,} pictures",
             [draw_bars(rows, lines, score) for score, rows in ranked.items()],
-            [_versus(rows, _of(comparisons, ["score"], (score,)), score) for score, rows in ranked.items()],
+            [_arrange_versus(rows, _select(comparisons, ["score"], (score,)), score) for score, rows in ranked.items()],
         )
         if not _is_part_of_another(key, questions):
             _fill(section, key, questions[key], tables, lines)
@@ -131,7 +131,7 @@ def _sections(
         yield section
 
 
-def _of(table: pd.DataFrame, columns: Sequence[str], values: tuple[str, ...]) -> pd.DataFrame:
+def _select(table: pd.DataFrame, columns: Sequence[str], values: tuple[str, ...]) -> pd.DataFrame:
     return table[(table[list(columns)] == list(values)).all(axis=1)]
 
 
@@ -152,7 +152,7 @@ def _fill(
     lines: Sequence[Line],
 ) -> None:
     """Add what shows single judgements."""
-    answers, examples = (_of(tables[name], _PART, key) for name in ("answers", "examples"))
+    answers, examples = (_select(tables[name], _PART, key) for name in ("answers", "examples"))
     distances = {
         line.name: answers[answers["metric"] == line.name].set_index("id").reindex(asked["id"]) for line in lines
     }
@@ -164,7 +164,7 @@ def _fill(
         rows = [
             {"metric": name, **row}
             for name, d in distances.items()
-            for row in by_margin(d["d0"].to_numpy(), d["d1"].to_numpy(), target)
+            for row in group_by_margin(d["d0"].to_numpy(), d["d1"].to_numpy(), target)
         ]
         if len({row["margin"] for row in rows}) > 1:  # else all are unanimous, as in NIGHTS
             section.margins = draw_margins(pd.DataFrame(rows), lines)
@@ -176,10 +176,12 @@ def _fill(
                 section.scatters.append(draw_scatter(x.to_numpy(), target, line, label, _PEOPLE[kind]))
 
 
-def _versus(ranked: pd.DataFrame, comparisons: pd.DataFrame, score: str) -> Versus:
+def _arrange_versus(ranked: pd.DataFrame, comparisons: pd.DataFrame, score: str) -> Versus:
     found = {}
     for row in comparisons.itertuples():
         p = "p < 0.001" if row.p_holm < 0.001 else f"p = {row.p_holm:.2g}"
-        interval = f"{_number(row.low, score)} to {_number(row.high, score)}"
-        found[row.better, row.worse] = Difference(_number(row.difference, score), interval, p, row.p_holm < _SURE)
+        interval = f"{_format_number(row.low, score)} to {_format_number(row.high, score)}"
+        found[row.better, row.worse] = Difference(
+            _format_number(row.difference, score), interval, p, row.p_holm < _SURE
+        )
     return Versus(score, list(ranked["metric"]), found)

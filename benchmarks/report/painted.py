@@ -11,7 +11,7 @@ from benchmarks.personalization.layout import CLASS, FITS
 from benchmarks.personalization.subjects import PLACEHOLDER
 from benchmarks.report.examples import encode_uri
 from benchmarks.report.figures import format_number
-from benchmarks.thumbnails import thumbnail
+from benchmarks.thumbnails import make_thumbnail
 from dreamsim_metric.images.convert import to_image
 
 _SIDE, _TREE = 112, 720  # pixels of thumbnails
@@ -44,7 +44,7 @@ class Album:
         """Turn any picture into a part of the page."""
         if file not in self._read:
             try:
-                self._read[file] = encode_uri(thumbnail(to_image(file), side))
+                self._read[file] = encode_uri(make_thumbnail(to_image(file), side))
             except (OSError, ValueError):
                 self._read[file] = ""
         return self._read[file]
@@ -97,21 +97,21 @@ def make_grids(rows: pd.DataFrame, methods: Sequence[str], album: Album) -> list
     asked = rows[rows["kind"] != CLASS]
     found = []
     for (subject, noun), some in asked.groupby(["subject", "noun"], sort=True):
-        heads = _shared(some)
+        heads = _choose_shared(some)
         shots = {
-            (row.method, row.prompt, row.seed): _shot(row, album)
+            (row.method, row.prompt, row.seed): _make_shot(row, album)
             for row in some.itertuples()
             if (row.prompt, row.seed) in heads
         }
         if any(shot.uri for shot in shots.values()):
             by_method = {name: [shots.get((name, *head)) for head in heads] for name in methods}
             filled = {name: shown for name, shown in by_method.items() if any(shown)}
-            said = [(_prompt(prompt, noun), seed) for prompt, seed in heads]
+            said = [(_find_prompt(prompt, noun), seed) for prompt, seed in heads]
             found.append(Grid(str(subject), str(noun), album.photographs(str(subject)), said, filled))
     return found
 
 
-def _shared(rows: pd.DataFrame) -> list[tuple[str, int]]:
+def _choose_shared(rows: pd.DataFrame) -> list[tuple[str, int]]:
     """Choose prompts that most methods have, spread over the list, each with the first seed that most have of it."""
     counts = rows.groupby(["prompt", "seed"], sort=False)["method"].nunique()
     best = [
@@ -138,26 +138,26 @@ def choose_cases(rows: pd.DataFrame, methods: Sequence[str], distance: bool, alb
     for method in methods:
         mine = asked[asked["method"] == method].sort_values("nearest", ascending=distance, kind="stable")
         if len(mine):
-            best, worst = _few(mine), _few(mine[::-1])
-            found.append(Cases(method, *([_beside(row, album) for row in few] for few in (best, worst))))
+            best, worst = _choose_few(mine), _choose_few(mine[::-1])
+            found.append(Cases(method, *([_place_beside(row, album) for row in few] for few in (best, worst))))
     return found
 
 
-def _few(ordered: pd.DataFrame) -> list[Any]:
+def _choose_few(ordered: pd.DataFrame) -> list[Any]:
     again = ordered["subject"].duplicated()
     return list(pd.concat([ordered[~again], ordered[again]]).head(_CASES).itertuples())
 
 
-def _beside(row: Any, album: Album) -> tuple[Shot, str]:
-    return _shot(row, album), next(iter(album.photographs(row.subject)), "")
+def _place_beside(row: Any, album: Album) -> tuple[Shot, str]:
+    return _make_shot(row, album), next(iter(album.photographs(row.subject)), "")
 
 
-def _shot(row: Any, album: Album) -> Shot:
-    caption = f"{row.subject}, {_prompt(row.prompt, row.noun)}, seed {row.seed}"
+def _make_shot(row: Any, album: Album) -> Shot:
+    caption = f"{row.subject}, {_find_prompt(row.prompt, row.noun)}, seed {row.seed}"
     return Shot(album.painted(row.path), format_number(row.nearest), caption)
 
 
-def _prompt(text: str, noun: str) -> str:
+def _find_prompt(text: str, noun: str) -> str:
     return text.replace(PLACEHOLDER, noun)
 
 
@@ -185,12 +185,14 @@ def list_rounds(home: Path | None, album: Album) -> list[tuple[str, dict[str, li
     for fit in sorted(path for path in home.glob(f"{FITS}/*/*") if path.is_dir()) if home else []:
         said = [fit / name for name in _FED]
         asked = sorted(path for path in fit.glob("round*") if path.is_dir())
-        groups = {folder.name: [uri for file in _pngs(folder) if (uri := album.uri(file))] for folder in asked + said}
+        groups = {
+            folder.name: [uri for file in _list_pngs(folder) if (uri := album.uri(file))] for folder in asked + said
+        }
         groups = {name: uris for name, uris in groups.items() if uris}
         if groups.keys() - {_FED[0]}:
             found.append((f"{fit.name}, {fit.parent.name}", groups))
     return found
 
 
-def _pngs(folder: Path) -> list[Path]:
+def _list_pngs(folder: Path) -> list[Path]:
     return sorted(file for file in folder.rglob("*.png") if not file.name.startswith("reference"))

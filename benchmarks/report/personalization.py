@@ -70,18 +70,18 @@ def write_personalization_report(run: Path, subjects: Sequence[Subject] | None =
     settings = read_settings(folder / SETTINGS, *_KNOWN)
     check_parts(folder / SETTINGS, settings["methods"].values(), "subjects", "pictures", "of_class")
     check_parts(folder / SETTINGS, settings["subjects"].values(), "noun", "photographs")
-    home = _home(run, folder, settings)
-    shown = _shown(tables, settings, home, _album(home, settings, subjects))
+    home = _find_home(run, folder, settings)
+    shown = _collect_shown(tables, settings, home, _open_album(home, settings, subjects))
     return write_page("personalization.html", shown, out or run / "report.html")
 
 
-def _home(run: Path, folder: Path, settings: Mapping[str, Any]) -> Path | None:
+def _find_home(run: Path, folder: Path, settings: Mapping[str, Any]) -> Path | None:
     """Find the folder of the run that painted the pictures, if it is there."""
     scored = Path(settings["pictures"])
     return run if folder != run else scored if (scored / MANIFEST).is_file() else None
 
 
-def _album(home: Path | None, settings: Mapping[str, Any], subjects: Sequence[Subject] | None) -> Album:
+def _open_album(home: Path | None, settings: Mapping[str, Any], subjects: Sequence[Subject] | None) -> Album:
     folder = next((one for one in (home, Path(settings["pictures"])) if one and one.is_dir()), None)
     if subjects is None:
         photographs = {name: [Path(file) for file in one["photographs"]] for name, one in settings["subjects"].items()}
@@ -90,14 +90,14 @@ def _album(home: Path | None, settings: Mapping[str, Any], subjects: Sequence[Su
     return Album(folder, photographs)
 
 
-def _shown(tables: Frames, settings: dict[str, Any], home: Path | None, album: Album) -> dict[str, Any]:
+def _collect_shown(tables: Frames, settings: dict[str, Any], home: Path | None, album: Album) -> dict[str, Any]:
     """Collect all that the template names."""
     scores, metrics = tables["scores"], tables["metrics"]
     fidelity = scores[(scores["protocol"] == OURS) & (scores["score"] == MEAN)]
     compared = [name for name in metrics["metric"] if name in set(fidelity["metric"])]
     lead = compared[0] if compared else ""
     of_lead = fidelity[fidelity["metric"] == lead]
-    methods = _ordered(settings["methods"], of_lead)
+    methods = _order(settings["methods"], of_lead)
     lines = [Line(name, position) for position, name in enumerate(methods)]
     costs = read_costs(home, methods)
     found: dict[str, Any] = {
@@ -110,16 +110,16 @@ def _shown(tables: Frames, settings: dict[str, Any], home: Path | None, album: A
         "lead": lead,
         "protocols": arrange_scores(scores),
         "comparisons": arrange_comparisons(tables["comparisons"], scores),
-        "tradeoff": _tradeoffs(scores, compared, metrics, lines),
+        "tradeoff": _draw_tradeoffs(scores, compared, metrics, lines),
         "breakdowns": break_down(tables["by_subject"], tables["by_prompt"], scores, lead) if lead else {},
         "costs": costs,
-        "cost_chart": _cost_chart(costs, of_lead, lead, lines) if lead else "",
+        "cost_chart": _draw_costs(costs, of_lead, lead, lines) if lead else "",
         "lead_figures": {row["method"]: format_number(row["value"]) for row in of_lead.to_dict("records")},
         "trees": list_trees(home, album),
         "rounds": list_rounds(home, album),
-        "agreement": _agreement(tables["correlations"]),
+        "agreement": _arrange_agreement(tables["correlations"]),
         "failures": read_failures(home),
-        "published": [(table, _ours(table, scores)) for table in PUBLISHED],
+        "published": [(table, _find_ours(table, scores)) for table in PUBLISHED],
         "grids": [],
         "cases": [],
     }
@@ -131,7 +131,7 @@ def _shown(tables: Frames, settings: dict[str, Any], home: Path | None, album: A
     return found
 
 
-def _ordered(methods: Sequence[str], fidelity: pd.DataFrame) -> list[str]:
+def _order(methods: Sequence[str], fidelity: pd.DataFrame) -> list[str]:
     """Sort the methods, the best first; those without the figure last."""
     lower = len(fidelity) > 0 and fidelity["better"].iloc[0] == "lower"
     best = fidelity.sort_values("value", ascending=lower, kind="stable")["method"].tolist()
@@ -143,7 +143,7 @@ def _fit_settings(home: Path | None, methods: Sequence[str]) -> dict[str, dict[s
     return {name: read_settings(file) for name, file in files.items() if file.is_file()}
 
 
-def _tradeoffs(
+def _draw_tradeoffs(
     scores: pd.DataFrame, compared: Sequence[str], metrics: pd.DataFrame, lines: Sequence[Line]
 ) -> dict[str, Any]:
     """Draw a chart for each metric of pictures, and say what they are against."""
@@ -181,7 +181,7 @@ def _tradeoffs(
     }
 
 
-def _cost_chart(costs: Sequence[Cost], fidelity: pd.DataFrame, lead: str, lines: Sequence[Line]) -> str:
+def _draw_costs(costs: Sequence[Cost], fidelity: pd.DataFrame, lead: str, lines: Sequence[Line]) -> str:
     values = fidelity.set_index("method")
     rows = [
         {"method": cost.method, "x": cost.fit, "y": values["value"][cost.method]}
@@ -199,7 +199,7 @@ def _cost_chart(costs: Sequence[Cost], fidelity: pd.DataFrame, lead: str, lines:
     return draw_tradeoff(pd.DataFrame(rows), lines, Axis("seconds a fit", higher=False, seconds=True), y)
 
 
-def _agreement(table: pd.DataFrame) -> dict[str, Any]:
+def _arrange_agreement(table: pd.DataFrame) -> dict[str, Any]:
     """Arrange rows by two metrics, columns by level and score."""
     heads = list(dict.fromkeys(zip(table["level"], table["score"], strict=True)))
     rows: dict[tuple[str, str], dict[tuple[str, str], tuple[str, str, int]]] = {}
@@ -209,7 +209,7 @@ def _agreement(table: pd.DataFrame) -> dict[str, Any]:
     return {"heads": heads, "rows": rows}
 
 
-def _ours(table: Published, scores: pd.DataFrame) -> list[Column]:
+def _find_ours(table: Published, scores: pd.DataFrame) -> list[Column]:
     """Find this run's figures of the same names; the first metric's, where a score has several."""
     rows = scores[(scores["protocol"] == table.protocol) & scores["score"].isin(table.columns)]
     found = []

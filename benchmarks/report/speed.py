@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.ticker import NullFormatter, NullLocator
 
 from benchmarks.report.charts import INK, MUTED, Line, open_drawing
-from benchmarks.speed.printing import contests, memory, ratio, seconds, title
+from benchmarks.speed.printing import format_memory, format_ratio, format_seconds, format_title, list_contests
 from benchmarks.speed.run import COLUMNS, SETTINGS, TABLE
 from benchmarks.speed.targets import Reached, read_targets
 from benchmarks.tables import read_settings, read_table
@@ -90,49 +90,50 @@ def read_speed(folder: Path) -> Speed | None:
     drawn = [line for line in lines if line.name in set(table["package"])]
     groups: dict[str, list[Chart]] = {}
     for group, rows in table.groupby("group", sort=False):
-        groups[title(str(group))] = [
-            _chart(text, contest, drawn, several=table["machine"].nunique() > 1) for text, contest in contests(rows)
+        groups[format_title(str(group))] = [
+            _choose_chart(text, contest, drawn, several=table["machine"].nunique() > 1)
+            for text, contest in list_contests(rows)
         ]
     versions = [f"{row.package} {row.version}" for row in table[["package", "version"]].drop_duplicates().itertuples()]
     machines = {
-        name: {key: _text(value) for key, value in known.items()} for name, known in settings["machines"].items()
+        name: {key: _write_text(value) for key, value in known.items()} for name, known in settings["machines"].items()
     }
     return Speed(read_targets(table), drawn, groups, machines, versions, settings["commands"])
 
 
-def _text(value: Any) -> str:
+def _write_text(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _chart(text: str, rows: pd.DataFrame, lines: Sequence[Line], several: bool) -> Chart:
+def _choose_chart(text: str, rows: pd.DataFrame, lines: Sequence[Line], several: bool) -> Chart:
     first = rows.iloc[0]
     timed = rows[rows["error"] == ""]
     grows = bool(first["axis"])
-    draw = _curves if grows else _bars
+    draw = _draw_curves if grows else _draw_bars
     return Chart(
         f"{text}, {first['machine']}" if several else text,
         draw(timed, lines) if len(timed) > 1 else "",
         str(first["axis"]) if grows else "",
         str(first["unit"]),
         "" if grows else str(first["reference"]),
-        [_timing(row, grows) for _, row in rows.iterrows()],
+        [_format_timing(row, grows) for _, row in rows.iterrows()],
     )
 
 
-def _timing(row: pd.Series, grows: bool) -> Timing:
+def _format_timing(row: pd.Series, grows: bool) -> Timing:
     return Timing(
         f"{row['size']:,.0f}" if grows else row["subject"],
         row["package"],
-        seconds(row["cpu_s"]),
-        seconds(row["wall_s"]),
-        ratio(row),
+        format_seconds(row["cpu_s"]),
+        format_seconds(row["wall_s"]),
+        format_ratio(row),
         "" if row["difference"] != row["difference"] else f"{row['difference']:.1e}",
-        memory(row["peak_bytes"]),
+        format_memory(row["peak_bytes"]),
         row["error"],
     )
 
 
-def _bars(rows: pd.DataFrame, lines: Sequence[Line]) -> str:
+def _draw_bars(rows: pd.DataFrame, lines: Sequence[Line]) -> str:
     """Draw times as fast as the reference, with the extremes of the rounds."""
     place = {line.name: line for line in lines}
     wide = rows["ratio"].max() / max(rows["ratio"].min(), 1e-9) > 20
@@ -159,7 +160,7 @@ def _bars(rows: pd.DataFrame, lines: Sequence[Line]) -> str:
     return made[0]
 
 
-def _curves(rows: pd.DataFrame, lines: Sequence[Line]) -> str:
+def _draw_curves(rows: pd.DataFrame, lines: Sequence[Line]) -> str:
     """Draw time of all, and memory, by size."""
     colour = next(line.colour for line in lines if line.name == rows["package"].iloc[0])
     sizes = rows["size"].to_numpy()

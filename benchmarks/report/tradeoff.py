@@ -27,7 +27,7 @@ class Axis:
     seconds: bool = False
 
 
-def pareto(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def find_pareto_front(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Find the points that have no other that is as good in both and better in one.
 
     Args:
@@ -37,7 +37,7 @@ def pareto(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         `(N,)` of booleans.
 
     Example:
-        >>> pareto(np.array([1.0, 2.0, 0.0]), np.array([1.0, 0.0, 0.5])).tolist()
+        >>> find_pareto_front(np.array([1.0, 2.0, 0.0]), np.array([1.0, 0.0, 0.5])).tolist()
         [True, True, False]
     """
     as_good = (x[:, None] >= x) & (y[:, None] >= y)
@@ -62,7 +62,9 @@ def draw_tradeoff(points: pd.DataFrame, lines: Sequence[Line], x: Axis, y: Axis)
         return ""
     place = {line.name: line for line in lines}
     signs = (1 if x.higher else -1), (1 if y.higher else -1)
-    first = points[pareto(signs[0] * points["x"].to_numpy(), signs[1] * points["y"].to_numpy())].sort_values(["x", "y"])
+    first = points[find_pareto_front(signs[0] * points["x"].to_numpy(), signs[1] * points["y"].to_numpy())].sort_values(
+        ["x", "y"]
+    )
     with open_drawing(4.8, max(3.4, 0.2 * len(points) + 0.8)) as (figure, made):
         axes = figure.subplots()
         if x.seconds:

@@ -69,14 +69,14 @@ def read_scenes(folder: Path) -> list[Scene]:
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"no such folder of pictures: {folder}")
-    scenes = [_scene(Path(file)) for file in find_pictures([str(folder)])]
+    scenes = [_draw_scene(Path(file)) for file in find_pictures([str(folder)])]
     masked = [scene for scene in scenes if scene.mask is not None]
     far = max(1, len(masked) // 2)  # neighbours by name are often two pictures of one thing
     others = {scene.name: masked[(i + far) % len(masked)] for i, scene in enumerate(masked) if len(masked) > 1}
     return [Scene(scene.name, scene.picture, scene.mask, others.get(scene.name)) for scene in scenes]
 
 
-def _scene(file: Path) -> Scene:
+def _draw_scene(file: Path) -> Scene:
     try:
         picture = to_image(file)
     except (OSError, ValueError) as error:
@@ -102,7 +102,7 @@ def apply_changes(scene: Scene) -> Iterator[tuple[Change, float, Image]]:
                 yield change, level, change.apply(scene, level)
 
 
-def _reflected(picture: Image, margin: int) -> Image:
+def _reflect(picture: Image, margin: int) -> Image:
     """Surround a picture by its own mirror image, so that turning or shifting it bares no black."""
     pixels = np.asarray(picture)
     return PIL.Image.fromarray(np.pad(pixels, ((margin, margin), (margin, margin), (0, 0)), mode="symmetric"))
@@ -111,14 +111,14 @@ def _reflected(picture: Image, margin: int) -> Image:
 def _rotate(scene: Scene, degrees: float) -> Image:
     width, height = scene.picture.size
     margin = min(width, height) // 2
-    turned = _reflected(scene.picture, margin).rotate(degrees, _BICUBIC)
+    turned = _reflect(scene.picture, margin).rotate(degrees, _BICUBIC)
     return turned.crop((margin, margin, margin + width, margin + height))
 
 
 def _shift(scene: Scene, part: float) -> Image:
     width, height = scene.picture.size
     margin = round(part * width)
-    return _reflected(scene.picture, margin).crop((0, margin, width, margin + height))
+    return _reflect(scene.picture, margin).crop((0, margin, width, margin + height))
 
 
 def _crop(scene: Scene, part: float) -> Image:
@@ -127,7 +127,7 @@ def _crop(scene: Scene, part: float) -> Image:
     return scene.picture.resize((width, height), _BICUBIC, (x, y, width - x, height - y))
 
 
-def _hue(scene: Scene, degrees: float) -> Image:
+def _turn_hue(scene: Scene, degrees: float) -> Image:
     hue, saturation, value = scene.picture.convert("HSV").split()
     turned = hue.point(lambda level: (level + round(degrees * 256 / 360)) % 256)
     return PIL.Image.merge("HSV", (turned, saturation, value)).convert("RGB")
@@ -141,18 +141,18 @@ def _blur(scene: Scene, percent: float) -> Image:
     return scene.picture.filter(PIL.ImageFilter.GaussianBlur(percent / 100 * scene.picture.width))
 
 
-def _noise(scene: Scene, levels: float) -> Image:
+def _add_noise(scene: Scene, levels: float) -> Image:
     random = np.random.default_rng(zlib.crc32(f"{scene.name} {levels}".encode()))
     pixels = np.asarray(scene.picture, dtype=np.float64)
     return PIL.Image.fromarray((pixels + random.normal(0, levels, pixels.shape)).round().clip(0, 255).astype(np.uint8))
 
 
-def _encoded(picture: Image, format: str, **options: int | bool) -> Image:
+def _encode(picture: Image, format: str, **options: int | bool) -> Image:
     return to_image(encode(picture, format, **options))
 
 
-def _jpeg(scene: Scene, loss: float) -> Image:
-    return _encoded(scene.picture, "JPEG", quality=round(100 - loss))
+def _compress_jpeg(scene: Scene, loss: float) -> Image:
+    return _encode(scene.picture, "JPEG", quality=round(100 - loss))
 
 
 def _flip(how: PIL.Image.Transpose) -> Callable[[Scene, float], Image]:
@@ -160,32 +160,32 @@ def _flip(how: PIL.Image.Transpose) -> Callable[[Scene, float], Image]:
 
 
 def _swap_background(scene: Scene, share: float) -> Image:
-    mask, other = _parts(scene)
-    theirs = _without_object(other).resize(scene.picture.size, _BICUBIC)
+    mask, other = _split_parts(scene)
+    theirs = _remove_object(other).resize(scene.picture.size, _BICUBIC)
     return PIL.Image.composite(scene.picture, PIL.Image.blend(scene.picture, theirs, share), mask)
 
 
 def _swap_object(scene: Scene, share: float) -> Image:
-    mask, other = _parts(scene)
+    mask, other = _split_parts(scene)
     box, their_mask = mask.getbbox(), other.mask
     assert their_mask is not None
     theirs = their_mask.getbbox()
     if box is None or theirs is None:
         raise ValueError(f"the mask of {scene.name} or {other.name} is empty; expected the object to be white")
     size = box[2] - box[0], box[3] - box[1]
-    swapped = _without_object(scene)
+    swapped = _remove_object(scene)
     pasted = PIL.ImageOps.fit(other.picture.crop(theirs), size, _BICUBIC)
     swapped.paste(pasted, box[:2], PIL.ImageOps.fit(their_mask.crop(theirs), size, _BICUBIC))
     return PIL.Image.blend(scene.picture, swapped, share)
 
 
-def _parts(scene: Scene) -> tuple[Image, Scene]:
+def _split_parts(scene: Scene) -> tuple[Image, Scene]:
     if scene.mask is None or scene.other is None:
         raise ValueError(f"{scene.name} has no mask or no other scene; expected both for a swap")
     return scene.mask, scene.other
 
 
-def _without_object(scene: Scene) -> Image:
+def _remove_object(scene: Scene) -> Image:
     """Paint the background over the object: what is around it spreads into its place, wide blurs first."""
     assert scene.mask is not None
     hole = scene.mask.filter(PIL.ImageFilter.MaxFilter(7))  # soft edges belong to the object
@@ -201,17 +201,17 @@ def _without_object(scene: Scene) -> Image:
     return PIL.Image.fromarray((pixels + (1 - known) * filled.clip(0, 255)).round().clip(0, 255).astype(np.uint8))
 
 
-def _smaller(scene: Scene, part: float) -> Image:
+def _shrink(scene: Scene, part: float) -> Image:
     size = (max(1, round((1 - part) * side)) for side in scene.picture.size)
     return scene.picture.resize((next(size), next(size)), PIL.Image.Resampling.LANCZOS)
 
 
-def _reencoded(scene: Scene, step: float) -> Image:
+def _reencode(scene: Scene, step: float) -> Image:
     if step == 1:
-        return _encoded(scene.picture, "PNG")
+        return _encode(scene.picture, "PNG")
     if step == 2:
-        return _encoded(scene.picture, "JPEG", quality=95)
-    return _encoded(scene.picture, "WEBP", quality=90)
+        return _encode(scene.picture, "JPEG", quality=95)
+    return _encode(scene.picture, "WEBP", quality=90)
 
 
 CHANGES = {
@@ -220,19 +220,19 @@ CHANGES = {
         Change("rotation", "degrees", (2, 5, 10, 20, 45), _rotate),
         Change("shift", "of the width", (0.02, 0.05, 0.1, 0.2, 0.3), _shift),
         Change("crop", "cut off", (0.05, 0.1, 0.2, 0.35, 0.5), _crop),
-        Change("hue", "degrees", (10, 25, 60, 120, 180), _hue),
+        Change("hue", "degrees", (10, 25, 60, 120, 180), _turn_hue),
         Change("saturation", "less", (0.2, 0.4, 0.6, 0.8, 1), _enhance(PIL.ImageEnhance.Color)),
         Change("brightness", "less", (0.1, 0.2, 0.35, 0.5, 0.7), _enhance(PIL.ImageEnhance.Brightness)),
         Change("contrast", "less", (0.1, 0.25, 0.4, 0.6, 0.8), _enhance(PIL.ImageEnhance.Contrast)),
         Change("blur", "% of the width", (0.2, 0.5, 1, 2, 4), _blur),
-        Change("noise", "levels of 255", (4, 8, 16, 32, 64), _noise),
-        Change("JPEG", "100 − quality", (20, 50, 70, 85, 95), _jpeg),
+        Change("noise", "levels of 255", (4, 8, 16, 32, 64), _add_noise),
+        Change("JPEG", "100 − quality", (20, 50, 70, 85, 95), _compress_jpeg),
         Change("flip", "left to right", (1,), _flip(PIL.Image.Transpose.FLIP_LEFT_RIGHT)),
         Change("upside down", "", (1,), _flip(PIL.Image.Transpose.FLIP_TOP_BOTTOM)),
         Change("background swap", "share", (0.25, 0.5, 0.75, 1), _swap_background, needs_mask=True),
         Change("object swap", "share", (0.25, 0.5, 0.75, 1), _swap_object, needs_mask=True),
-        Change("size", "smaller by", (0.25, 0.5, 0.75), _smaller, invariance=True),
-        Change("re-encoding", "PNG, JPEG 95, WebP 90", (1, 2, 3), _reencoded, invariance=True),
+        Change("size", "smaller by", (0.25, 0.5, 0.75), _shrink, invariance=True),
+        Change("re-encoding", "PNG, JPEG 95, WebP 90", (1, 2, 3), _reencode, invariance=True),
     )
 }
 """All changes, by name."""

@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.metrics.base import Features, Maker, Metric, Options, Unmeasurable
 from benchmarks.sensitivity.changes import CHANGES, Image, Scene, apply_changes
-from benchmarks.thumbnails import thumbnail
+from benchmarks.thumbnails import make_thumbnail
 from dreamsim_metric.files.json_file import format_json
 from dreamsim_metric.files.write import write_files
 from dreamsim_metric.messages import say_error
@@ -59,7 +59,7 @@ def run(
     for name, make in makers.items():
         print(f"{name} …", file=sys.stderr)
         try:
-            rows += [{"metric": name, **row} for row in _rows(make(options(name)), scenes)]
+            rows += [{"metric": name, **row} for row in _measure_rows(make(options(name)), scenes)]
         except Unmeasurable as error:
             left_out[name] = str(error)
         except (OSError, ImportError) as error:
@@ -68,31 +68,32 @@ def run(
         print(f"{name}: {why}", file=sys.stderr)
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     settings = {"command": list(command), "scenes": [scene.name for scene in scenes], "left out": left_out}
-    tables = {TABLE: table, PICTURES: _thumbnails(scenes)}
+    tables = {TABLE: table, PICTURES: _show_changes(scenes)}
     files = {out / name: frame.to_parquet(index=False) for name, frame in tables.items()}
     write_files(files | {out / SETTINGS: format_json(settings)})
     return table
 
 
-def _thumbnails(scenes: Sequence[Scene]) -> pd.DataFrame:
+def _show_changes(scenes: Sequence[Scene]) -> pd.DataFrame:
     """Show all changes of one scene, of which all can be made if there is one."""
     scene = next((scene for scene in scenes if scene.other is not None), scenes[0])
     return pd.DataFrame(
-        {"scene": scene.name, "change": change.name, "level": float(level), "picture": thumbnail(picture, _SIDE)}
+        {"scene": scene.name, "change": change.name, "level": float(level), "picture": make_thumbnail(picture, _SIDE)}
         for change, level, picture in apply_changes(scene)
     )
 
 
 @torch.inference_mode()
-def _rows(metric: Metric, scenes: Sequence[Scene]) -> list[dict[str, Any]]:
+def _measure_rows(metric: Metric, scenes: Sequence[Scene]) -> list[dict[str, Any]]:
     if metric.text is not None:
         raise Unmeasurable("it compares pictures with prompts")
-    own = [_features(metric, scene.picture) for scene in scenes]
+    own = [_compute_features(metric, scene.picture) for scene in scenes]
     same = [
-        _distance(metric, features, scene.picture, scene.picture) for features, scene in zip(own, scenes, strict=True)
+        _measure_distance(metric, features, scene.picture, scene.picture)
+        for features, scene in zip(own, scenes, strict=True)
     ]
     unlike = [
-        _distance(metric, own[i], scenes[i].picture, scenes[j].picture)
+        _measure_distance(metric, own[i], scenes[i].picture, scenes[j].picture)
         for i, j in itertools.combinations(range(len(scenes)), 2)
     ]
     scale = float(np.median(unlike)) - float(np.median(same))
@@ -101,7 +102,7 @@ def _rows(metric: Metric, scenes: Sequence[Scene]) -> list[dict[str, Any]]:
     rows = []
     for scene, features, zero in zip(scenes, own, same, strict=True):
         for change, level, picture in apply_changes(scene):
-            d = _distance(metric, features, scene.picture, picture)
+            d = _measure_distance(metric, features, scene.picture, picture)
             rows.append(
                 {"scene": scene.name, "change": change.name, "unit": change.unit, "level": level}
                 | {"invariance": change.invariance, "distance": d, "relative": (d - zero) / scale}
@@ -109,18 +110,18 @@ def _rows(metric: Metric, scenes: Sequence[Scene]) -> list[dict[str, Any]]:
     return rows
 
 
-def _features(metric: Metric, picture: Image, size: tuple[int, int] | None = None) -> Features:
+def _compute_features(metric: Metric, picture: Image, size: tuple[int, int] | None = None) -> Features:
     try:
         return metric.features(metric.read(picture, size)[None].to(metric.device))
     except (ValueError, RuntimeError, AssertionError) as error:
         raise Unmeasurable(f"it cannot take pictures of {picture.height} × {picture.width}: {error}") from error
 
 
-def _distance(metric: Metric, reference: Features, original: Image, picture: Image) -> float:
+def _measure_distance(metric: Metric, reference: Features, original: Image, picture: Image) -> float:
     """Measure a distance, larger the more different; of two sizes, the second is seen at the size of the first."""
-    features = _features(metric, picture)
+    features = _compute_features(metric, picture)
     if [part.shape for part in features] != [part.shape for part in reference]:
-        features = _features(metric, picture, (original.height, original.width))
+        features = _compute_features(metric, picture, (original.height, original.width))
     try:
         value = metric.compare(reference, features).item()
     except (ValueError, RuntimeError, AssertionError) as error:
@@ -138,7 +139,7 @@ def rank_changes(table: pd.DataFrame) -> pd.DataFrame:
     return means.loc[means.rank().mean(axis=1).sort_values(ascending=False, kind="stable").index]
 
 
-def ranking_lines(table: pd.DataFrame) -> Iterator[str]:
+def format_ranking(table: pd.DataFrame) -> Iterator[str]:
     """Write the ranking as text, invariances marked."""
     means = rank_changes(table)
     width = max(len(name) for name in CHANGES) + 2

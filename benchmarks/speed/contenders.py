@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.names import check_precisions
 from benchmarks.speed.machine import has_bfloat16
-from benchmarks.speed.releases import kept_release, load_released
+from benchmarks.speed.releases import keep_release, load_released
 from dreamsim_metric import PerceptualMetric, load
 from dreamsim_metric.card import ModelCard, Precision
 from dreamsim_metric.distances import pair_distances
@@ -54,7 +54,7 @@ class Variant:
         return cls(cast(Precision, precision), bool(more))
 
 
-def variants(device: str) -> list[Variant]:
+def list_variants(device: str) -> list[Variant]:
     """List what is quick on this machine, the default first."""
     found = [Variant()]
     if device != "cpu":
@@ -63,14 +63,14 @@ def variants(device: str) -> list[Variant]:
     return [*found, Variant("bfloat16")] if has_bfloat16() else found
 
 
-def random_metric(card: ModelCard) -> PerceptualMetric:
+def make_random_metric(card: ModelCard) -> PerceptualMetric:
     """Make a released model as large as life, with the weights its networks are initialised with."""
     networks = (read_only_for(branch, create_network(branch, card.image_size)) for branch in card.branches)
     states = enumerate(network.state_dict() for network in networks)
     return PerceptualMetric(card, {f"branches.{i}.network.{k}": v for i, state in states for k, v in state.items()})
 
 
-def flops(card: ModelCard, whole: bool = False) -> int:
+def count_flops(card: ModelCard, whole: bool = False) -> int:
     """Count floating-point operations of a picture's matrix products and convolutions, from the shapes.
 
     Args:
@@ -110,7 +110,7 @@ class Contenders:
 
     def release(self, name: str) -> Path:
         """Write or find the folder of a released type with random weights."""
-        return kept_release(self.home, name)
+        return keep_release(self.home, name)
 
     def ours(self, name: str, variant: Variant = Variant()) -> PerceptualMetric:
         """Load a model of ours; released types on the same weights as `released`."""

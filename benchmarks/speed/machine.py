@@ -8,21 +8,21 @@ from typing import Any
 
 import torch
 
-from dreamsim_metric.images.ahead import core_count
+from dreamsim_metric.images.ahead import count_cores
 
 _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8", "bf16", "asimd")
 
 
 def describe() -> dict[str, Any]:
     """Describe processor, GPU and libraries, by what decides how fast PyTorch is on them."""
-    info = _processor()
+    info = _name_processor()
     kernels = re.findall(r"Math Kernel Library Version [\d.]+|MKL-DNN v[\d.]+|BLAS_INFO=\w+", torch.__config__.show())
     found: dict[str, Any] = {
         "processor": info.get("model name") or platform.processor() or platform.machine(),
         "family, model": f"{info.get('cpu family', '?')}, {info.get('model', '?')}",
         "instructions": [flag for flag in _FLAGS if flag in info.get("flags", info.get("Features", "")).split()],
-        "cores": core_count(),
-        "memory GB": round(_memory() / 1e9),
+        "cores": count_cores(),
+        "memory GB": round(_measure_memory() / 1e9),
         "system": platform.platform(),
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -35,7 +35,7 @@ def describe() -> dict[str, Any]:
     return found
 
 
-def short_name(machine: dict[str, Any]) -> str:
+def shorten_name(machine: dict[str, Any]) -> str:
     """Name a machine in a line that tells it from others."""
     cpu = f"{machine['processor']} (family, model {machine['family, model']}), {machine['cores']} cores"
     return " + ".join(filter(None, [cpu, machine.get("gpu")]))
@@ -46,13 +46,13 @@ def has_bfloat16() -> bool:
     return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(describe()["instructions"])
 
 
-def _processor() -> dict[str, str]:
+def _name_processor() -> dict[str, str]:
     file = Path("/proc/cpuinfo")
     lines = file.read_text().partition("\n\n")[0].splitlines() if file.is_file() else []
     return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
-def _memory() -> float:
+def _measure_memory() -> float:
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError, AttributeError):

@@ -132,7 +132,7 @@ def measure(contest: Contest, rounds: int, seconds: float = math.inf) -> list[Ro
                 break
     finally:
         torch.set_num_threads(before)
-    return _rows(contest, entrants)
+    return _make_rows(contest, entrants)
 
 
 def _enter(subject: Subject, device: str) -> _Entrant:
@@ -142,7 +142,7 @@ def _enter(subject: Subject, device: str) -> _Entrant:
         entrant.call = subject.make()
         held = _reset_peak(device)
         sample, entrant.result = _sample(entrant.call, 1, device)
-        entrant.peak_bytes = sample.peak_bytes if isinstance(entrant.result, Sample) else _peak(device) - held
+        entrant.peak_bytes = sample.peak_bytes if isinstance(entrant.result, Sample) else _read_peak(device) - held
         if not isinstance(entrant.result, Sample) and sample.wall < 20 * _LEAST:  # the first call is slower than others
             again, _ = _sample(entrant.call, 1, device)
             entrant.repeats = math.ceil(_LEAST / max(again.wall, 1e-6))
@@ -185,34 +185,34 @@ def _reset_peak(device: str) -> float:
     try:
         ctypes.CDLL(None).malloc_trim(0)  # what was freed goes back, else it would be used again and not be seen
         Path("/proc/self/clear_refs").write_text("5")
-        return _resident("VmRSS")
+        return _read_resident("VmRSS")
     except (OSError, AttributeError):  # not Linux with glibc
         return math.nan
 
 
-def _peak(device: str) -> float:
+def _read_peak(device: str) -> float:
     if device != "cpu":
         return torch.cuda.max_memory_allocated()
-    return _resident("VmHWM") if _STATUS.is_file() else math.nan
+    return _read_resident("VmHWM") if _STATUS.is_file() else math.nan
 
 
-def _resident(name: str) -> float:
+def _read_resident(name: str) -> float:
     found = next(line for line in _STATUS.read_text().splitlines() if line.startswith(name))
     return float(found.split()[1]) * 1024
 
 
-def _rows(contest: Contest, entrants: Sequence[_Entrant]) -> list[Row]:
+def _make_rows(contest: Contest, entrants: Sequence[_Entrant]) -> list[Row]:
     ran = [entrant for entrant in entrants[: contest.references] if not entrant.error]
     choose = min if contest.reference == "fastest" else max
-    reference = choose(ran, key=lambda entrant: _median(entrant, contest.clock)) if ran else None
-    return [_row(contest, entrant, reference) for entrant in entrants]
+    reference = choose(ran, key=lambda entrant: _compute_median(entrant, contest.clock)) if ran else None
+    return [_make_row(contest, entrant, reference) for entrant in entrants]
 
 
-def _median(entrant: _Entrant, clock: str) -> float:
+def _compute_median(entrant: _Entrant, clock: str) -> float:
     return statistics.median(getattr(sample, clock) for sample in entrant.samples)
 
 
-def _row(contest: Contest, entrant: _Entrant, reference: _Entrant | None) -> Row:
+def _make_row(contest: Contest, entrant: _Entrant, reference: _Entrant | None) -> Row:
     subject = entrant.subject
     row: Row = {
         "group": contest.group,
@@ -236,22 +236,22 @@ def _row(contest: Contest, entrant: _Entrant, reference: _Entrant | None) -> Row
     row |= dict.fromkeys(names, math.nan) | {"reference": reference.subject.name if reference else ""}
     if entrant.error:
         return row
-    row |= {"wall_s": _median(entrant, "wall"), "cpu_s": _median(entrant, "cpu")}
+    row |= {"wall_s": _compute_median(entrant, "wall"), "cpu_s": _compute_median(entrant, "cpu")}
     if reference is not None:
-        ratios = list(_ratios(reference.samples, entrant.samples, contest.clock))
+        ratios = list(_compute_ratios(reference.samples, entrant.samples, contest.clock))
         row |= {"ratio": statistics.median(ratios), "ratio_low": min(ratios), "ratio_high": max(ratios)}
-        row["ratio_wall"] = statistics.median(_ratios(reference.samples, entrant.samples, "wall"))
+        row["ratio_wall"] = statistics.median(_compute_ratios(reference.samples, entrant.samples, "wall"))
         if subject.same:
-            row["difference"] = _difference(entrant.result, reference.result)
+            row["difference"] = _compute_difference(entrant.result, reference.result)
     return row
 
 
-def _ratios(theirs: Iterable[Sample], own: Iterable[Sample], clock: str) -> Iterable[float]:
+def _compute_ratios(theirs: Iterable[Sample], own: Iterable[Sample], clock: str) -> Iterable[float]:
     pairs = zip(theirs, own, strict=False)  # a subject that failed later has fewer
     return (getattr(a, clock) / max(getattr(b, clock), 1e-12) for a, b in pairs)
 
 
-def _difference(own: object, reference: object) -> float:
+def _compute_difference(own: object, reference: object) -> float:
     if not isinstance(own, Tensor) or not isinstance(reference, Tensor):
         return math.nan
     return float((own.float().cpu() - reference.float().cpu()).abs().max())

@@ -12,7 +12,7 @@ from torchvision.transforms.functional import to_tensor
 from dreamsim_metric.images.encoding import encode
 
 
-def picture(seed: int, width: int = 1024, height: int = 768) -> PIL.Image.Image:
+def draw_picture(seed: int, width: int = 1024, height: int = 768) -> PIL.Image.Image:
     """Draw a seeded picture."""
     random = np.random.default_rng(seed)
     size = (width, height)
@@ -28,14 +28,14 @@ def picture(seed: int, width: int = 1024, height: int = 768) -> PIL.Image.Image:
 
 
 @cache
-def batch(count: int, first: int = 0, size: int = 224) -> Tensor:
+def draw_batch(count: int, first: int = 0, size: int = 224) -> Tensor:
     """Draw a batch, `(N, 3, size, size)` float32 in [0, 1], on the CPU."""
-    return torch.stack([to_tensor(picture(first + i, size, size)) for i in range(count)])
+    return torch.stack([to_tensor(draw_picture(first + i, size, size)) for i in range(count)])
 
 
 def write_jpegs(folder: Path, count: int) -> list[str]:
     """Write so many files of 1024 × 768: a few pictures, each file told from the others by a comment in it."""
-    encoded = [encode(picture(seed), "JPEG", quality=90) for seed in range(min(count, 32))]
+    encoded = [encode(draw_picture(seed), "JPEG", quality=90) for seed in range(min(count, 32))]
     files = [folder / f"{i:05}.jpg" for i in range(count)]
     for i, file in enumerate(files):
         comment = b"\xff\xfe\x00\x06" + i.to_bytes(4)  # a segment after the start of the image

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from benchmarks.speed.contenders import Contenders, Variant, variants
-from benchmarks.speed.pictures import batch
+from benchmarks.speed.contenders import Contenders, Variant, list_variants
+from benchmarks.speed.pictures import draw_batch
 from dreamsim_metric.bounds import check_least
-from dreamsim_metric.images.ahead import core_count
-from dreamsim_metric.images.device import default_device
+from dreamsim_metric.images.ahead import count_cores
+from dreamsim_metric.images.device import choose_default_device
 from dreamsim_metric.models import MODELS
 
 
@@ -46,7 +46,7 @@ class Plan:
 
     def pairs(self, count: int) -> tuple[Tensor, Tensor]:
         """Draw two batches on the device."""
-        return batch(count).to(self.device), batch(count, first=count).to(self.device)
+        return draw_batch(count).to(self.device), draw_batch(count, first=count).to(self.device)
 
     @property
     def largest(self) -> int:
@@ -80,18 +80,18 @@ def make_plan(
     Raises:
         ValueError: a setting that cannot be used.
     """
-    device = device or default_device()
+    device = device or choose_default_device()
     if model is not None and model not in MODELS:
         raise ValueError(f"got model {model!r}; expected a released type: {', '.join(MODELS)}")
     for option, values in (("threads", threads), ("batch sizes", batches), ("pictures", [max_pictures])):
         check_least(option, min(values, default=1))
-    chosen = [Variant.parse(text) for text in precisions] or variants(device)
+    chosen = [Variant.parse(text) for text in precisions] or list_variants(device)
     defaults = (1, 8) if quick else (1, 8, 32) if device == "cpu" else (1, 8, 32, 128)
     return Plan(
         device,
         model or ("clip_vitb32" if quick else "ensemble"),
         home,
-        tuple(threads) or ((1,) if device != "cpu" or quick else tuple(dict.fromkeys((1, core_count())))),
+        tuple(threads) or ((1,) if device != "cpu" or quick else tuple(dict.fromkeys((1, count_cores())))),
         tuple(batches) or defaults,
         tuple(chosen),
         max_pictures,

@@ -20,16 +20,16 @@ _TITLES = {
 }
 
 
-def title(group: str) -> str:
+def format_title(group: str) -> str:
     """Say what a group is about."""
     return _TITLES.get(group, group)
 
 
-def seconds(value: float) -> str:
+def format_seconds(value: float) -> str:
     """Write seconds with a unit that leaves three figures to read.
 
     Example:
-        >>> seconds(0.0123)
+        >>> format_seconds(0.0123)
         '12.3 ms'
     """
     for unit, scale in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)):
@@ -38,14 +38,14 @@ def seconds(value: float) -> str:
     raise AssertionError
 
 
-def memory(value: float) -> str:
+def format_memory(value: float) -> str:
     """Write bytes as MB or GB."""
     if value != value:
         return "–"
     return f"{value / 1e9:.2f} GB" if value >= 1e9 else f"{max(0.0, value) / 1e6:.0f} MB"
 
 
-def ratio(row: pd.Series) -> str:
+def format_ratio(row: pd.Series) -> str:
     """Write the median and the extremes of a ratio."""
     if row["ratio"] != row["ratio"]:
         return "–"
@@ -53,7 +53,7 @@ def ratio(row: pd.Series) -> str:
     return f"{row['ratio']:.{digits}f} ({row['ratio_low']:.{digits}f}–{row['ratio_high']:.{digits}f})"
 
 
-def contests(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+def list_contests(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield the rows of each contest of a group, with what they have in common; growth curves by what grows."""
     keys = ["machine", "device", "unit", "threads", "batch", "axis", "precision"]
     if (table["group"] == "growth").all():
@@ -72,19 +72,19 @@ def contests(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         yield f"{first['device']}{threads}, {what}{about}", rows
 
 
-def markdown(table: pd.DataFrame, reached: Sequence[Reached] = ()) -> str:
+def format_markdown(table: pd.DataFrame, reached: Sequence[Reached] = ()) -> str:
     """Write all of a table in Markdown."""
     parts = []
     for group, rows in table.groupby("group", sort=False):
-        parts.append(f"### {title(str(group))}\n")
-        parts += [_contest(text, contest) for text, contest in contests(rows)]
+        parts.append(f"### {format_title(str(group))}\n")
+        parts += [_format_contest(text, contest) for text, contest in list_contests(rows)]
     if reached:
         lines = [f"| {found.target.text} | {found.aim} | {found.value} | {found.verdict} |" for found in reached]
         parts.append("### To reach\n\n| what | to reach | reached | |\n|---|---|---|---|\n" + "\n".join(lines) + "\n")
     return "\n".join(parts)
 
 
-def _contest(text: str, rows: pd.DataFrame) -> str:
+def _format_contest(text: str, rows: pd.DataFrame) -> str:
     first = rows.iloc[0]
     grows = bool(first["axis"])
     same = rows["difference"].notna().any()
@@ -97,8 +97,10 @@ def _contest(text: str, rows: pd.DataFrame) -> str:
         if row["error"]:
             cells += [row["error"].replace("|", "/")] + [""] * (len(names) - 2)
         else:
-            cells += [seconds(row["cpu_s"]), seconds(row["wall_s"])] + ([] if grows else [ratio(row)])
+            cells += [format_seconds(row["cpu_s"]), format_seconds(row["wall_s"])] + (
+                [] if grows else [format_ratio(row)]
+            )
             difference = "" if row["difference"] != row["difference"] else f"{row['difference']:.1e}"
-            cells += ([difference] if same else []) + [memory(row["peak_bytes"])]
+            cells += ([difference] if same else []) + [format_memory(row["peak_bytes"])]
         lines.append("| " + " | ".join(cells) + " |")
     return f"{text}:\n\n" + "\n".join(lines) + "\n"

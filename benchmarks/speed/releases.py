@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dreamsim_metric.files.write import new_folder
+from dreamsim_metric.files.write import create_folder
 from dreamsim_metric.models import OFFICIAL_TYPES
-from dreamsim_metric.weights.dreamsim import adapter_folder
+from dreamsim_metric.weights.dreamsim import find_adapter_folder
 
 # Rank and alpha differ by type, so that only a loader that reads adapter_config.json gets them right.
 ADAPTERS = {name: (4 + 2 * i, 3 + 5 * i) for i, name in enumerate(OFFICIAL_TYPES)}
@@ -34,14 +34,14 @@ def {name}(pretrained=True):
 """
 
 
-def dino_vitb16() -> torch.nn.Module:
+def make_dino_vitb16() -> torch.nn.Module:
     """Make DINO's ViT-B/16 from the released package's ViT."""
     from dreamsim.feature_extraction.vision_transformer import vit_base
 
     return vit_base(patch_size=16)
 
 
-def dinov2_vitb14() -> torch.nn.Module:
+def make_dinov2_vitb14() -> torch.nn.Module:
     """Make DINOv2's ViT-B/14 from the released package's ViT: 37 × 37 positions and LayerScale."""
     from dreamsim.feature_extraction.vision_transformer import Block, VisionTransformer
 
@@ -97,7 +97,7 @@ def write_release(folder: Path, name: str, seed: int = 0) -> Path:
     for branch in OFFICIAL_TYPES[name]:
         _write_base(folder, branch, random)
     rank, alpha = ADAPTERS[name]
-    adapter = folder / adapter_folder(name)
+    adapter = folder / find_adapter_folder(name)
     adapter.mkdir()
     LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=0.3, bias="none", target_modules=["qkv"]).save_pretrained(
         str(adapter)
@@ -106,8 +106,8 @@ def write_release(folder: Path, name: str, seed: int = 0) -> Path:
     for index in range(len(OFFICIAL_TYPES[name])):
         for block in range(12):
             key = f"base_model.model.extractor_list.{index}.model.blocks.{block}.attn.qkv.lora_"
-            tensors[f"{key}A.weight"] = _normal((rank, 768), 0.05, random)
-            tensors[f"{key}B.weight"] = _normal((2304, rank), 0.05, random)
+            tensors[f"{key}A.weight"] = _draw_normal((rank, 768), 0.05, random)
+            tensors[f"{key}B.weight"] = _draw_normal((2304, rank), 0.05, random)
     save_file(tensors, adapter / "adapter_model.safetensors")
     return folder
 
@@ -121,21 +121,21 @@ def _write_base(folder: Path, branch: str, random: torch.Generator) -> None:
         place = _VIT_OF_RELEASE if repository == "dino" else "from benchmarks.speed import releases"
         make = "vit_base(patch_size=16)" if repository == "dino" else "releases.dinov2_vitb14()"
         (code / "hubconf.py").write_text(HUBCONF.format(name=branch, file=file, code=place, make=make))
-        network = dino_vitb16() if repository == "dino" else dinov2_vitb14()
-        torch.save(_randomised(network.state_dict(), random), folder / "checkpoints" / file)
+        network = make_dino_vitb16() if repository == "dino" else make_dinov2_vitb14()
+        torch.save(_randomise(network.state_dict(), random), folder / "checkpoints" / file)
     if branch == "dino_vitb16":
         # The archive's own DINO file: a head, and backbone weights that a right loader does not read.
-        decoy = {f"module.backbone.{key}": value for key, value in _randomised(network.state_dict(), random).items()}
+        decoy = {f"module.backbone.{key}": value for key, value in _randomise(network.state_dict(), random).items()}
         shapes = {"mlp.0": (2048, 768), "mlp.2": (2048, 2048), "mlp.4": (256, 2048)}
         for layer, shape in shapes.items():
-            decoy[f"module.head.{layer}.weight"] = _normal(shape, 0.02, random)
-            decoy[f"module.head.{layer}.bias"] = _normal(shape[:1], 0.02, random)
-        decoy["module.head.last_layer.weight"] = _normal((2048, 256), 0.02, random)
+            decoy[f"module.head.{layer}.weight"] = _draw_normal(shape, 0.02, random)
+            decoy[f"module.head.{layer}.bias"] = _draw_normal(shape[:1], 0.02, random)
+        decoy["module.head.last_layer.weight"] = _draw_normal((2048, 256), 0.02, random)
         torch.save({"student": decoy}, folder / "dino_vitb16_pretrain.pth")
     elif branch == "dinov2_vitb14":
         torch.save({}, folder / "dinov2_vitb14_pretrain.pth")  # checked for existence only
     elif branch == "synclr_vitb16":
-        state = _randomised(dino_vitb16().state_dict(), random)
+        state = _randomise(make_dino_vitb16().state_dict(), random)
         renamed = {f"module.visual.{key}": value for key, value in state.items()}
         torch.save({"model": renamed}, folder / "synclr_vit_b_16.pth")
     else:
@@ -143,31 +143,31 @@ def _write_base(folder: Path, branch: str, random: torch.Generator) -> None:
 
         network = vit_base(patch_size=int(branch[-2:]))
         network.pos_drop = torch.nn.LayerNorm(768)
-        state = _randomised(network.state_dict(), random)
+        state = _randomise(network.state_dict(), random)
         state["patch_embed.proj.bias"] = torch.zeros(768, dtype=torch.float32, device="cpu")
-        state["proj"] = _normal((768, 512), 0.05, random)
+        state["proj"] = _draw_normal((768, 512), 0.05, random)
         torch.save({"state_dict": state}, folder / f"{branch}_pretrain.pth.tar")
 
 
-def _randomised(state: dict[str, Tensor], random: torch.Generator) -> dict[str, Tensor]:
+def _randomise(state: dict[str, Tensor], random: torch.Generator) -> dict[str, Tensor]:
     """Make every tensor random, and of a size that keeps activations from vanishing or exploding."""
     out = {}
     for name, tensor in state.items():
         scale = tensor.shape[-1] ** -0.5 if name.endswith("weight") and tensor.ndim == 2 else 0.1
         offset = 1.0 if tensor.ndim == 1 and name.endswith(("weight", "gamma")) else 0.0
-        out[name] = offset + _normal(tuple(tensor.shape), scale, random)
+        out[name] = offset + _draw_normal(tuple(tensor.shape), scale, random)
     return out
 
 
-def _normal(shape: tuple[int, ...], scale: float, random: torch.Generator) -> Tensor:
+def _draw_normal(shape: tuple[int, ...], scale: float, random: torch.Generator) -> Tensor:
     return torch.randn(shape, generator=random, dtype=torch.float32, device="cpu") * scale
 
 
-def kept_release(home: Path, name: str) -> Path:
+def keep_release(home: Path, name: str) -> Path:
     """Write a release in a folder that keeps it, once: the ensemble takes 1.5 GB."""
     folder = home / name
     if not folder.is_dir():
-        with new_folder(folder) as beside:
+        with create_folder(folder) as beside:
             write_release(beside, name)
     return folder
 

@@ -11,10 +11,10 @@ import pandas as pd
 
 from benchmarks.names import check_groups
 from benchmarks.speed.groups import GROUPS
-from benchmarks.speed.machine import describe, short_name
+from benchmarks.speed.machine import describe, shorten_name
 from benchmarks.speed.measure import measure
 from benchmarks.speed.plan import Plan
-from benchmarks.surroundings import version
+from benchmarks.surroundings import find_version
 from benchmarks.tables import read_table
 from dreamsim_metric.files.json_file import format_json, read_json
 from dreamsim_metric.files.table import Row
@@ -66,9 +66,9 @@ def run(
     for place, name in enumerate(groups):
         share = (end - time.monotonic()) / (len(groups) - place)
         rows += _group(name, plan, rounds, share)
-        _write(out, pd.DataFrame(rows).assign(machine=short_name(machine)), machine, command)
+        _write(out, pd.DataFrame(rows).assign(machine=shorten_name(machine)), machine, command)
         plan.contenders.drop()
-    return pd.DataFrame(rows).assign(machine=short_name(machine))
+    return pd.DataFrame(rows).assign(machine=shorten_name(machine))
 
 
 def _group(name: str, plan: Plan, rounds: int, seconds: float) -> list[Row]:
@@ -81,7 +81,7 @@ def _group(name: str, plan: Plan, rounds: int, seconds: float) -> list[Row]:
         for row in found:
             if row["error"]:
                 print(f"{row['subject']}: {row['error']}", file=sys.stderr)
-        rows += [{**row, "version": version(row["package"]) or "unknown"} for row in found]
+        rows += [{**row, "version": find_version(row["package"]) or "unknown"} for row in found]
     return rows
 
 
@@ -94,7 +94,7 @@ def _write(out: Path, table: pd.DataFrame, machine: dict[str, Any], command: Seq
         mine = set(map(tuple, table[same].to_numpy()))
         kept = before[[key not in mine for key in map(tuple, before[same].to_numpy())]]
         table = pd.concat([kept, table], ignore_index=True) if len(kept) else table
-    settings["machines"][short_name(machine)] = machine
+    settings["machines"][shorten_name(machine)] = machine
     settings["commands"] = list(dict.fromkeys([*settings["commands"], " ".join(command)]))
     data = {
         out / TABLE: table.to_parquet(index=False),

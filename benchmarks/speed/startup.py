@@ -29,7 +29,7 @@ _PICTURES = "import torch\na, b = torch.rand(2, {}, 3, 224, 224)\n"
 _DISTANCE = "compare(a, b).tolist()"
 
 
-def startup(model: str, release: Path, home: Path, *, quick: bool = False) -> Iterator[Contest]:
+def list_first_contests(model: str, release: Path, home: Path, *, quick: bool = False) -> Iterator[Contest]:
     """Make the contests of imports and of first distances.
 
     Args:
@@ -39,20 +39,22 @@ def startup(model: str, release: Path, home: Path, *, quick: bool = False) -> It
         quick: whether imports of ours are all that is timed.
     """
     packages = ("dreamsim_metric",) if quick else ("dreamsim", "dreamsim_metric", "lpips", "torch")
-    imports = [_subject(f"import {name}", name, f"import {name}") for name in packages]
+    imports = [_make_subject(f"import {name}", name, f"import {name}") for name in packages]
     yield Contest("startup", imports, "import")
     if quick:
         return
     firsts = [
-        _subject("released", "dreamsim", _first(_released(model, release)), model),
-        _subject("ours", "dreamsim_metric", _first(_ours(_installed(model, release, home))), model),
-        _subject("ours, mini", "dreamsim_metric", _first(_ours("mini")), "mini"),
-        _subject("LPIPS-Alex", "lpips", _first("import lpips\ncompare = lpips.LPIPS(net='alex', pnet_rand=True)")),
+        _make_subject("released", "dreamsim", _write_first(_write_released(model, release)), model),
+        _make_subject("ours", "dreamsim_metric", _write_first(_write_ours(_install(model, release, home))), model),
+        _make_subject("ours, mini", "dreamsim_metric", _write_first(_write_ours("mini")), "mini"),
+        _make_subject(
+            "LPIPS-Alex", "lpips", _write_first("import lpips\ncompare = lpips.LPIPS(net='alex', pnet_rand=True)")
+        ),
     ]
     yield Contest("startup", firsts, "first distance")
 
 
-def alone(model: str, release: Path, home: Path, precisions: Sequence[str], batch: int) -> Contest:
+def list_batch_contests(model: str, release: Path, home: Path, precisions: Sequence[str], batch: int) -> Contest:
     """Make the contests of batches of pairs after a first one.
 
     In one process what a package does to it serves the others, too: how it lets freed memory be kept, say.
@@ -69,25 +71,25 @@ def alone(model: str, release: Path, home: Path, precisions: Sequence[str], batc
         before = f"{_PICTURES.format(batch)}{made}\n{_DISTANCE}"
         return Subject(name, lambda: lambda: watch(_DISTANCE, before), batch, package, model, precision)
 
-    installed = _installed(model, release, home)
-    own = [subject(f"ours {p}", "dreamsim_metric", _ours(installed, p), p) for p in precisions]
-    return Contest("alone", [subject("released", "dreamsim", _released(model, release)), *own], batch=batch)
+    installed = _install(model, release, home)
+    own = [subject(f"ours {p}", "dreamsim_metric", _write_ours(installed, p), p) for p in precisions]
+    return Contest("alone", [subject("released", "dreamsim", _write_released(model, release)), *own], batch=batch)
 
 
-def _released(model: str, release: Path) -> str:
+def _write_released(model: str, release: Path) -> str:
     given = f"device='cpu', cache_dir={str(release)!r}, dreamsim_type={model!r}"
     return f"from dreamsim import dreamsim\ncompare, preprocess = dreamsim({given})"
 
 
-def _ours(name: str, precision: str = "float32") -> str:
+def _write_ours(name: str, precision: str = "float32") -> str:
     return f"import dreamsim_metric\ncompare = dreamsim_metric.load({name!r}, precision={precision!r})"
 
 
-def _first(made: str) -> str:
+def _write_first(made: str) -> str:
     return f"{_PICTURES.format(1)}{made}\n{_DISTANCE}"
 
 
-def _installed(model: str, release: Path, home: Path) -> str:
+def _install(model: str, release: Path, home: Path) -> str:
     """Write the released type merged and in our own format, as the first download leaves it."""
     folder = home / "installed" / model
     if not folder.is_dir():
@@ -95,7 +97,7 @@ def _installed(model: str, release: Path, home: Path) -> str:
     return str(folder)
 
 
-def _subject(name: str, package: str, code: str, model: str = "") -> Subject:
+def _make_subject(name: str, package: str, code: str, model: str = "") -> Subject:
     return Subject(name, lambda: lambda: watch(code), package=package, model=model)
 
 

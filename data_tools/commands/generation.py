@@ -49,7 +49,7 @@ def _add_generate(to: Parser) -> None:
     add_pipeline(to)
 
 
-def generate(arguments: Namespace) -> Output | None:
+def run_generate(arguments: Namespace) -> Output | None:
     """Paint triplets or pairs."""
     names = read_categories(arguments.categories)
     size = arguments.size
@@ -60,10 +60,10 @@ def generate(arguments: Namespace) -> Output | None:
         check_folder_of_run(arguments.out)
 
     from data_tools.generation import Config, generate
-    from dreamsim_metric.images.device import default_device
+    from dreamsim_metric.images.device import choose_default_device
 
-    _quiet()
-    cuda = (arguments.device or default_device()).startswith("cuda")
+    _silence_libraries()
+    cuda = (arguments.device or choose_default_device()).startswith("cuda")
     same = ("model", "additions", "template", "strengths", "vary", "revision", "variant", "scheduler")
     config = Config(
         categories=names,
@@ -88,7 +88,7 @@ def generate(arguments: Namespace) -> Output | None:
     return Output([asdict(summary)], lines, single=True)
 
 
-def _quiet() -> None:
+def _silence_libraries() -> None:
     """The libraries' bars and remarks on loading are not about what the user asked for."""
     import diffusers
     import transformers
@@ -105,16 +105,16 @@ def _add_sheet(to: Parser) -> None:
     to.add_argument("--columns", type=int, default=2, metavar="N", help="lines side by side")
 
 
-def sheet(arguments: Namespace) -> Output:
+def run_sheet(arguments: Namespace) -> Output:
     """Put all pictures on one."""
     for option, value in (("--side", arguments.side), ("--columns", arguments.columns)):
         check_least(option, value)
     check_folder(arguments.folder)
 
-    from data_tools.sheet import sheet
+    from data_tools.sheet import write_sheet
 
     path = arguments.out or arguments.folder / "sheet.png"
-    shown = sheet(arguments.folder, path, arguments.side, arguments.columns)
+    shown = write_sheet(arguments.folder, path, arguments.side, arguments.columns)
     return Output([{"written": str(path), "lines": shown}], lambda rows: [f"{path}: {shown} lines"])
 
 
@@ -122,7 +122,7 @@ def _add_categories(to: Parser) -> None:
     to.add_argument("name", nargs="?", metavar="NAME", help="list whose names are shown (default: all lists)")
 
 
-def categories(arguments: Namespace) -> Output:
+def run_categories(arguments: Namespace) -> Output:
     """Show the lists of categories, or the names in one."""
     if arguments.name:
         names = read_categories(arguments.name)
@@ -132,7 +132,7 @@ def categories(arguments: Namespace) -> Output:
 
 
 COMMANDS = (
-    Command("generate", "pictures of one prompt from several seeds, or variations", generate, _add_generate),
-    Command("sheet", "a contact sheet of what was generated", sheet, _add_sheet),
-    Command("categories", "the lists of categories; or the names in one", categories, _add_categories),
+    Command("generate", "pictures of one prompt from several seeds, or variations", run_generate, _add_generate),
+    Command("sheet", "a contact sheet of what was generated", run_sheet, _add_sheet),
+    Command("categories", "the lists of categories; or the names in one", run_categories, _add_categories),
 )

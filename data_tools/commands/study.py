@@ -90,7 +90,7 @@ def _add_people(to: Parser) -> None:
     )
 
 
-def study(arguments: Namespace) -> Output:
+def run_study(arguments: Namespace) -> Output:
     """Write down what people are to judge."""
     check_folder(arguments.pictures)
 
@@ -127,12 +127,12 @@ def _add_serve(to: Parser) -> None:
     to.add_argument("--port", type=int, default=8000, metavar="N", help="port to listen at; 0 for any")
 
 
-def serve(arguments: Namespace) -> None:
+def run_serve(arguments: Namespace) -> None:
     """Serve the page until interrupted."""
     _read(arguments.folder)
 
     from data_tools.listening import bind, run, write_address
-    from data_tools.server import create_app, link
+    from data_tools.server import create_app, make_link
 
     hosts = [] if arguments.host in ("0.0.0.0", "::") else [arguments.host]
     app = create_app(arguments.folder, [*hosts, *arguments.allow_host])
@@ -140,7 +140,7 @@ def serve(arguments: Namespace) -> None:
         with bind(arguments.host, arguments.port) as bound:
             address = write_address(bound)
             print(f"people:  {address}/")
-            print(f"for you: {address}{link(arguments.folder)}", flush=True)
+            print(f"for you: {address}{make_link(arguments.folder)}", flush=True)
             run(app, bound)
     finally:
         app.state.votes.close()
@@ -192,7 +192,7 @@ def _add_simulate(to: Parser) -> None:
     add_option(to, "--seed")
 
 
-def simulate(arguments: Namespace) -> Output:
+def run_simulate(arguments: Namespace) -> Output:
     """Let a model of noisy raters answer."""
     _read(arguments.folder)
 
@@ -232,7 +232,7 @@ def _add_raters(to: Parser) -> None:
     )
 
 
-def raters(arguments: Namespace) -> Output:
+def run_raters(arguments: Namespace) -> Output:
     """Find who took part, to pay them."""
     held = _read(arguments.folder, votes=True)
 
@@ -253,16 +253,16 @@ def _add_stats(to: Parser) -> None:
     add_option(to, "--out", help="picture of the figures to write, .png or .svg")
 
 
-def stats(arguments: Namespace) -> Output:
+def run_stats(arguments: Namespace) -> Output:
     """Measure how much people agree."""
     _read(arguments.folder, votes=True)
 
-    from data_tools.stats import lines, measure, plot
+    from data_tools.stats import format_lines, measure, plot
 
     found = measure(arguments.folder, arguments.min_ms, arguments.max_quick, tolerance_ms=arguments.tolerance_ms)
     if arguments.out:
         plot(found, arguments.out)
-    return Output([found], lambda rows: lines(found), single=True)
+    return Output([found], lambda rows: format_lines(found), single=True)
 
 
 def _add_collect(to: Parser) -> None:
@@ -277,7 +277,7 @@ def _add_collect(to: Parser) -> None:
     to.add_argument("--disputed", action="store_true", help="keep triplets that people disagree on")
 
 
-def collect(arguments: Namespace) -> Output:
+def run_collect(arguments: Namespace) -> Output:
     """Write what people agree on as a data set."""
     _read(arguments.folder, votes=True)
 
@@ -300,7 +300,7 @@ def _add_validate(to: Parser) -> None:
     to.add_argument("--shared-pictures", action="store_true", help="allow pictures that several splits show")
 
 
-def validate(arguments: Namespace) -> Output:
+def run_validate(arguments: Namespace) -> Output:
     """Look for everything that is wrong with a data set."""
     check_folder(arguments.folder)
 
@@ -323,15 +323,19 @@ def _read(folder: Path, votes: bool = False) -> Any:
 
 
 COMMANDS = (
-    Command("study", "what people are to judge of the pictures", study, _add_study),
+    Command("study", "what people are to judge of the pictures", run_study, _add_study),
     Command(
-        "serve", "the page where people judge, and the server that keeps their votes", serve, _add_serve, prints=False
+        "serve",
+        "the page where people judge, and the server that keeps their votes",
+        run_serve,
+        _add_serve,
+        prints=False,
     ),
     Command("invite", "links to send to people, each for one", invite, _add_invite),
     Command("backup", "all votes in one file, while they are taken or not", backup, _add_backup),
-    Command("simulate", "answers of a model of noisy raters, to try a study; no people's", simulate, _add_simulate),
-    Command("raters", "who took part, with codes and participants, to pay them", raters, _add_raters),
-    Command("stats", "how much people agree", stats, _add_stats),
-    Command("collect", "what people agree on, as a data set to train on", collect, _add_collect),
-    Command("validate", "everything that is wrong with a data set", validate, _add_validate),
+    Command("simulate", "answers of a model of noisy raters, to try a study; no people's", run_simulate, _add_simulate),
+    Command("raters", "who took part, with codes and participants, to pay them", run_raters, _add_raters),
+    Command("stats", "how much people agree", run_stats, _add_stats),
+    Command("collect", "what people agree on, as a data set to train on", run_collect, _add_collect),
+    Command("validate", "everything that is wrong with a data set", run_validate, _add_validate),
 )

@@ -81,10 +81,10 @@ def add_lora(pipeline: Any, path: Path) -> list[str]:
             pipeline.load_lora_weights(dict(raw), adapter_name=name)
     except (ValueError, RuntimeError, LookupError, AttributeError, TypeError) as error:
         raise ValueError(
-            f"{path} is of another pipeline than this {_kind(pipeline)}: {say_error(error)[:300]}"
+            f"{path} is of another pipeline than this {_find_kind(pipeline)}: {say_error(error)[:300]}"
         ) from error
     taught = [one for one, part in parts.items() if name in getattr(part, "peft_config", {})]
-    what = f"{path} is of another pipeline than this {_kind(pipeline)}"
+    what = f"{path} is of another pipeline than this {_find_kind(pipeline)}"
     _check_all_there(expected, [parts[one] for one in taught], name, what)
     for one in taught:
         layer: Any  # of peft, of which only what is asked for is known
@@ -103,7 +103,7 @@ def _name_adapter(parts: Mapping[str, nn.Module]) -> str:
     return next(name for name in ("default", *(f"default_{i}" for i in range(1, 1000))) if name not in taken)
 
 
-def _kind(pipeline: Any) -> str:
+def _find_kind(pipeline: Any) -> str:
     return type(pipeline).__name__
 
 

@@ -116,7 +116,7 @@ def _read_checkpoint(pipeline: Any, file: Path) -> dict[str, nn.Module]:
             kind = type(pipeline).__name__
             raise ValueError(f"{file} is of another pipeline than this {kind}: {say_error(error)[:300]}") from error
     found = {name: getattr(made, name) for name in _PARTS if isinstance(getattr(pipeline, name, None), nn.Module)}
-    there = {_sum(one) for value in held.values() for one in (value, *_thirds(value))}
+    there = {_sum(one) for value in held.values() for one in (value, *_split_thirds(value))}
     strange = [
         f"{name}.{key}"
         for name, part in found.items()
@@ -152,7 +152,7 @@ def _write_config(part: Any, folder: Path) -> None:
         part.config.save_pretrained(folder)
 
 
-def _thirds(value: torch.Tensor) -> tuple[torch.Tensor, ...]:
+def _split_thirds(value: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """Split what may be queries, keys and values in one, as open_clip keeps them."""
     return value.chunk(3) if value.ndim and len(value) % 3 == 0 else ()
 

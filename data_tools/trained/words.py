@@ -83,11 +83,11 @@ def _read(file: Path) -> dict[str, list[Tensor]]:
     elif "emb_params" in held:
         held = {file.stem: held["emb_params"]}
     elif set(held) & set(_ENCODERS):
-        return {file.stem: [_rows(held[name], name, file) for name in _ENCODERS if name in held]}
-    return {str(word): [_rows(value, word, file)] for word, value in held.items()}
+        return {file.stem: [_list_rows(held[name], name, file) for name in _ENCODERS if name in held]}
+    return {str(word): [_list_rows(value, word, file)] for word, value in held.items()}
 
 
-def _rows(value: Any, word: Any, file: Path) -> Tensor:
+def _list_rows(value: Any, word: Any, file: Path) -> Tensor:
     if not isinstance(value, Tensor) or value.ndim not in (1, 2) or not value.is_floating_point():
         raise ValueError(f"{file} holds no learnt words: {list_briefly([str(word)])} is no vectors")
     return value.detach().reshape(-1, value.shape[-1])

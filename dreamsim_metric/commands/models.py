@@ -8,23 +8,23 @@ from pathlib import Path
 from dreamsim_metric.card import ModelCard
 from dreamsim_metric.commands.names import check_model
 from dreamsim_metric.commands.options import add_option, add_options
-from dreamsim_metric.commands.output import Output, record_lines
+from dreamsim_metric.commands.output import Output, format_record
 from dreamsim_metric.commands.parser import Parser
 from dreamsim_metric.commands.program import Command
 from dreamsim_metric.models import MODELS, list_models
 from dreamsim_metric.weights.folder import MINI, is_checkpoint, read_card
 
 
-def models(arguments: Namespace) -> Output:
+def run_models(arguments: Namespace) -> Output:
     """List the named models."""
-    from dreamsim_metric.weights.download import model_dir  # which takes longer than all else that a start needs
+    from dreamsim_metric.weights.download import find_model_dir  # which takes longer than all else that a start needs
 
     return Output(
         [
             {
                 "model": card.name,
                 "embedding": card.embedding_size,
-                "ready": card.name == "mini" or model_dir(card.name).is_dir(),
+                "ready": card.name == "mini" or find_model_dir(card.name).is_dir(),
                 "agreement": card.agreement,
                 "description": card.description,
             }
@@ -37,12 +37,12 @@ def _add_source(to: Parser) -> None:
     add_options(to, "--model", "--weights")
 
 
-def info(arguments: Namespace) -> Output:
+def run_info(arguments: Namespace) -> Output:
     """Show the card of a model."""
-    return Output([asdict(find_card(arguments.model, arguments.weights))], record_lines, single=True)
+    return Output([asdict(find_card(arguments.model, arguments.weights))], format_record, single=True)
 
 
-def download(arguments: Namespace) -> Output:
+def run_download(arguments: Namespace) -> Output:
     """Keep a released model in the cache, or be sure that another can be loaded."""
     name, weights = check_model(arguments.model, arguments.weights), arguments.weights
     if weights and name not in MODELS:
@@ -59,7 +59,7 @@ def download(arguments: Namespace) -> Output:
     else:
         load(name)
         folder = MINI if name == "mini" else Path(name) if Path(name).is_dir() else None
-    return Output([{"model": name, "ready": True, "folder": folder and str(folder)}], record_lines)
+    return Output([{"model": name, "ready": True, "folder": folder and str(folder)}], format_record)
 
 
 def _add_export(to: Parser) -> None:
@@ -73,7 +73,7 @@ def _add_export(to: Parser) -> None:
     add_option(to, "--out", required=True, help="file to write: .onnx, .pt2 or .safetensors")
 
 
-def export(arguments: Namespace) -> Output:
+def run_export(arguments: Namespace) -> Output:
     """Write a model for programs without this package."""
     check_model(arguments.model, arguments.weights)
 
@@ -89,7 +89,7 @@ def export(arguments: Namespace) -> Output:
         "MB": arguments.out.stat().st_size / 1e6,
         "largest difference": largest,
     }
-    return Output([row], record_lines)
+    return Output([row], format_record)
 
 
 def find_card(name: str | None, weights: Sequence[Path] | None = None) -> ModelCard:
@@ -110,8 +110,10 @@ def find_card(name: str | None, weights: Sequence[Path] | None = None) -> ModelC
 
 
 COMMANDS = (
-    Command("models", "the named models", models),
-    Command("info", "what a model is", info, _add_source),
-    Command("download", "get a released model ready for use without network", download, _add_source),
-    Command("export", "write a model as a file that loads without this package", export, _add_export, extra="export"),
+    Command("models", "the named models", run_models),
+    Command("info", "what a model is", run_info, _add_source),
+    Command("download", "get a released model ready for use without network", run_download, _add_source),
+    Command(
+        "export", "write a model as a file that loads without this package", run_export, _add_export, extra="export"
+    ),
 )

@@ -4,7 +4,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from dreamsim_metric.files.store import is_url
-from dreamsim_metric.models import MODELS, check_library_name, default_model, is_of_library, unknown_model
+from dreamsim_metric.models import (
+    MODELS,
+    check_library_name,
+    choose_default_model,
+    is_of_library,
+    make_unknown_model_error,
+)
 from dreamsim_metric.weights.folder import WEIGHTS, is_checkpoint, read_card
 
 
@@ -22,7 +28,7 @@ def check_model(name: str | None, weights: Sequence[Path] | None = None) -> str:
         FileNotFoundError: no such weights, or a folder that is no model's.
         ValueError: an unknown name, weights for a model that brings its own, or for another number of models.
     """
-    name = name or default_model()
+    name = name or choose_default_model()
     for file in weights or ():
         if not file.exists():
             raise FileNotFoundError(f"no such file or folder: {file}; expected the weights of {name}")
@@ -38,7 +44,7 @@ def check_model(name: str | None, weights: Sequence[Path] | None = None) -> str:
         card = read_card(Path(name))
         tuned = () if (Path(name) / WEIGHTS).is_file() else card.base
     else:
-        raise unknown_model(name)
+        raise make_unknown_model_error(name)
     if weights and not tuned:
         known = ", ".join([*MODELS, "timm:NAME", "open_clip:ARCH/TAG"])
         raise ValueError(f"got --weights with {name}, which brings its own; expected one of {known}")

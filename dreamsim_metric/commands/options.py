@@ -98,9 +98,9 @@ def add_cache(to: Parser) -> None:
 
 def open_cache(arguments: argparse.Namespace) -> "Cache":
     """Open the cache that `--cache` names, else the user's one."""
-    from dreamsim_metric.scale.cache import Cache, cache_file
+    from dreamsim_metric.scale.cache import Cache, name_cache_file
 
-    return Cache(arguments.cache or cache_file())
+    return Cache(arguments.cache or name_cache_file())
 
 
 def add_common(to: Parser, version: str, *, prints: bool) -> None:
@@ -133,11 +133,11 @@ def check_shared(arguments: argparse.Namespace) -> None:
             check_least(f"--{name.replace('_', '-')}", number)
 
 
-def device(arguments: argparse.Namespace) -> str:
+def choose_device(arguments: argparse.Namespace) -> str:
     """Choose the device: `--device`, else CUDA where there is one, else the CPU."""
-    from dreamsim_metric.images.device import default_device
+    from dreamsim_metric.images.device import choose_default_device
 
-    return arguments.device or default_device()
+    return arguments.device or choose_default_device()
 
 
 def load_metric(arguments: argparse.Namespace, on: str | None = None) -> "PerceptualMetric":
@@ -147,7 +147,7 @@ def load_metric(arguments: argparse.Namespace, on: str | None = None) -> "Percep
     metric = load(
         arguments.model,
         source=arguments.weights,
-        device=on or device(arguments),
+        device=on or choose_device(arguments),
         precision=arguments.precision,
     )
     if arguments.compile:

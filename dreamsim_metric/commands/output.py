@@ -12,11 +12,11 @@ from dreamsim_metric.messages import make_printable
 Form = Literal["text", "json", "csv"]
 
 
-def table_lines(rows: Sequence[Row]) -> Iterator[str]:
+def format_table(rows: Sequence[Row]) -> Iterator[str]:
     """Write rows below the names of their columns, numbers to the right."""
     if not rows:
         return
-    shown = ({name: "" if value is None else _shown(value) for name, value in row.items()} for row in rows)
+    shown = ({name: "" if value is None else _show(value) for name, value in row.items()} for row in rows)
     cells = [{name: name for name in rows[0]}, *shown]
     widths = {name: max(len(row[name]) for row in cells) for name in rows[0]}
     right = {name for name, value in rows[0].items() if isinstance(value, int | float) and not isinstance(value, bool)}
@@ -25,19 +25,19 @@ def table_lines(rows: Sequence[Row]) -> Iterator[str]:
         yield "  ".join(line).rstrip()
 
 
-def record_lines(rows: Sequence[Row]) -> Iterator[str]:
+def format_record(rows: Sequence[Row]) -> Iterator[str]:
     """Write a line a value, the name before it."""
     for row in rows:
         width = max(map(len, row))
         for name, value in row.items():
-            for i, item in enumerate(_items(value)):
+            for i, item in enumerate(_list_items(value)):
                 yield f"{name if i == 0 else '':{width}}  {item}"
 
 
-def matrix_lines(rows: Sequence[Row]) -> Iterator[str]:
+def format_matrix(rows: Sequence[Row]) -> Iterator[str]:
     """Write a square table whose columns have the rows' numbers: the paths would be too wide."""
     names = ["picture", *map(str, range(1, len(rows) + 1))]
-    yield from table_lines(
+    yield from format_table(
         [{"": i, **dict(zip(names, row.values(), strict=True))} for i, row in enumerate(rows, start=1)]
     )
 
@@ -55,7 +55,7 @@ class Output:
     """
 
     rows: Sequence[Row]
-    lines: Callable[[Sequence[Row]], Iterable[str]] = table_lines
+    lines: Callable[[Sequence[Row]], Iterable[str]] = format_table
     single: bool = False
     failure: str = ""
     columns: Sequence[str] = ()
@@ -73,36 +73,36 @@ def show(output: Output | None, form: Form) -> None:
         for line in output.lines(output.rows):
             print("\n".join(map(make_printable, line.split("\n"))))
     elif form == "json":
-        rows = [_plain(row) for row in output.rows]
+        rows = [_to_plain(row) for row in output.rows]
         print(json.dumps(rows[0] if output.single else rows, indent=2, allow_nan=False))
     else:
-        rows = [_plain(row) for row in output.rows]
-        cells = [{name: _cell(value) for name, value in row.items()} for row in rows]
+        rows = [_to_plain(row) for row in output.rows]
+        cells = [{name: _format_cell(value) for name, value in row.items()} for row in rows]
         print(format_csv(cells, () if cells else output.columns), end="")
     if output.failure:
         raise RuntimeError(output.failure)
 
 
-def frame_rows(frame: Any) -> list[Row]:
+def list_rows(frame: Any) -> list[Row]:
     """Take the rows of a pandas table, to the last digit, None where it has no value."""
     rows: list[Row] = frame.astype(object).where(frame.notna(), None).to_dict(orient="records")
     return rows
 
 
-def _plain(value: Any) -> Any:
+def _to_plain(value: Any) -> Any:
     """Without numbers that JSON does not know."""
     if isinstance(value, dict):
-        return {str(name): _plain(part) for name, part in value.items()}
+        return {str(name): _to_plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
+        return [_to_plain(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _cell(value: Any) -> Any:
+def _format_cell(value: Any) -> Any:
     return json.dumps(value) if isinstance(value, dict | list | bool) else value
 
 
-def _shown(value: Any) -> str:
+def _show(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if value is None:
@@ -114,7 +114,7 @@ def _shown(value: Any) -> str:
     return str(value)
 
 
-def _items(value: Any) -> list[str]:
+def _list_items(value: Any) -> list[str]:
     """What stands below one another for a value."""
     if isinstance(value, dict):
         return [f"{key}: {held}" for key, held in value.items()]
@@ -123,4 +123,4 @@ def _items(value: Any) -> list[str]:
             ", ".join(f"{key} {held}" for key, held in item.items() if held) if isinstance(item, dict) else str(item)
             for item in value
         ]
-    return [_shown(value)]
+    return [_show(value)]

@@ -33,7 +33,7 @@ class Parser(argparse.ArgumentParser):
 
     def add_argument(self, *names: str, **settings: Any) -> argparse.Action:
         """Add an argument; its help says the default."""
-        text = described(settings["help"], settings.get("default"))
+        text = describe_default(settings["help"], settings.get("default"))
         return super().add_argument(*names, **{**settings, "help": text})
 
     def parse_known_args(  # type: ignore[override]
@@ -57,36 +57,36 @@ class Parser(argparse.ArgumentParser):
                 return
             if word.startswith("--") and " " not in name and name not in self._option_string_actions:
                 place = " before the command; options stand behind it" if self.commands else ""
-                self.error(f"unknown option {name}{place or _hint(name, self._option_string_actions)}")
+                self.error(f"unknown option {name}{place or _give_hint(name, self._option_string_actions)}")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is None or value in action.choices:
             return
         known = [str(choice) for choice in action.choices]
-        hint = _hint(value, known) or f"; expected {', '.join(known)}"
+        hint = _give_hint(value, known) or f"; expected {', '.join(known)}"
         if action.choices is self.commands:
             raise argparse.ArgumentError(None, f"unknown command {value}{hint}")
         raise argparse.ArgumentError(action, f"got {value}{hint}")
 
 
-def described(text: str, default: Any) -> str:
+def describe_default(text: str, default: Any) -> str:
     """Add the default to a help line, as it would be typed.
 
     Example:
-        >>> described("threads that decode pictures", 4), described("what to time", ("startup", "files"))
+        >>> describe_default("threads that decode pictures", 4), describe_default("what to time", ("startup", "files"))
         ('threads that decode pictures (default: 4)', 'what to time (default: startup files)')
     """
     if not (default is None or default is False or default is argparse.SUPPRESS or default in ((), [])):
-        text = f"{text} (default: {_typed(default)})"
+        text = f"{text} (default: {_format_typed(default)})"
     return text.replace("%", "%%")  # which argparse reads as a place to fill
 
 
-def _hint(name: str, known: Collection[str]) -> str:
+def _give_hint(name: str, known: Collection[str]) -> str:
     question = suggest_one(name, known)
     return f"; {question}" if question else ""
 
 
-def _typed(value: Any) -> str:
+def _format_typed(value: Any) -> str:
     if isinstance(value, list | tuple):
-        return " ".join(map(_typed, value))
+        return " ".join(map(_format_typed, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -6,7 +6,7 @@ from typing import Any
 
 from dreamsim_metric.commands.names import check_model, check_pictures
 from dreamsim_metric.commands.options import NETWORKS, add_option, add_options, load_metric
-from dreamsim_metric.commands.output import Output, matrix_lines
+from dreamsim_metric.commands.output import Output, format_matrix
 from dreamsim_metric.commands.parser import Parser
 from dreamsim_metric.commands.program import Command
 from dreamsim_metric.files.pictures import find_pictures
@@ -21,16 +21,16 @@ def _add_distance(to: Parser) -> None:
     add_options(to, *NETWORKS)
 
 
-def distance(arguments: Namespace) -> Output:
+def run_distance(arguments: Namespace) -> Output:
     """Compare one picture to others."""
     check_pictures([arguments.a])
-    files = _named(arguments, arguments.b)
+    files = _find_named(arguments, arguments.b)
 
-    from dreamsim_metric.distances import all_distances
+    from dreamsim_metric.distances import compare_all
     from dreamsim_metric.functional import embed
 
-    options = _embedding(arguments)
-    d = all_distances(embed(arguments.a, **options), embed(files, progress=True, **options))[0].tolist()
+    options = _choose_embedding(arguments)
+    d = compare_all(embed(arguments.a, **options), embed(files, progress=True, **options))[0].tolist()
     return Output([{"a": arguments.a, "b": b, "distance": value} for b, value in zip(files, d, strict=True)])
 
 
@@ -39,16 +39,16 @@ def _add_matrix(to: Parser) -> None:
     add_options(to, *NETWORKS)
 
 
-def matrix(arguments: Namespace) -> Output:
+def run_matrix(arguments: Namespace) -> Output:
     """Compare all pictures to one another."""
-    files = _named(arguments, arguments.pictures)
+    files = _find_named(arguments, arguments.pictures)
 
-    from dreamsim_metric.distances import all_distances
+    from dreamsim_metric.distances import compare_all
     from dreamsim_metric.functional import embed
 
-    u = embed(files, progress=True, **_embedding(arguments))
-    rows = zip(files, all_distances(u, u).tolist(), strict=True)
-    return Output([{"picture": file, **dict(zip(files, values, strict=True))} for file, values in rows], matrix_lines)
+    u = embed(files, progress=True, **_choose_embedding(arguments))
+    rows = zip(files, compare_all(u, u).tolist(), strict=True)
+    return Output([{"picture": file, **dict(zip(files, values, strict=True))} for file, values in rows], format_matrix)
 
 
 def _add_difference(to: Parser) -> None:
@@ -58,7 +58,7 @@ def _add_difference(to: Parser) -> None:
     add_options(to, *(flag for flag in NETWORKS if flag != "--batch-size"))
 
 
-def difference(arguments: Namespace) -> Output:
+def run_difference(arguments: Namespace) -> Output:
     """Draw where two pictures differ."""
     check_pictures([arguments.a, arguments.b])
     check_model(arguments.model, arguments.weights)
@@ -84,20 +84,20 @@ def difference(arguments: Namespace) -> Output:
     return Output([row])
 
 
-def _named(arguments: Namespace, pictures: Sequence[str]) -> list[str]:
+def _find_named(arguments: Namespace, pictures: Sequence[str]) -> list[str]:
     """The pictures, which are there, for a model that can be."""
     check_pictures(pictures)
     check_model(arguments.model, arguments.weights)
     return find_pictures(pictures)
 
 
-def _embedding(arguments: Namespace) -> dict[str, Any]:
+def _choose_embedding(arguments: Namespace) -> dict[str, Any]:
     """Options of `embed`; the metric is made once for all calls."""
     return {"model": load_metric(arguments), "batch_size": arguments.batch_size}
 
 
 COMMANDS = (
-    Command("distance", "distances between one picture and others", distance, _add_distance),
-    Command("matrix", "distances between all pictures", matrix, _add_matrix),
-    Command("difference", "a picture of where two pictures differ", difference, _add_difference),
+    Command("distance", "distances between one picture and others", run_distance, _add_distance),
+    Command("matrix", "distances between all pictures", run_matrix, _add_matrix),
+    Command("difference", "a picture of where two pictures differ", run_difference, _add_difference),
 )

@@ -38,12 +38,12 @@ def run_command(
     except Exception as error:
         if debug:
             raise
-        print(f"{program}: {make_printable(' '.join(_text(error, extra).split()))}", file=sys.stderr)
+        print(f"{program}: {make_printable(' '.join(_write_text(error, extra).split()))}", file=sys.stderr)
         return 1
     return 0
 
 
-def _text(error: Exception, extra: str) -> str:
+def _write_text(error: Exception, extra: str) -> str:
     problems = getattr(error, "problems", ())
     for problem in problems:
         print(make_printable(problem), file=sys.stderr)

@@ -16,7 +16,7 @@ from dreamsim_metric.commands.pictures import MANY
 from dreamsim_metric.commands.program import Command
 from dreamsim_metric.files.columns import ENDINGS, Columns
 from dreamsim_metric.files.pictures import find_pictures
-from dreamsim_metric.files.store import location
+from dreamsim_metric.files.store import make_path
 from dreamsim_metric.files.table import Row, check_ending, check_names, write_columns
 from dreamsim_metric.messages import list_briefly, make_printable
 from dreamsim_metric.scale.comparisons import Comparisons, pair_folders, read_comparisons
@@ -117,11 +117,11 @@ def _add_reading(to: Parser, on_error: str) -> None:
     )
 
 
-def score(arguments: Namespace) -> Output:
+def run_score(arguments: Namespace) -> Output:
     """Compute the distances of many pairs."""
     check_ending(arguments.out)
     check_model(arguments.model, arguments.weights)
-    pairs = _pairs(arguments)
+    pairs = _read_pairs(arguments)
     skip = arguments.on_error == "skip"
     pairs.check(skip=skip, out=arguments.out)
     if not skip:
@@ -130,28 +130,28 @@ def score(arguments: Namespace) -> Output:
 
     import numpy as np
 
-    from dreamsim_metric.scale.scoring import distances_of
+    from dreamsim_metric.scale.scoring import compute_distances
 
-    found = _found(pairs.files(), arguments, _prepared(arguments))
+    found = _format_found(pairs.files(), arguments, _prepare(arguments))
     _list_unreadable(found.unreadable)
-    d = distances_of(found, pairs.a, pairs.b)
+    d = compute_distances(found, pairs.a, pairs.b)
     known = d[~d.isnan()].double().numpy()
     if not len(known):
         raise ValueError(f"no pair has two pictures that can be read; {len(d)} were given")
     summary = {"pairs": len(known), "mean": float(known.mean()), "median": float(np.median(known))}
     table = pairs.scored(d.tolist(), found.unreadable if skip else None)
     if arguments.out:
-        return _written(arguments.out, table, summary)
+        return _write(arguments.out, table, summary)
     print(", ".join(f"{name} {value:.4g}" for name, value in summary.items()), file=sys.stderr)
     return Output(table.rows())
 
 
-def _pairs(arguments: Namespace) -> Comparisons:
+def _read_pairs(arguments: Namespace) -> Comparisons:
     """What the table says, or what is in both folders."""
     if len(arguments.pairs) > 2:
         raise ValueError(f"got {len(arguments.pairs)} names; expected a table of pairs, or two folders")
     if len(arguments.pairs) == 1:
-        return read_comparisons(location(arguments.pairs[0]), arguments.columns, fetch=arguments.fetch)
+        return read_comparisons(make_path(arguments.pairs[0]), arguments.columns, fetch=arguments.fetch)
     if arguments.columns:
         raise ValueError("got --columns with two folders; expected a table of pairs")
     one, other = arguments.pairs
@@ -166,15 +166,15 @@ def _pairs(arguments: Namespace) -> Comparisons:
     return pairs
 
 
-def embed(arguments: Namespace) -> Output:
+def run_embed(arguments: Namespace) -> Output:
     """Write the embeddings of pictures, some thousand a file."""
     check_model(arguments.model, arguments.weights)
     check_least("--shard-size", arguments.shard_size)
-    files = _files(arguments)
+    files = _list_files(arguments)
 
     from dreamsim_metric.scale.scoring import embed_folder
 
-    metric, cache, options = _prepared(arguments)
+    metric, cache, options = _prepare(arguments)
     if arguments.ray:
         from dreamsim_metric.scale import ray_cluster as cluster
 
@@ -202,65 +202,65 @@ def embed(arguments: Namespace) -> Output:
     return Output([row])
 
 
-def rank(arguments: Namespace) -> Output:
+def run_rank(arguments: Namespace) -> Output:
     """List the pictures that are nearest to a picture, or to each of several."""
     check_ending(arguments.out)
     check_least("--top", arguments.top)
     check_model(arguments.model, arguments.weights)
     check_pictures([arguments.query])
     queries = find_pictures([arguments.query], arguments.recursive)
-    files = _files(arguments)
+    files = _list_files(arguments)
 
     from dreamsim_metric.scale.scoring import rank
 
-    prepared = _prepared(arguments)
+    prepared = _prepare(arguments)
     if files:
-        found = _found([*files, *queries], arguments, prepared)
+        found = _format_found([*files, *queries], arguments, prepared)
         asked, pictures = found.only(queries), found.only(files)
     else:
-        pictures, asked = _shards(arguments, prepared), _found(queries, arguments, prepared)
+        pictures, asked = _read_shards(arguments, prepared), _format_found(queries, arguments, prepared)
     _list_unreadable(asked.unreadable | pictures.unreadable)
     rows = rank(asked, pictures, arguments.top, approximate=arguments.approximate)
     table = Columns.of(list(rows), _RANKED)
     if queries == [arguments.query]:
         table = replace(table, columns=[column for column in table.columns if column.name != "query"])
     if arguments.out:
-        return _written(arguments.out, table, {"queries": len(asked.files), "rows": len(table.columns[0].values)})
+        return _write(arguments.out, table, {"queries": len(asked.files), "rows": len(table.columns[0].values)})
     return Output(table.rows())
 
 
-def duplicates(arguments: Namespace) -> Output:
+def run_duplicates(arguments: Namespace) -> Output:
     """List pictures that look nearly the same, in groups."""
     check_ending(arguments.out)
     if not 0 < arguments.below < math.inf:
         raise ValueError(f"got below={arguments.below}; expected a distance above 0")
     check_model(arguments.model, arguments.weights)
-    files = _files(arguments)
+    files = _list_files(arguments)
 
-    from dreamsim_metric.scale.scoring import duplicates
+    from dreamsim_metric.scale.scoring import find_duplicates
 
-    pictures = _found(files, arguments, _prepared(arguments)) if files else _shards(arguments)
+    pictures = _format_found(files, arguments, _prepare(arguments)) if files else _read_shards(arguments)
     _list_unreadable(pictures.unreadable)
-    rows = duplicates(pictures, arguments.below, approximate=arguments.approximate)
+    rows = find_duplicates(pictures, arguments.below, approximate=arguments.approximate)
     summary = {
         "pictures": len(pictures.files),
         "pairs": len(rows),
         "groups": rows[-1]["group"] if rows else 0,
     }
     if arguments.out:
-        return _written(arguments.out, Columns.of(rows, _DUPLICATES), summary)
+        return _write(arguments.out, Columns.of(rows, _DUPLICATES), summary)
     print(", ".join(f"{name} {value}" for name, value in summary.items()), file=sys.stderr)
     return Output(rows, columns=tuple(_DUPLICATES))
 
 
-def _files(arguments: Namespace) -> list[str]:
+def _list_files(arguments: Namespace) -> list[str]:
     """The pictures named, none where what is named is a folder of shards.
 
     Files that are not there are said at once, but where pictures that cannot be read are left out: they are listed.
     """
     if arguments.on_error == "raise":
         check_pictures(arguments.pictures)
-    first = location(arguments.pictures[0])
+    first = make_path(arguments.pictures[0])
     if "shards" in arguments and len(arguments.pictures) == 1 and next(first.glob("*.parquet"), None) is not None:
         from dreamsim_metric.scale.shards import is_shards
 
@@ -269,7 +269,7 @@ def _files(arguments: Namespace) -> list[str]:
     return find_pictures(arguments.pictures, arguments.recursive)
 
 
-def _prepared(arguments: Namespace) -> tuple["PerceptualMetric", "Cache | None", "Options"]:
+def _prepare(arguments: Namespace) -> tuple["PerceptualMetric", "Cache | None", "Options"]:
     """Metric, cache and options of `embed_files`."""
     from dreamsim_metric.scale.embedding import Options
 
@@ -288,16 +288,16 @@ def _prepared(arguments: Namespace) -> tuple["PerceptualMetric", "Cache | None",
     return load_metric(arguments), None if arguments.no_cache else open_cache(arguments), options
 
 
-def _shards(arguments: Namespace, prepared: tuple | None = None) -> "Embeddings":
+def _read_shards(arguments: Namespace, prepared: tuple | None = None) -> "Embeddings":
     """The embeddings of a folder of shards, which the metric could have made, if there is one."""
     from dreamsim_metric.scale.shards import check_settings, read_shards
 
     if prepared:
-        check_settings(location(arguments.pictures[0]), prepared[0], arguments.decoder)
+        check_settings(make_path(arguments.pictures[0]), prepared[0], arguments.decoder)
     return read_shards(arguments.pictures[0])
 
 
-def _found(files: list[str], arguments: Namespace, prepared: tuple) -> "Embeddings":
+def _format_found(files: list[str], arguments: Namespace, prepared: tuple) -> "Embeddings":
     metric, cache, options = prepared
     if arguments.out:
         check_names(files)
@@ -329,7 +329,7 @@ def _list(what: str, items: list[str]) -> None:
         print(f"dreamsim-metric: {what} ({len(items)}):", *map(make_printable, items), sep="\n  ", file=sys.stderr)
 
 
-def _written(out: Path, table: Columns, summary: Row) -> Output:
+def _write(out: Path, table: Columns, summary: Row) -> Output:
     """Write a table; what is printed is the summary."""
     write_columns(out, table)
     return Output([{**summary, "written": str(out)}])
@@ -339,9 +339,9 @@ _KEPT = "what was embedded is kept, the same command goes on from there"
 COMMANDS = tuple(
     Command(name, help, run, options, extra="scale", interrupted=_KEPT)
     for name, help, run, options in (
-        ("score", "distances of many pairs, from a table or two folders", score, _add_score),
-        ("embed", "the embeddings of a folder's pictures, as Parquet", embed, _add_embed),
-        ("rank", "the pictures of a folder, nearest first", rank, _add_rank),
-        ("duplicates", "pictures that look nearly the same, in groups", duplicates, _add_duplicates),
+        ("score", "distances of many pairs, from a table or two folders", run_score, _add_score),
+        ("embed", "the embeddings of a folder's pictures, as Parquet", run_embed, _add_embed),
+        ("rank", "the pictures of a folder, nearest first", run_rank, _add_rank),
+        ("duplicates", "pictures that look nearly the same, in groups", run_duplicates, _add_duplicates),
     )
 )

@@ -11,13 +11,13 @@ from dreamsim_metric.bounds import check_least
 from dreamsim_metric.commands.fields import add_fields, show_defaults
 from dreamsim_metric.commands.names import check_data, check_model, check_new
 from dreamsim_metric.commands.options import NETWORKS, add_cache, add_option, add_options, load_metric, open_cache
-from dreamsim_metric.commands.output import Output, record_lines
+from dreamsim_metric.commands.output import Output, format_record
 from dreamsim_metric.commands.parser import Parser
 from dreamsim_metric.commands.program import Command
 from dreamsim_metric.files.json_file import read_json
 from dreamsim_metric.files.write import write_file
 from dreamsim_metric.judgements.formats import FORMATS
-from dreamsim_metric.models import default_model
+from dreamsim_metric.models import choose_default_model
 from dreamsim_metric.weights.folder import CARD, read_card
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 
 def _add_train(to: Parser) -> None:
-    from dreamsim_metric.training.config import Config, presets
+    from dreamsim_metric.training.config import Config, list_presets
 
-    known = presets(Path(), Path())
+    known = list_presets(Path(), Path())
     to.description = (
         "Tune a metric on judged triplets. The defaults shown are those of the PRESET before --help,\n"
         "without one those that presets begin with.\n"
@@ -50,19 +50,19 @@ def _add_train(to: Parser) -> None:
     options = add_fields(to, Config)
 
 
-def train(arguments: Namespace) -> Output | None:
+def run_train(arguments: Namespace) -> Output | None:
     """Tune a metric; what is printed are the figures of the best model."""
-    config = _config(arguments)
+    config = _make_config(arguments)
     check_data(config.data)
     if config.weights and len(config.weights) != len(config.model):
         raise ValueError(f"got {len(config.weights)} --weights; expected one for each of {', '.join(config.model)}")
     for i, name in enumerate(config.model):
         check_model(name, config.weights[i : i + 1])
 
-    from dreamsim_metric.judgements.readers import kinds, read_triplets  # without torch
+    from dreamsim_metric.judgements.readers import find_kinds, read_triplets  # without torch
     from dreamsim_metric.training.checkpoints import check_out
 
-    if "triplets" not in kinds(config.data):
+    if "triplets" not in find_kinds(config.data):
         read_triplets(config.data, config.format)  # says what was looked for
     if os.environ.get("RANK", "0") == "0":  # of several processes, the first begins the folder
         check_out(config)
@@ -73,14 +73,14 @@ def train(arguments: Namespace) -> Output | None:
     if os.environ.get("RANK", "0") != "0":  # one of several processes, of which one speaks
         return None
     metrics = read_json(folder / "metrics.json", "train again into another folder")
-    return Output([{"model": str(folder), **metrics}], record_lines)
+    return Output([{"model": str(folder), **metrics}], format_record)
 
 
-def _config(arguments: Namespace) -> "Config":
-    from dreamsim_metric.training.config import presets
+def _make_config(arguments: Namespace) -> "Config":
+    from dreamsim_metric.training.config import list_presets
 
     given = vars(arguments)
-    _, preset = presets(arguments.data, arguments.out)[arguments.preset]
+    _, preset = list_presets(arguments.data, arguments.out)[arguments.preset]
     values = {field.name: given[field.name] for field in fields(preset) if field.name in given}
     changes: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
     return replace(preset, **changes)
@@ -101,21 +101,21 @@ def _add_evaluate(to: Parser) -> None:
     to.add_argument("--record", action="store_true", help="keep the agreement on the card of the model's folder")
 
 
-def evaluate(arguments: Namespace) -> Output:
+def run_evaluate(arguments: Namespace) -> Output:
     """Measure agreement with people, with intervals."""
     check_least("--hardest", arguments.hardest)
-    model = arguments.model or default_model()
+    model = arguments.model or choose_default_model()
     if arguments.record and not (Path(model) / CARD).is_file():
         raise ValueError(
             f"got --record with {model}; expected the folder of a model, such as a run or save_pretrained's"
         )
     if arguments.record and arguments.precision != "float32":
         raise ValueError(f"got --record with --precision {arguments.precision}; a card's figures are those of float32")
-    metric, judged, data = _judged(arguments)
+    metric, judged, data = _read_judged(arguments)
 
-    from dreamsim_metric.evaluation.judging import scores, write_report
+    from dreamsim_metric.evaluation.judging import tabulate_scores, write_report
 
-    rows = scores(judged, metric.card)
+    rows = tabulate_scores(judged, metric.card)
     if arguments.out:
         about = {"model": model, "data": str(arguments.data), "split": arguments.split, "card": metric.card.name}
         about |= {"precision": arguments.precision}
@@ -134,13 +134,13 @@ def _add_calibrate(to: Parser) -> None:
     add_option(to, "--out", help="folder for the model with its curves (default: its own)")
 
 
-def calibrate(arguments: Namespace) -> Output:
+def run_calibrate(arguments: Namespace) -> Output:
     """Fit what a model's distances mean, and keep it on its card."""
-    name = arguments.model or default_model()
+    name = arguments.model or choose_default_model()
     if not arguments.out and not (Path(name) / CARD).is_file():
         raise ValueError(f"got no --out; {name} is not a folder that could keep the curves")
     check_new(arguments.out)
-    metric, judged, data = _judged(arguments)
+    metric, judged, data = _read_judged(arguments)
 
     from dreamsim_metric.evaluation.judging import calibrate
 
@@ -161,14 +161,14 @@ def _write_card(folder: Path, card: Any) -> None:
     write_file(folder / CARD, card.to_json().encode())
 
 
-def _judged(arguments: Namespace) -> tuple["PerceptualMetric", "Judged", str]:
+def _read_judged(arguments: Namespace) -> tuple["PerceptualMetric", "Judged", str]:
     """The model, its distances of what people judged, and what that is called."""
     check_model(arguments.model, arguments.weights)
     check_data(arguments.data)
 
-    from dreamsim_metric.judgements.readers import kinds, read_pairs, read_triplets  # without torch
+    from dreamsim_metric.judgements.readers import find_kinds, read_pairs, read_triplets  # without torch
 
-    held = kinds(arguments.data)
+    held = find_kinds(arguments.data)
     triplets = pairs = None
     if "triplets" in held or not held:  # if it holds nothing, the error says what was looked for
         triplets = read_triplets(arguments.data, arguments.format, min_votes=arguments.min_votes)
@@ -194,7 +194,9 @@ def _split(table: Any, split: str, other: Any) -> Any:
 
 
 COMMANDS = (
-    Command("train", "tune a metric on judged triplets: train PRESET --help", train, _add_train, extra="train"),
-    Command("evaluate", "how well a model agrees with people", evaluate, _add_evaluate, extra="train"),
-    Command("calibrate", "what a model's distances mean, kept on its card", calibrate, _add_calibrate, extra="train"),
+    Command("train", "tune a metric on judged triplets: train PRESET --help", run_train, _add_train, extra="train"),
+    Command("evaluate", "how well a model agrees with people", run_evaluate, _add_evaluate, extra="train"),
+    Command(
+        "calibrate", "what a model's distances mean, kept on its card", run_calibrate, _add_calibrate, extra="train"
+    ),
 )

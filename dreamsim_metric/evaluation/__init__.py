@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from dreamsim_metric.evaluation.judging import Judged as Judged
     from dreamsim_metric.evaluation.judging import calibrate as calibrate
     from dreamsim_metric.evaluation.judging import judge as judge
-    from dreamsim_metric.evaluation.judging import scores as scores
+    from dreamsim_metric.evaluation.judging import tabulate_scores as tabulate_scores
     from dreamsim_metric.evaluation.judging import write_report as write_report
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
-        "judging": ("Judged", "calibrate", "judge", "scores", "write_report"),
+        "judging": ("Judged", "calibrate", "judge", "tabulate_scores", "write_report"),
         "diagram": ("draw_reliability",),
     },
 )

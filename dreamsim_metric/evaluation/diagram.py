@@ -12,7 +12,7 @@ def draw_reliability(rows: Sequence[dict[str, Any]], error: float, path: Path, t
     """Draw predicted against observed probabilities, with 95 % intervals, over the judgements in each bin.
 
     Args:
-        rows: the rows of `dreamsim_metric.judgements.reliability`.
+        rows: the rows of `dreamsim_metric.judgements.tabulate_reliability`.
         error: the expected calibration error, for the title.
         path: the PNG file to write; replaced if it is there.
         title: what the probability says, for the title and the axis.

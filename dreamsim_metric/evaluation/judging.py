@@ -8,20 +8,20 @@ from typing import cast
 import numpy as np
 
 from dreamsim_metric.card import Curve, ModelCard
-from dreamsim_metric.distances import pair_distances, triplet_distances
+from dreamsim_metric.distances import compare_triplets, pair_distances
 from dreamsim_metric.files.json_file import write_json
 from dreamsim_metric.files.table import Row, write_csv
 from dreamsim_metric.judgements.agreement import (
     average_precision,
-    by_margin,
-    hardest,
+    find_hardest,
+    group_by_margin,
     majority_agreement,
     vote_agreement,
     vote_ceiling,
 )
-from dreamsim_metric.judgements.calibration import calibration_error, fit_left, fit_same, mirrored, reliability
-from dreamsim_metric.judgements.resampling import Resamples, interval
-from dreamsim_metric.judgements.tables import Pairs, Triplets, check, on_common_pictures
+from dreamsim_metric.judgements.calibration import calibration_error, fit_left, fit_same, mirror, tabulate_reliability
+from dreamsim_metric.judgements.resampling import Resamples, find_interval
+from dreamsim_metric.judgements.tables import Pairs, Triplets, check, share_pictures
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.scale.cache import Cache
 from dreamsim_metric.scale.embedding import Embedder, Options
@@ -82,21 +82,21 @@ def judge(
     import torch
 
     tables = [table for table in (triplets, pairs) if table is not None]
-    common = {type(table): table for table in on_common_pictures(*tables)}
+    common = {type(table): table for table in share_pictures(*tables)}
     embedder = Embedder(metric, cache, Options(batch_size=batch_size, workers=workers, progress=True))
     found = embedder(list(map(str, next(iter(common.values())).pictures)))
     check(tables, {Path(name): why for name, why in found.unreadable.items()}, shared_pictures=True)
     units = found.units  # of all pictures, in order
     left = right = distances = np.zeros(0)
     if Triplets in common:
-        left, right = (d.numpy() for d in triplet_distances(units, torch.from_numpy(common[Triplets].index)))
+        left, right = (d.numpy() for d in compare_triplets(units, torch.from_numpy(common[Triplets].index)))
     if Pairs in common:
         a, b = torch.from_numpy(common[Pairs].index).T
         distances = pair_distances(units[a], units[b]).numpy()
     return Judged(triplets, left, right, pairs, distances)
 
 
-def scores(judged: Judged, card: ModelCard) -> list[Row]:
+def tabulate_scores(judged: Judged, card: ModelCard) -> list[Row]:
     """Make the table of an evaluation: a score a row, with 95 % bootstrap intervals.
 
     `low` and `high` resample triplets (or pairs), `ref_low` and `ref_high` resample reference pictures with all their
@@ -113,7 +113,7 @@ def scores(judged: Judged, card: ModelCard) -> list[Row]:
         >>> from dreamsim_metric import load
         >>> from dreamsim_metric.judgements import read_triplets
         >>> metric = load("mini")
-        >>> row = scores(judge(metric, read_triplets("examples/judged"), None), metric.card)[0]
+        >>> row = tabulate_scores(judge(metric, read_triplets("examples/judged"), None), metric.card)[0]
         >>> row["score"], round(row["value"], 1), row["n"]
         ('2AFC agreement with the majority, %', 83.3, 6)
     """
@@ -135,36 +135,36 @@ def scores(judged: Judged, card: ModelCard) -> list[Row]:
             intervals = [
                 100 * bound
                 for groups in (np.arange(n), references[kept])
-                for bound in interval(Resamples(groups, draws=2000).means(values[kept]))
+                for bound in find_interval(Resamples(groups, draws=2000).means(values[kept]))
             ]
-            rows.append(_row(name, 100 * np.nanmean(values), intervals, n))
-        for part in by_margin(*sides, share):
-            rows.append(_row(f"2AFC majority, margin {part['margin']}, %", part["agreement"], n=part["triplets"]))
+            rows.append(_make_row(name, 100 * np.nanmean(values), intervals, n))
+        for part in group_by_margin(*sides, share):
+            rows.append(_make_row(f"2AFC majority, margin {part['margin']}, %", part["agreement"], n=part["triplets"]))
         if card.left is not None:
-            error = calibration_error(*_left_judgements(card.left, judged))
-            rows.append(_row("calibration error of probability_left", error, n=len(share)))
+            error = calibration_error(*_list_left_judgements(card.left, judged))
+            rows.append(_make_row("calibration error of probability_left", error, n=len(share)))
     if judged.pairs is not None:
         same = judged.pairs.same
         d = judged.distances
         draws = Resamples(np.arange(len(d)), draws=500).statistics(lambda some: average_precision(d[some], same[some]))
-        bounds = [100 * bound for bound in interval(draws)]
-        rows.append(_row("JND average precision, %", 100 * average_precision(d, same), bounds, len(d)))
+        bounds = [100 * bound for bound in find_interval(draws)]
+        rows.append(_make_row("JND average precision, %", 100 * average_precision(d, same), bounds, len(d)))
         if card.same is not None:
             error = calibration_error(_predict(card.same, d), same, judged.pairs.votes)
-            rows.append(_row("calibration error of probability_same", error, n=len(d)))
+            rows.append(_make_row("calibration error of probability_same", error, n=len(d)))
     return rows
 
 
-def _row(score: str, value: float, intervals: Sequence[float] = (), n: int = 0) -> Row:
+def _make_row(score: str, value: float, intervals: Sequence[float] = (), n: int = 0) -> Row:
     bounds = [*map(float, intervals), None, None, None, None][:4]
     names = ("low", "high", "ref_low", "ref_high")
     return {"score": score, "value": float(value), **dict(zip(names, bounds, strict=True)), "n": int(n)}
 
 
-def _left_judgements(curve: Curve, judged: Judged) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _list_left_judgements(curve: Curve, judged: Judged) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     triplets = cast(Triplets, judged.triplets)
     probability = _predict(curve, judged.left - judged.right)
-    return mirrored(probability, 1 - triplets.right, triplets.votes)
+    return mirror(probability, 1 - triplets.right, triplets.votes)
 
 
 def _predict(curve: Curve, x: np.ndarray) -> np.ndarray:
@@ -239,12 +239,13 @@ def write_report(folder: Path, judged: Judged, card: ModelCard, rows: list[Row],
         >>> metric = load("mini")
         >>> judged = judge(metric, None, read_pairs("examples/judged"))
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     write_report(Path(folder), judged, metric.card, scores(judged, metric.card), {"model": "mini"}, 12)
+        ...     rows = tabulate_scores(judged, metric.card)
+        ...     write_report(Path(folder), judged, metric.card, rows, {"model": "mini"}, 12)
         ...     sorted(file.name for file in Path(folder).iterdir())
         ['evaluation.json', 'pairs.csv']
     """
     from dreamsim_metric.evaluation.diagram import draw_reliability
-    from dreamsim_metric.evaluation.sheet import SheetRow, triplet_sheet
+    from dreamsim_metric.evaluation.sheet import SheetRow, write_triplet_sheet
 
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "evaluation.json", {**about, "scores": rows})
@@ -261,7 +262,7 @@ def write_report(folder: Path, judged: Judged, card: ModelCard, rows: list[Row],
             )
         ]
         write_csv(folder / "triplets.csv", table)
-        worst = hardest(judged.left, judged.right, triplets.right, triplets.votes, hardest_n)
+        worst = find_hardest(judged.left, judged.right, triplets.right, triplets.votes, hardest_n)
         if len(worst):
             sheet = [
                 SheetRow(
@@ -276,10 +277,10 @@ def write_report(folder: Path, judged: Judged, card: ModelCard, rows: list[Row],
                 )
                 for i in worst
             ]
-            triplet_sheet(sheet, folder / "hardest.png")
+            write_triplet_sheet(sheet, folder / "hardest.png")
         if card.left is not None:
-            judgements = _left_judgements(card.left, judged)
-            bins, error = reliability(*judgements), calibration_error(*judgements)
+            judgements = _list_left_judgements(card.left, judged)
+            bins, error = tabulate_reliability(*judgements), calibration_error(*judgements)
             draw_reliability(bins, error, folder / "reliability_left.png", "left judged nearer")
     if (pairs := judged.pairs) is not None:
         columns = zip(pairs.ids, judged.distances.tolist(), pairs.same.tolist(), pairs.votes.tolist(), strict=True)
@@ -287,5 +288,5 @@ def write_report(folder: Path, judged: Judged, card: ModelCard, rows: list[Row],
         write_csv(folder / "pairs.csv", table)
         if card.same is not None:
             judgements = _predict(card.same, judged.distances), pairs.same, pairs.votes
-            bins, error = reliability(*judgements), calibration_error(*judgements)
+            bins, error = tabulate_reliability(*judgements), calibration_error(*judgements)
             draw_reliability(bins, error, folder / "reliability_same.png", "judged the same")

@@ -38,7 +38,7 @@ class SheetRow:
     right_distance: float
 
 
-def triplet_sheet(rows: Sequence[SheetRow], path: Path, columns: int = 2) -> None:
+def write_triplet_sheet(rows: Sequence[SheetRow], path: Path, columns: int = 2) -> None:
     """Write triplets as a PNG: left, reference, right, each with its votes and distance.
 
     Pictures are squashed to squares, as metrics see them. The side that people chose is framed in green, the
@@ -81,7 +81,7 @@ def triplet_sheet(rows: Sequence[SheetRow], path: Path, columns: int = 2) -> Non
                 box = (at[0] + inset, at[1] + inset, at[0] + _SIDE - 1 - inset, at[1] + _SIDE - 1 - inset)
                 draw.rectangle(box, outline=colour, width=_FRAME)
             if name == "reference":
-                said = [_clipped(f"triplet {row.id}", font, draw), ""]
+                said = [_clip(f"triplet {row.id}", font, draw), ""]
             else:
                 share = row.share if name == "right" else 1 - row.share
                 distance = row.right_distance if name == "right" else row.left_distance
@@ -91,9 +91,7 @@ def triplet_sheet(rows: Sequence[SheetRow], path: Path, columns: int = 2) -> Non
     write_file(path, encode(sheet))
 
 
-def _clipped(
-    text: str, font: PIL.ImageFont.FreeTypeFont | PIL.ImageFont.ImageFont, draw: PIL.ImageDraw.ImageDraw
-) -> str:
+def _clip(text: str, font: PIL.ImageFont.FreeTypeFont | PIL.ImageFont.ImageFont, draw: PIL.ImageDraw.ImageDraw) -> str:
     while draw.textlength(text, font=font) > _SIDE:
         text = text[:-2] + "…"
     return text

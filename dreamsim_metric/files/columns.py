@@ -42,7 +42,7 @@ class Column:
             ValueError: the values have no text.
         """
         if self.field is None:
-            return [value if isinstance(value, str) else _text(value) for value in self.values]
+            return [value if isinstance(value, str) else _decode(value) for value in self.values]
         import pyarrow as pa
 
         values: Any = self.values
@@ -195,7 +195,7 @@ def read_columns(path: Path) -> Columns:
     semicolon or tab, stands between all cells. Blank lines are passed over.
 
     Args:
-        path: the file, a place that `location` gives.
+        path: the file, a place that `make_path` gives.
 
     Raises:
         FileNotFoundError: no such file.
@@ -227,7 +227,7 @@ def _read_csv(path: Path) -> Columns:
     with path.open(encoding=encoding, newline="") as file:
         first = next((line for line in file if line.strip()), "")
     with path.open(encoding=encoding, newline="") as file:
-        between = _delimiter(first)
+        between = _find_delimiter(first)
         # Spaces are the cells' own, unless the names have them too.
         lines = csv.reader(file, strict=True, delimiter=between, skipinitialspace=f"{between} " in first)
         for number, row in enumerate(lines, start=1):
@@ -248,7 +248,7 @@ def _read_csv(path: Path) -> Columns:
     return Columns(columns, path, numbers, ragged)
 
 
-def _delimiter(header: str) -> str:
+def _find_delimiter(header: str) -> str:
     names = re.sub(r'"[^"]*"', "", header)
     return max(",;\t", key=names.count)
 
@@ -289,7 +289,7 @@ def _read_parquet(path: Path) -> Columns:
     return Columns(columns, path, range(1, table.num_rows + 1), notes=table.schema.metadata)
 
 
-def _text(value: Any) -> str:
+def _decode(value: Any) -> str:
     if value is None:
         return ""
     return json.dumps(value) if isinstance(value, dict | list | bool) else str(value)

@@ -66,7 +66,7 @@ def read_json(file: Path, hint: str, keys: Iterable[str] = ()) -> dict[str, Any]
     """Read a file that holds a JSON object.
 
     Args:
-        file: path on this machine, or a `location` in a store.
+        file: path on this machine, or a `make_path` in a store.
         hint: what to do about a file that is damaged, for the error.
         keys: names that the object must have.
 

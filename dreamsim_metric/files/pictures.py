@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from dreamsim_metric.files.store import is_url, list_files, location
+from dreamsim_metric.files.store import is_url, list_files, make_path
 from dreamsim_metric.formats import list_endings, list_undecoded, say_how
 from dreamsim_metric.messages import list_briefly
 
@@ -26,13 +26,13 @@ def find_pictures(given: Sequence[str], recursive: bool = False) -> list[str]:
     """
     files: list[str] = []
     for name in given:
-        if not location(name).is_dir():
+        if not make_path(name).is_dir():
             files.append(name)
             continue
         found = list_pictures(name, recursive)
         if not found:
             hint = "name a folder that does"
-            deeper = [] if recursive else _with_endings(_files(name, recursive=True), list_endings())
+            deeper = [] if recursive else _select_by_ending(_list_files(name, recursive=True), list_endings())
             if deeper:
                 inside = os.path.dirname(deeper[0])
                 hint += f", such as {inside}, or search deeper where a command has --recursive"
@@ -59,24 +59,24 @@ def list_pictures(folder: str | Path, recursive: bool = False) -> list[str]:
         >>> "examples/cat.jpg" in list_pictures("examples")
         True
     """
-    files = _files(folder, recursive)
-    if undecoded := _with_endings(files, list_undecoded()):
+    files = _list_files(folder, recursive)
+    if undecoded := _select_by_ending(files, list_undecoded()):
         said = list_briefly([os.path.basename(file) for file in undecoded], 3)
         how = say_how(os.path.splitext(undecoded[0])[1])
         print(f"passed over in {folder}, since nothing here decodes them: {said}; {how}", file=sys.stderr)
-    return _with_endings(files, list_endings())
+    return _select_by_ending(files, list_endings())
 
 
-def _files(folder: str | Path, recursive: bool) -> list[str]:
+def _list_files(folder: str | Path, recursive: bool) -> list[str]:
     name = str(folder)
-    return list_files(name, recursive) if is_url(name) else list(_inside(Path(folder), recursive))
+    return list_files(name, recursive) if is_url(name) else list(_list_inside(Path(folder), recursive))
 
 
-def _with_endings(files: Sequence[str], endings: set[str]) -> list[str]:
+def _select_by_ending(files: Sequence[str], endings: set[str]) -> list[str]:
     return sorted(file for file in files if os.path.splitext(file)[1].lower() in endings)
 
 
-def _inside(folder: Path, recursive: bool) -> Iterator[str]:
+def _list_inside(folder: Path, recursive: bool) -> Iterator[str]:
     for root, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if recursive and not name.startswith(".")]
         plain = str(Path(root))  # without ./; a Path for each of very many files would take seconds

@@ -34,7 +34,7 @@ def is_address(name: str) -> bool:
     return is_url(name) and ("::" in name or name.partition("://")[0].lower() not in (*_OBJECT_STORES, *_OWN))
 
 
-def location(name: str | Path) -> Path:
+def make_path(name: str | Path) -> Path:
     """Make a path with pathlib's methods, also of URLs (universal_pathlib's `UPath`); file:// is the path behind it.
 
     Args:
@@ -72,7 +72,7 @@ def read(name: str) -> bytes:
     if not is_url(name):
         return read_local(name)
     try:
-        return location(name).read_bytes()
+        return make_path(name).read_bytes()
     except FileNotFoundError as error:
         raise FileNotFoundError(f"no such picture: {name}") from error
     except ImportError:
@@ -85,7 +85,7 @@ def write(path: Path, data: bytes) -> None:
     """Write or replace a file: whole or not at all.
 
     Args:
-        path: a place that `location` gave.
+        path: a place that `make_path` gave.
         data: what the file will hold.
 
     Raises:
@@ -117,10 +117,10 @@ def list_files(folder: str, recursive: bool) -> list[str]:
     """List the URLs of the files in a folder of a store, without hidden ones, in no order."""
     store, root = _store(folder)
     names = [store.unstrip_protocol(file) for file in store.find(root, maxdepth=None if recursive else 1)]
-    return [name for name in names if not any(part.startswith(".") for part in relative(name, folder).parts)]
+    return [name for name in names if not any(part.startswith(".") for part in cut_to_folder(name, folder).parts)]
 
 
-def relative(file: str, folder: str) -> PurePath:
+def cut_to_folder(file: str, folder: str) -> PurePath:
     """Cut a file's name to what it is inside the folder that it was found in."""
     if not is_url(folder):
         return PurePath(file).relative_to(folder)

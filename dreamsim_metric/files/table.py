@@ -12,7 +12,7 @@ from typing import Any, TextIO, TypeVar
 
 from dreamsim_metric.files.columns import ENDINGS, Columns, read_columns
 from dreamsim_metric.files.store import is_url
-from dreamsim_metric.files.write import new_file, write_file
+from dreamsim_metric.files.write import create_file, write_file
 from dreamsim_metric.messages import list_briefly
 
 _TRUTHS = {"true": True, "1": True, "false": False, "0": False}
@@ -112,7 +112,7 @@ class Record:
     def number(self, column: str, default: str | None = None, *, whole: bool = False) -> float:
         """Return the cell as a finite number, 0 or more."""
         text = self.text(column, default)
-        value = as_number(text)
+        value = parse_number(text)
         if not value >= 0 or (whole and value % 1):
             raise RowError(f"{column} is {text!r}; expected {'a whole' if whole else 'a'} number, 0 or more")
         return value
@@ -231,7 +231,7 @@ def write_columns(path: Path, table: Columns) -> None:
         OSError: the disk is full or not writable; what was there before is intact.
     """
     ending = path.suffix.lower()
-    with new_file(path) as file:
+    with create_file(path) as file:
         if ending == ".parquet":
             import pyarrow.parquet as pq
 
@@ -266,7 +266,7 @@ def check_names(files: Iterable[str]) -> None:
         )
 
 
-def as_number(text: str) -> float:
+def parse_number(text: str) -> float:
     """Return the finite number that the text is, or NaN."""
     try:
         value = float(text)

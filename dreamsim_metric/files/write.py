@@ -35,7 +35,7 @@ def write_files(files: Mapping[Path, bytes]) -> None:
     Raises:
         OSError: the disk is full or not writable.
     """
-    beside = {path: _beside(path) for path in files}
+    beside = {path: _name_beside(path) for path in files}
     path = next(iter(files))
     try:
         for path, data in files.items():
@@ -47,11 +47,11 @@ def write_files(files: Mapping[Path, bytes]) -> None:
     except OSError as error:
         for part in beside.values():
             part.unlink(missing_ok=True)
-        raise _cannot_write(path, error) from error
+        raise _say_cannot_write(path, error) from error
 
 
 @contextmanager
-def new_file(path: Path) -> Iterator[BinaryIO]:
+def create_file(path: Path) -> Iterator[BinaryIO]:
     """Open a file for what does not fit into memory: it gets its name, and replaces what had it, when it is whole.
 
     After an error nothing of it is left, and what was there before is intact.
@@ -60,10 +60,10 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
         OSError: the disk is full or not writable.
 
     Example:
-        >>> with new_file(Path("numbers.txt")) as file:  # doctest: +SKIP
+        >>> with create_file(Path("numbers.txt")) as file:  # doctest: +SKIP
         ...     file.writelines(b"%d\\n" % number for number in range(10**9))
     """
-    beside = _beside(path)
+    beside = _name_beside(path)
     try:
         with open(beside, "xb") as file:
             yield file
@@ -72,13 +72,13 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
     except OSError as error:
         if not _is_full_disk(error):
             raise
-        raise _cannot_write(path, error) from error
+        raise _say_cannot_write(path, error) from error
     finally:
         beside.unlink(missing_ok=True)
 
 
 @contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
+def create_folder(folder: Path) -> Iterator[Path]:
     """Make a folder to fill, which gets its name when it is whole; after an error nothing of it is left.
 
     Until then it lies, hidden, where `folder` is to be. All users may read it.
@@ -90,7 +90,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
         OSError: the disk is full or not writable, or `folder` holds something.
 
     Example:
-        >>> with new_folder(Path("model")) as beside:  # doctest: +SKIP
+        >>> with create_folder(Path("model")) as beside:  # doctest: +SKIP
         ...     (beside / "card.json").write_text("{}")
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -102,7 +102,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
     except OSError as error:
         if not _is_full_disk(error):
             raise
-        raise _cannot_write(folder, error) from error
+        raise _say_cannot_write(folder, error) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
@@ -118,7 +118,7 @@ def check_space(file: Path, needed: int) -> None:
         )
 
 
-def _beside(path: Path) -> Path:
+def _name_beside(path: Path) -> Path:
     """A name that nobody can have put a link at, and that no other process writes to at the same time."""
     return path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.part")
 
@@ -128,7 +128,7 @@ def _sync(file: BinaryIO) -> None:
     os.fsync(file.fileno())  # else a power cut could leave an empty file under the final name
 
 
-def _cannot_write(path: Path, error: OSError) -> OSError:
+def _say_cannot_write(path: Path, error: OSError) -> OSError:
     return OSError(error.errno, f"cannot write {path} ({error.strerror}); what was there before is intact: make room")
 
 

@@ -14,15 +14,15 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dreamsim_metric.bounds import check_least
-from dreamsim_metric.images.convert import Pictures, batches, count, is_single
-from dreamsim_metric.images.pillow import from_file
+from dreamsim_metric.images.convert import Pictures, count, is_single, split_batches
+from dreamsim_metric.images.pillow import read_file
 from dreamsim_metric.images.resizing import resize_levels
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-def in_order(pool: Executor, work: Callable[[T], R], items: Iterable[T], ahead: int) -> Iterator[R]:
+def map_in_order(pool: Executor, work: Callable[[T], R], items: Iterable[T], ahead: int) -> Iterator[R]:
     """Map in other threads, at most `ahead` items before the one that is wanted: memory stays bounded."""
     waiting: deque = deque()
     for item in items:
@@ -33,27 +33,27 @@ def in_order(pool: Executor, work: Callable[[T], R], items: Iterable[T], ahead: 
         yield waiting.popleft().result()
 
 
-def worker_count(workers: int | None) -> int:
+def count_workers(workers: int | None) -> int:
     """Count the threads: as many as asked for, else one a core, at most 16.
 
     Raises:
         ValueError: fewer than one.
     """
     if workers is None:
-        return min(16, core_count())
+        return min(16, count_cores())
     check_least("workers", workers)
     return workers
 
 
-def core_count() -> int:
+def count_cores() -> int:
     """Count the processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
 def start_threads(workers: int | None) -> Iterator[Executor]:
-    """Keep as many threads as `worker_count` says; what nobody wants any more, as after an error, is not begun."""
-    pool = ThreadPoolExecutor(worker_count(workers))
+    """Keep as many threads as `count_workers` says; what nobody wants any more, as after an error, is not begun."""
+    pool = ThreadPoolExecutor(count_workers(workers))
     try:
         yield pool
     finally:
@@ -78,13 +78,13 @@ def decode_files(
     def levels(file: str | Path) -> Tensor | OSError | ValueError:
         try:
             if size is None:
-                return from_file(Path(file))[0]
-            return resize_levels(from_file(Path(file), (size, size))[0], (size, size))
+                return read_file(Path(file))[0]
+            return resize_levels(read_file(Path(file), (size, size))[0], (size, size))
         except (OSError, ValueError) as error:
             return error
 
     with start_threads(workers) as pool:
-        yield from in_order(pool, levels, files, at_once + worker_count(workers))
+        yield from map_in_order(pool, levels, files, at_once + count_workers(workers))
 
 
 def find_unreadable(files: Iterable[str | Path], *, workers: int | None = None) -> dict[Path, str]:
@@ -111,17 +111,17 @@ def read_ahead(pictures: Pictures, batch_size: int, size: int, device: torch.dev
     Raises:
         OSError, ValueError: a file cannot be read.
     """
-    some_at_a_time = batches(pictures, batch_size)
+    some_at_a_time = split_batches(pictures, batch_size)
     if is_single(pictures) or not (count(pictures) > 1 and all(map(_is_path, cast(Iterable[Any], pictures)))):
         yield from some_at_a_time
         return
     files = cast(Iterable[str | Path], pictures)
     with closing(decode_files(files, size, at_once=batch_size)) as found:
         for some in some_at_a_time:
-            yield torch.stack([_raised(pixels) for pixels in islice(found, len(cast(Sequence, some)))]).to(device)
+            yield torch.stack([_raise(pixels) for pixels in islice(found, len(cast(Sequence, some)))]).to(device)
 
 
-def _raised(pixels: Tensor | Exception) -> Tensor:
+def _raise(pixels: Tensor | Exception) -> Tensor:
     if isinstance(pixels, Exception):
         raise pixels
     return pixels

@@ -89,7 +89,7 @@ def count(pictures: Pictures) -> int:
     return n
 
 
-def batches(pictures: Pictures, batch_size: int) -> Iterator[Pictures]:
+def split_batches(pictures: Pictures, batch_size: int) -> Iterator[Pictures]:
     """Yield the same pictures, at most `batch_size` at a time."""
     check_least("batch_size", batch_size)
     n = count(pictures)
@@ -157,7 +157,7 @@ def to_stacks(pictures: Pictures, size: tuple[int, int] | None, check: bool) -> 
             raise ValueError(
                 f"got pictures on {' and '.join(devices)}; expected one device: move them with .to(device)"
             )
-        return [_one(picture, size, check) for picture in pictures]
+        return [_convert_one(picture, size, check) for picture in pictures]
     return [_stack(cast(Picture, pictures), size, check)]
 
 
@@ -171,7 +171,7 @@ def to_image(picture: Picture) -> PIL.Image.Image:
         >>> to_image("examples/cat.jpg").mode
         'RGB'
     """
-    image = _opened(picture)
+    image = _open(picture)
     if image is not None:
         return PIL.Image.fromarray(np.array(image))
     levels = (to_pixels(picture, None)[0] * 255).round().to(torch.uint8)
@@ -187,7 +187,7 @@ def to_mask(file: Path) -> PIL.Image.Image:
     return open_file(file, "black").convert("L")
 
 
-def _one(picture: Picture, size: tuple[int, int] | None, check: bool) -> Tensor:
+def _convert_one(picture: Picture, size: tuple[int, int] | None, check: bool) -> Tensor:
     if not is_single(picture):
         array = isinstance(picture, (np.ndarray, Tensor))
         what = f"shape {tuple(cast(Tensor, picture).shape)}" if array else f"a {type(picture).__name__}"
@@ -197,13 +197,13 @@ def _one(picture: Picture, size: tuple[int, int] | None, check: bool) -> Tensor:
 
 def _stack(pictures: Picture, size: tuple[int, int] | None, check: bool) -> Tensor:
     """`(N, 3, H, W)`, uint8 or float32, of `size` or not yet."""
-    image = _opened(pictures)
+    image = _open(pictures)
     if image is not None:
         return to_levels(image, size)
     if isinstance(pictures, np.ndarray):
-        return _from_tensor(_from_numpy(pictures), check)
+        return _convert_tensor(_convert_numpy(pictures), check)
     if isinstance(pictures, Tensor):
-        return _from_tensor(pictures, check)
+        return _convert_tensor(pictures, check)
     raise ValueError(f"got {type(pictures).__name__}; expected {_ACCEPTED}")
 
 
@@ -211,7 +211,7 @@ def _is_batch(pictures: Any) -> bool:
     return isinstance(pictures, np.ndarray) and pictures.dtype.kind not in _OBJECTS
 
 
-def _opened(picture: Picture) -> PIL.Image.Image | None:
+def _open(picture: Picture) -> PIL.Image.Image | None:
     """What is one picture by its type as an RGB image; None for all else."""
     if isinstance(picture, np.ndarray) and picture.dtype.kind in _OBJECTS and picture.ndim == 0:
         picture = picture.item()
@@ -220,9 +220,9 @@ def _opened(picture: Picture) -> PIL.Image.Image | None:
     if isinstance(picture, PIL.Image.Image):
         return to_rgb(picture, "the PIL image")
     if isinstance(picture, Mapping):
-        return _from_record(picture)
+        return _read_record(picture)
     if isinstance(picture, _BYTES):
-        return _from_bytes(picture, "the picture's file")
+        return _read_bytes(picture, "the picture's file")
     if hasattr(picture, "read"):
         file = cast(BinaryIO, picture)
         name = f"the file {file.name}" if isinstance(getattr(file, "name", None), str) else "the opened file"
@@ -231,21 +231,21 @@ def _opened(picture: Picture) -> PIL.Image.Image | None:
         data = file.read()
         if isinstance(data, str):
             raise ValueError(f"{name} is opened as text; expected a file opened with mode 'rb'")
-        return _from_bytes(data, name)
+        return _read_bytes(data, name)
     return None
 
 
-def _from_bytes(data: bytes | bytearray | memoryview, name: str) -> PIL.Image.Image:
+def _read_bytes(data: bytes | bytearray | memoryview, name: str) -> PIL.Image.Image:
     if len(data) == 0:
         raise ValueError(f"{name} is empty (0 bytes); expected a picture")
     return open_encoded(io.BytesIO(data), name)
 
 
-def _from_record(record: Mapping[str, Any]) -> PIL.Image.Image:
+def _read_record(record: Mapping[str, Any]) -> PIL.Image.Image:
     """A picture as the library `datasets` keeps it, its bytes or its path, either of which may be None."""
     data, path = record.get("bytes"), record.get("path")
     if isinstance(data, _BYTES):
-        return _from_bytes(data, str(path or "the picture's file"))
+        return _read_bytes(data, str(path or "the picture's file"))
     if data is None and isinstance(path, (str, os.PathLike)):
         return open_file(Path(path))
     raise ValueError(
@@ -254,14 +254,14 @@ def _from_record(record: Mapping[str, Any]) -> PIL.Image.Image:
     )
 
 
-def _from_numpy(array: np.ndarray) -> Tensor:
+def _convert_numpy(array: np.ndarray) -> Tensor:
     if array.dtype.kind not in "uifb" or array.dtype.itemsize > 8:
         raise ValueError(f"got an array of {array.dtype}; expected {_ACCEPTED}")
     # A copy: PyTorch takes neither negative strides nor foreign byte order, and warns of read-only memory.
     return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
 
 
-def _from_tensor(tensor: Tensor, check: bool) -> Tensor:
+def _convert_tensor(tensor: Tensor, check: bool) -> Tensor:
     shape = tuple(tensor.shape)
     if tensor.dtype != torch.uint8 and not tensor.is_floating_point():
         raise ValueError(
@@ -271,7 +271,7 @@ def _from_tensor(tensor: Tensor, check: bool) -> Tensor:
     if tensor.ndim == 2:
         tensor = tensor[None, None]
     elif tensor.ndim in (3, 4):
-        tensor = _channels_first(tensor)
+        tensor = _put_channels_first(tensor)
         tensor = tensor if tensor.ndim == 4 else tensor[None]
     else:
         raise ValueError(f"got {tensor.ndim} dimensions, shape {shape}; expected {_ACCEPTED}")
@@ -282,10 +282,10 @@ def _from_tensor(tensor: Tensor, check: bool) -> Tensor:
         if check and not torch.compiler.is_compiling():
             _check_range(tensor)
         tensor = tensor.float()
-    return _over_white(tensor)
+    return _lay_over_white(tensor)
 
 
-def _channels_first(tensor: Tensor) -> Tensor:
+def _put_channels_first(tensor: Tensor) -> Tensor:
     shape = tuple(tensor.shape)
     first, last = shape[-3] in _CHANNELS, shape[-1] in _CHANNELS
     if tensor.is_floating_point():
@@ -324,7 +324,7 @@ def _check_range(tensor: Tensor) -> None:
     raise ValueError(f"got float values from {low:.6g} to {high:.6g}; expected [0, 1]: {hint}")
 
 
-def _over_white(tensor: Tensor) -> Tensor:
+def _lay_over_white(tensor: Tensor) -> Tensor:
     """`(N, 1 | 3 | 4, H, W)` → `(N, 3, H, W)`: grey repeated, alpha composited on white as Pillow rounds it."""
     if tensor.shape[1] == 1:
         return tensor.expand(-1, 3, -1, -1)

@@ -7,7 +7,7 @@ import PIL.features
 import torch
 from torch import Tensor
 
-from dreamsim_metric.images.pillow import from_encoded, is_plain_jpeg
+from dreamsim_metric.images.pillow import is_plain_jpeg, read_encoded
 from dreamsim_metric.images.resizing import resize_levels
 
 Decoder = Literal["pillow", "torchvision"]
@@ -40,7 +40,7 @@ def decode(data: bytes, file: str, size: int | None, decoder: Decoder = "pillow"
         pixels = None
     sides = None if size is None else (size, size)
     if pixels is None:  # for Pillow, which also says what is wrong
-        pixels = from_encoded(io.BytesIO(data), file, sides)[0]
+        pixels = read_encoded(io.BytesIO(data), file, sides)[0]
     return pixels if sides is None else resize_levels(pixels, sides).contiguous()
 
 
@@ -54,7 +54,7 @@ def decode_by_torchvision(encoded: Any, device: str) -> Any:
         return None
 
 
-def decoder_version(decoder: Decoder) -> str:
+def name_decoder_version(decoder: Decoder) -> str:
     """Name the decoder and its version: numbers depend on it."""
     version = f"Pillow {PIL.__version__}, LittleCMS {PIL.features.version('littlecms2')}"
     if decoder == "torchvision":
@@ -64,7 +64,7 @@ def decoder_version(decoder: Decoder) -> str:
     return version
 
 
-def on_host(picture: Tensor, file: str) -> Tensor:
+def finish_on_host(picture: Tensor, file: str) -> Tensor:
     """Finish what `decode` gave, by Pillow if it was left as it was: `(3, H, W)` uint8.
 
     Args:
@@ -74,7 +74,7 @@ def on_host(picture: Tensor, file: str) -> Tensor:
     Raises:
         ValueError: it will not decode.
     """
-    return picture if picture.ndim == 3 else from_encoded(io.BytesIO(picture.numpy().tobytes()), file)[0]
+    return picture if picture.ndim == 3 else read_encoded(io.BytesIO(picture.numpy().tobytes()), file)[0]
 
 
 def check_decoder(decoder: str) -> None:

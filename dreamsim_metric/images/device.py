@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from dreamsim_metric.images.decoding import decode_by_torchvision
-from dreamsim_metric.images.resizing import resize, unit_range
+from dreamsim_metric.images.resizing import resize, scale_to_unit
 
 
-def default_device() -> str:
+def choose_default_device() -> str:
     """Name the device to compute on where none is asked for: "cuda" where there is one, else "cpu"."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -40,7 +40,7 @@ class ToDevice:
             pictures: tensors on the CPU, `(3, H, W)` uint8 or the bytes of JPEGs `(bytes,)`.
 
         Raises:
-            NotOnDeviceError: a JPEG will not decode there; `on_host` may decode it, or says what is wrong.
+            NotOnDeviceError: a JPEG will not decode there; `finish_on_host` may decode it, or says what is wrong.
         """
         if self._stream is None:
             return self._floats(list(pictures))
@@ -60,12 +60,12 @@ class ToDevice:
             for i, picture in zip(encoded, decoded, strict=True):
                 pictures[i] = picture
         if all(picture.shape[-2:] == self._size and picture.device.type == "cpu" for picture in pictures):
-            return unit_range(self._copied(torch.stack(pictures)))
+            return scale_to_unit(self._copied(torch.stack(pictures)))
         return torch.cat([self._resized(picture[None]) for picture in pictures])
 
     def _resized(self, picture: Tensor) -> Tensor:
         moved = self._copied(picture)
-        return unit_range(moved) if moved.shape[-2:] == self._size else resize(moved, self._size)
+        return scale_to_unit(moved) if moved.shape[-2:] == self._size else resize(moved, self._size)
 
     def _copied(self, levels: Tensor) -> Tensor:
         if self._stream is None or levels.device.type == "cuda":

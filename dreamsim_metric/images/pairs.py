@@ -61,17 +61,17 @@ def to_pairs(
     )
     n, m = len(eight_a), len(eight_b)
     if n != m and 1 not in (n, m):  # which the caller will say
-        return _pair_up(_resized(stacks_a, size, eight_a), _resized(stacks_b, size, eight_b))
+        return _pair_up(_resize_some(stacks_a, size, eight_a), _resize_some(stacks_b, size, eight_b))
     eight = eight_a & eight_b
     pairs = _pair_up(
-        _resized(stacks_a, size, eight if n == len(eight) else eight_a),
-        _resized(stacks_b, size, eight if m == len(eight) else eight_b),
+        _resize_some(stacks_a, size, eight if n == len(eight) else eight_a),
+        _resize_some(stacks_b, size, eight if m == len(eight) else eight_b),
     )
     if n == m:
         return pairs
     # The one among many is resized in both ways, for those that it is compared with.
     one = stacks_a if n == 1 else stacks_b
-    pixels = torch.cat([pairs.pixels, _resized(one, size, torch.zeros_like(eight[:1]))])
+    pixels = torch.cat([pairs.pixels, _resize_some(one, size, torch.zeros_like(eight[:1]))])
     places = torch.where(eight, pairs.a if n == 1 else pairs.b, len(pixels) - 1)
     return Pairs(pixels, places, pairs.b) if n == 1 else Pairs(pixels, pairs.a, places)
 
@@ -85,7 +85,7 @@ def to_unrounded(pictures: Pictures, size: tuple[int, int], *, check: bool = Tru
         check: whether values outside [0, 1] are looked for.
     """
     stacks = to_stacks(pictures, None, check)
-    return _resized(stacks, size, torch.zeros(sum(map(len, stacks)), dtype=torch.bool, device=stacks[0].device))
+    return _resize_some(stacks, size, torch.zeros(sum(map(len, stacks)), dtype=torch.bool, device=stacks[0].device))
 
 
 def check_device(pictures: Pictures, device: torch.device) -> None:
@@ -126,7 +126,7 @@ def _may_be_rounded(stack: Tensor, size: tuple[int, int]) -> Tensor:
     return is_8_bit(stack)
 
 
-def _resized(stacks: list[Tensor], size: tuple[int, int], rounded: Tensor) -> Tensor:
+def _resize_some(stacks: list[Tensor], size: tuple[int, int], rounded: Tensor) -> Tensor:
     flags = rounded.split([len(stack) for stack in stacks])
     return torch.cat([resize(stack, size, rounded=some) for stack, some in zip(stacks, flags, strict=True)])
 

@@ -35,7 +35,7 @@ class _UnreadableError(ValueError):
     """A file that decodes, and whose message is already complete."""
 
 
-def from_file(path: Path, size: tuple[int, int] | None = None) -> Tensor:
+def read_file(path: Path, size: tuple[int, int] | None = None) -> Tensor:
     """Read a picture's file: `(1, 3, H, W)` uint8.
 
     Args:
@@ -49,7 +49,7 @@ def from_file(path: Path, size: tuple[int, int] | None = None) -> Tensor:
     return to_levels(open_file(path), size)
 
 
-def from_encoded(source: BinaryIO, name: str, size: tuple[int, int] | None = None) -> Tensor:
+def read_encoded(source: BinaryIO, name: str, size: tuple[int, int] | None = None) -> Tensor:
     """Decode the contents of a picture's file: `(1, 3, H, W)` uint8.
 
     Args:
@@ -109,7 +109,7 @@ def open_encoded(source: BinaryIO, name: str, background: str = "white") -> PIL.
     Raises:
         ValueError: it will not decode, or holds what would have to be guessed.
     """
-    most = _most_pixels()
+    most = _read_most_pixels()
     add_plugins()
     try:
         with PIL.Image.open(source) as image:
@@ -138,7 +138,7 @@ def open_encoded(source: BinaryIO, name: str, background: str = "white") -> PIL.
         raise ValueError(f"{name} will not decode ({say_error_with_kind(error)}); is it whole?") from error
 
 
-def _most_pixels() -> int | None:
+def _read_most_pixels() -> int | None:
     """How many pixels a picture may have, told to Pillow too; None for Pillow's own limit."""
     given = os.environ.get(MAX_PIXELS)
     if not given:
@@ -177,13 +177,13 @@ def to_rgb(image: PIL.Image.Image, name: str, background: str = "white") -> PIL.
             )
         see_through = image.has_transparency_data or (is_16_bit and "transparency" in image.info)
         if is_16_bit and not see_through:
-            image = _in_bands(image, "L", _from_16_bits)
+            image = _in_bands(image, "L", _convert_16_bits)
         if see_through and image.mode in ("P", "L"):
             return _over_in_table(image, profile, background)
         if see_through and image.mode in ("RGBA", "LA"):
             return _over(image, profile, background)
         if see_through:
-            levels = _from_16_bits if is_16_bit else PIL.Image.Image.copy
+            levels = _convert_16_bits if is_16_bit else PIL.Image.Image.copy
             return _in_bands(image, "RGB", lambda band: _over(levels(band), profile, background))
         if image.mode not in ("RGB", "L", "CMYK"):
             image = image.convert("RGB")
@@ -239,7 +239,7 @@ def _over_in_table(image: PIL.Image.Image, profile: bytes | None, background: st
     return image.convert("RGB")
 
 
-def _from_16_bits(image: PIL.Image.Image) -> PIL.Image.Image:
+def _convert_16_bits(image: PIL.Image.Image) -> PIL.Image.Image:
     values = np.array(image).astype(np.int64)
     grey = PIL.Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
     if "transparency" in image.info:

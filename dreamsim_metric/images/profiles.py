@@ -32,7 +32,7 @@ def to_srgb(image: PIL.Image.Image, profile: bytes | None) -> PIL.Image.Image:
         >>> to_srgb(grey, b"broken").getpixel((0, 0))
         (128, 128, 128)
     """
-    convert = _conversion(profile, image.mode) if profile and image.mode in _SPACES else None
+    convert = _make_conversion(profile, image.mode) if profile and image.mode in _SPACES else None
     if convert is not None:
         return convert(image)
     return image if image.mode == "RGB" else image.convert("RGB")
@@ -41,11 +41,11 @@ def to_srgb(image: PIL.Image.Image, profile: bytes | None) -> PIL.Image.Image:
 def needs_conversion(image: PIL.Image.Image) -> bool:
     """Tell whether the picture's profile is one that changes its colours; nothing is decoded for it."""
     profile = image.info.get("icc_profile")
-    return bool(profile) and image.mode in _SPACES and _conversion(profile, image.mode) is not None
+    return bool(profile) and image.mode in _SPACES and _make_conversion(profile, image.mode) is not None
 
 
 @lru_cache(maxsize=16)
-def _conversion(profile: bytes, mode: str) -> Callable[[PIL.Image.Image], PIL.Image.Image] | None:
+def _make_conversion(profile: bytes, mode: str) -> Callable[[PIL.Image.Image], PIL.Image.Image] | None:
     """What converts pixels of this mode to sRGB; None where that would change nothing, or cannot be done."""
     try:
         source = PIL.ImageCms.ImageCmsProfile(io.BytesIO(profile))
@@ -63,14 +63,14 @@ def _conversion(profile: bytes, mode: str) -> Callable[[PIL.Image.Image], PIL.Im
         return None
     if mode == "CMYK":
         return transform.apply
-    colours = _all_colours(mode)
+    colours = _list_colours(mode)
     plain, converted = (np.asarray(some, dtype=int) for some in (colours.convert("RGB"), transform.apply(colours)))
     if abs(plain - converted).max() <= _SAME:
         return None
     return transform.apply if mode == "RGB" else partial(_look_up, converted.astype(np.uint8).tobytes())
 
 
-def _all_colours(mode: str) -> PIL.Image.Image:
+def _list_colours(mode: str) -> PIL.Image.Image:
     if mode == "L":
         return PIL.Image.fromarray(np.arange(256, dtype=np.uint8)[None])
     levels = np.linspace(0, 255, _STEPS).round().astype(np.uint8)

@@ -43,14 +43,14 @@ def resize(pictures: Tensor, size: tuple[int, int], *, rounded: Tensor | None = 
                 [255., 128.,   0.]])
     """
     if tuple(pictures.shape[-2:]) == tuple(size):
-        return unit_range(pictures) if pictures.dtype == torch.uint8 else pictures.float()
+        return scale_to_unit(pictures) if pictures.dtype == torch.uint8 else pictures.float()
     if pictures.dtype == torch.uint8 and rounded is None and pictures.device.type in ("cpu", "mps"):
         # Pillow's own loop is several times faster than a dense product, and MPS has no float64.
         levels = torch.stack([resize_levels(picture, size) for picture in pictures.cpu()])
-        return unit_range(levels.to(pictures.device))
+        return scale_to_unit(levels.to(pictures.device))
     if pictures.device.type == "mps":
-        return _product(pictures.cpu(), size, None if rounded is None else rounded.cpu()).to(pictures.device)
-    return _product(pictures, size, rounded)
+        return _multiply(pictures.cpu(), size, None if rounded is None else rounded.cpu()).to(pictures.device)
+    return _multiply(pictures, size, rounded)
 
 
 def is_8_bit(pictures: Tensor) -> Tensor:
@@ -67,29 +67,31 @@ def is_8_bit(pictures: Tensor) -> Tensor:
     return ((levels - levels.round()).abs().amax(dim=(1, 2, 3)) < _ON_GRID).to(pictures.device)
 
 
-def unit_range(levels: Tensor) -> Tensor:
+def scale_to_unit(levels: Tensor) -> Tensor:
     """Scale uint8 in 0…255 to float32 in [0, 1], the same on every device."""
     # By a tensor, since CUDA multiplies by the reciprocal of a number, which is off in the last bit.
     return levels.float() / torch.full((), 255.0, dtype=torch.float32, device=levels.device)
 
 
-def _product(pictures: Tensor, size: tuple[int, int], rounded: Tensor | None = None) -> Tensor:
+def _multiply(pictures: Tensor, size: tuple[int, int], rounded: Tensor | None = None) -> Tensor:
     """`resize` as matrix products in float64, along each axis whose length changes."""
     levels = pictures.double() if pictures.dtype == torch.uint8 else pictures.double() * 255
     on_grid = (is_8_bit(pictures) if rounded is None else rounded).view(-1, 1, 1, 1)
     levels = _round_where(levels, on_grid)
-    for axis in (2, 3) if _rows_first(levels.shape[2], levels.shape[3], *size) else (3, 2):
+    for axis in (2, 3) if _probe_rows_first(levels.shape[2], levels.shape[3], *size) else (3, 2):
         if levels.shape[axis] != size[axis - 2]:
             length = levels.shape[axis], size[axis - 2]
             # The compiler looks through caches, and says so with a warning.
             compiling = torch.compiler.is_compiling()
-            weights = _weights(*length).to(levels.device) if compiling else _kept_weights(*length, levels.device)
+            weights = (
+                _compute_weights(*length).to(levels.device) if compiling else _keep_weights(*length, levels.device)
+            )
             levels = weights @ levels if axis == 2 else levels @ weights.T
             levels = _round_where(_clip(levels), on_grid)
     return (levels / 255).float()
 
 
-def _rows_first(height: int, width: int, new_height: int, new_width: int) -> bool:
+def _probe_rows_first(height: int, width: int, new_height: int, new_width: int) -> bool:
     """Whether the installed Pillow shrinks the height before the width; the rounding between makes it matter.
 
     From version 13 it does where the height loses more than twice the pixels that the width does (Pillow pull request
@@ -134,12 +136,12 @@ def _clip(levels: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=32)
-def _kept_weights(n_in: int, n_out: int, device: torch.device) -> Tensor:
+def _keep_weights(n_in: int, n_out: int, device: torch.device) -> Tensor:
     with torch.inference_mode(False):  # the next caller may need gradients
-        return _weights(n_in, n_out).to(device)
+        return _compute_weights(n_in, n_out).to(device)
 
 
-def _weights(n_in: int, n_out: int) -> Tensor:
+def _compute_weights(n_in: int, n_out: int) -> Tensor:
     """Pillow's `(n_out, n_in)` filter: float64 multiples of 2^-22 (Resample.c, `precompute_coeffs`)."""
     scale = n_in / n_out
     stretch = max(scale, 1.0)
@@ -148,12 +150,12 @@ def _weights(n_in: int, n_out: int) -> Tensor:
     centre = (torch.arange(n_out, **options)[:, None] + 0.5) * scale
     x = torch.arange(n_in, **options)
     reached = (x >= (centre - support + 0.5).trunc()) & (x < (centre + support + 0.5).trunc())
-    taps = torch.where(reached, _cubic((x - centre + 0.5) * (1 / stretch)), 0.0)
+    taps = torch.where(reached, _compute_cubic((x - centre + 0.5) * (1 / stretch)), 0.0)
     fixed = taps / taps.sum(1, keepdim=True) * _FIXED_POINT
     return (fixed + torch.copysign(torch.tensor(0.5, **options), fixed)).trunc() / _FIXED_POINT
 
 
-def _cubic(x: Tensor) -> Tensor:
+def _compute_cubic(x: Tensor) -> Tensor:
     """Keys' cubic convolution kernel with a = -0.5 (Keys 1981, eq. 15)."""
     a, x = -0.5, x.abs()
     near = ((a + 2) * x - (a + 3)) * x * x + 1

@@ -9,15 +9,15 @@ from dreamsim_metric.lazy import attach
 
 if TYPE_CHECKING:
     from dreamsim_metric.judgements.agreement import average_precision as average_precision
-    from dreamsim_metric.judgements.agreement import by_margin as by_margin
-    from dreamsim_metric.judgements.agreement import hardest as hardest
+    from dreamsim_metric.judgements.agreement import find_hardest as find_hardest
+    from dreamsim_metric.judgements.agreement import group_by_margin as group_by_margin
     from dreamsim_metric.judgements.agreement import majority_agreement as majority_agreement
     from dreamsim_metric.judgements.agreement import vote_agreement as vote_agreement
     from dreamsim_metric.judgements.agreement import vote_ceiling as vote_ceiling
     from dreamsim_metric.judgements.calibration import calibration_error as calibration_error
     from dreamsim_metric.judgements.calibration import fit_left as fit_left
     from dreamsim_metric.judgements.calibration import fit_same as fit_same
-    from dreamsim_metric.judgements.calibration import reliability as reliability
+    from dreamsim_metric.judgements.calibration import tabulate_reliability as tabulate_reliability
     from dreamsim_metric.judgements.formats import Format as Format
     from dreamsim_metric.judgements.readers import read_pairs as read_pairs
     from dreamsim_metric.judgements.readers import read_triplets as read_triplets
@@ -35,12 +35,12 @@ __getattr__, __dir__, __all__ = attach(
         "tables": ("DataError", "Pairs", "Table", "Triplets", "check"),
         "agreement": (
             "average_precision",
-            "by_margin",
-            "hardest",
+            "group_by_margin",
+            "find_hardest",
             "majority_agreement",
             "vote_agreement",
             "vote_ceiling",
         ),
-        "calibration": ("calibration_error", "fit_left", "fit_same", "reliability"),
+        "calibration": ("calibration_error", "fit_left", "fit_same", "tabulate_reliability"),
     },
 )

@@ -26,7 +26,7 @@ def majority_agreement(left: np.ndarray, right: np.ndarray, share: np.ndarray) -
         >>> majority_agreement(left, right, share=np.array([0.1, 0.1, 0.1, 0.5]))
         array([1. , 0. , 0.5, nan])
     """
-    side = np.sign(_checked(share, left, right) - 0.5)
+    side = np.sign(_check(share, left, right) - 0.5)
     return np.where(side == 0, np.nan, (np.sign(left - right) * side + 1) / 2)
 
 
@@ -50,7 +50,7 @@ def vote_agreement(left: np.ndarray, right: np.ndarray, share: np.ndarray) -> np
         >>> vote_agreement(left, right, share=np.array([0.25, 0.25, 0.25]))
         array([0.75, 0.25, 0.5 ])
     """
-    share = _checked(share, left, right)
+    share = _check(share, left, right)
     return np.where(left < right, 1 - share, np.where(right < left, share, 0.5))
 
 
@@ -67,10 +67,10 @@ def vote_ceiling(share: np.ndarray) -> np.ndarray:
         >>> vote_ceiling(np.array([0.25, 0.5, 1.0]))
         array([0.75, 0.5 , 1.  ])
     """
-    return np.maximum(_checked(share), 1 - share)
+    return np.maximum(_check(share), 1 - share)
 
 
-def by_margin(left: np.ndarray, right: np.ndarray, share: np.ndarray) -> list[dict[str, Any]]:
+def group_by_margin(left: np.ndarray, right: np.ndarray, share: np.ndarray) -> list[dict[str, Any]]:
     """Count how often a metric is with the majority, by how clear the majority is.
 
     Args:
@@ -87,7 +87,7 @@ def by_margin(left: np.ndarray, right: np.ndarray, share: np.ndarray) -> list[di
 
     Example:
         >>> left, right = np.array([0.2, 0.3, 0.4]), np.array([0.3, 0.2, 0.5])
-        >>> for row in by_margin(left, right, share=np.array([0.4, 0.0, 0.0])):
+        >>> for row in group_by_margin(left, right, share=np.array([0.4, 0.0, 0.0])):
         ...     row["margin"], row["triplets"], row["agreement"], row["people"]
         ('up to 1/3', 1, 100.0, 60.0)
         ('1 (unanimous)', 2, 50.0, 100.0)
@@ -114,7 +114,7 @@ def by_margin(left: np.ndarray, right: np.ndarray, share: np.ndarray) -> list[di
     return rows
 
 
-def hardest(left: np.ndarray, right: np.ndarray, share: np.ndarray, votes: np.ndarray, n: int) -> np.ndarray:
+def find_hardest(left: np.ndarray, right: np.ndarray, share: np.ndarray, votes: np.ndarray, n: int) -> np.ndarray:
     """Find the triplets where a metric is most against people.
 
     They are ordered by the relative difference of the two distances, `(far − near) / (far + near)`, times the
@@ -131,7 +131,7 @@ def hardest(left: np.ndarray, right: np.ndarray, share: np.ndarray, votes: np.nd
 
     Example:
         >>> left, right, votes = np.array([0.3, 0.9, 0.1]), np.array([0.2, 0.1, 0.9]), np.array([5, 5, 5])
-        >>> hardest(left, right, np.array([0.0, 0.0, 0.0]), votes, n=3)
+        >>> find_hardest(left, right, np.array([0.0, 0.0, 0.0]), votes, n=3)
         array([1, 0])
     """
     total = left + right
@@ -163,7 +163,7 @@ def average_precision(distances: np.ndarray, same: np.ndarray) -> float:
         >>> average_precision(np.array([0.1, 0.2, 0.3, 0.4]), np.array([1.0, 0.0, 1.0, 0.0]))
         0.8333333333333333
     """
-    same = _checked(same, distances)
+    same = _check(same, distances)
     if not same.sum() > 0:
         raise ValueError("nobody judged any pair the same; average precision needs some pairs that are")
     order = np.argsort(distances, kind="stable")
@@ -174,7 +174,7 @@ def average_precision(distances: np.ndarray, same: np.ndarray) -> float:
     return float(np.sum(np.diff(recall, prepend=0) * best))
 
 
-def _checked(share: np.ndarray, *others: np.ndarray) -> np.ndarray:
+def _check(share: np.ndarray, *others: np.ndarray) -> np.ndarray:
     if share.ndim != 1 or not len(share) or any(other.shape != share.shape for other in others):
         shapes = ", ".join(str(values.shape) for values in (*others, share))
         raise ValueError(f"got arrays of shapes {shapes}; expected one length, at least 1")

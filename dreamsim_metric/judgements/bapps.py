@@ -15,7 +15,7 @@ _SPLITS = ("train", "val")
 _VOTES = {("2afc", "train"): 2, ("2afc", "val"): 5, ("jnd", "train"): 3, ("jnd", "val"): 3}  # section 3
 
 
-def rows(root: Path, task: str, parts: tuple[str, ...], answer: str) -> Iterator[Judgement | str]:
+def read_rows(root: Path, task: str, parts: tuple[str, ...], answer: str) -> Iterator[Judgement | str]:
     """Yield the rows of a task, `2afc` (`ref`, `p0`, `p1`, `judge`) or `jnd` (`p0`, `p1`, `same`).
 
     Each part is a folder, and the files of a row have one name in all of them.
@@ -32,13 +32,13 @@ def rows(root: Path, task: str, parts: tuple[str, ...], answer: str) -> Iterator
     Raises:
         ValueError: the folder is not laid out so.
     """
-    found = folders(root, task, answer)
+    found = find_folders(root, task, answer)
     if not found:
         raise ValueError(f"{root} is not BAPPS; expected train/ or val/ with */{answer}/, in it or in {task}/")
     for folder in found:
         split, subset = Path(os.path.abspath(folder)).parts[-2:]
-        files = {part: _stems(list_pictures(folder / part)) for part in parts}
-        files[answer] = _stems(map(str, (folder / answer).glob("[!.]*.npy")))
+        files = {part: _find_stems(list_pictures(folder / part)) for part in parts}
+        files[answer] = _find_stems(map(str, (folder / answer).glob("[!.]*.npy")))
         absent = [part for part, names in files.items() if not names]
         if absent:
             yield f"{split}/{subset}: nothing in {', '.join(absent)}"
@@ -58,7 +58,7 @@ def rows(root: Path, task: str, parts: tuple[str, ...], answer: str) -> Iterator
             yield Judgement(where, paths, share, where, _VOTES[task, split], split, subset)
 
 
-def folders(root: Path, task: str, answer: str) -> list[Path]:
+def find_folders(root: Path, task: str, answer: str) -> list[Path]:
     """Find the folders of kinds of distortion, `2afc/val/cnn` and so on, whichever of the folders above is named.
 
     Args:
@@ -87,6 +87,6 @@ def _share(file: str) -> float:
     return float(answer.item())
 
 
-def _stems(files: Iterable[str]) -> dict[str, str]:
+def _find_stems(files: Iterable[str]) -> dict[str, str]:
     """Find the files of one folder by name without ending."""
     return {os.path.splitext(os.path.basename(file))[0]: file for file in files}

@@ -81,20 +81,22 @@ def _fit(x: "np.ndarray", share: "np.ndarray", votes: "np.ndarray", data: str, c
     left_out = np.empty(len(x))
     for fold in range(_FOLDS):
         held = folds == fold
-        left_out[held] = _probability(x[held], *_likeliest(x[~held], share[~held], votes[~held], centred))
-    threshold, scale, lapse = _likeliest(x, share, votes, centred)
-    judged = mirrored(left_out, share, votes) if centred else (left_out, share, votes)
+        left_out[held] = _compute_probability(x[held], *_find_likeliest(x[~held], share[~held], votes[~held], centred))
+    threshold, scale, lapse = _find_likeliest(x, share, votes, centred)
+    judged = mirror(left_out, share, votes) if centred else (left_out, share, votes)
     error = calibration_error(*judged)
     return Curve(threshold, scale, lapse, round(float(votes.sum())), data, error)
 
 
-def _probability(x: "np.ndarray", threshold: float, scale: float, lapse: float) -> "np.ndarray":
+def _compute_probability(x: "np.ndarray", threshold: float, scale: float, lapse: float) -> "np.ndarray":
     from scipy.special import expit
 
     return lapse / 2 + (1 - lapse) * expit((threshold - x) / scale)
 
 
-def _likeliest(x: "np.ndarray", share: "np.ndarray", votes: "np.ndarray", centred: bool) -> tuple[float, float, float]:
+def _find_likeliest(
+    x: "np.ndarray", share: "np.ndarray", votes: "np.ndarray", centred: bool
+) -> tuple[float, float, float]:
     """Threshold, scale and lapse of the greatest binomial likelihood."""
     import numpy as np
     from scipy.optimize import minimize
@@ -104,7 +106,7 @@ def _likeliest(x: "np.ndarray", share: "np.ndarray", votes: "np.ndarray", centre
     z = (x - middle) / spread  # so that the fit does not depend on the unit of distances
 
     def loss(values: "np.ndarray") -> float:
-        p = np.clip(_probability(z, values[0], np.exp(values[1]), values[2]), 1e-12, 1 - 1e-12)
+        p = np.clip(_compute_probability(z, values[0], np.exp(values[1]), values[2]), 1e-12, 1 - 1e-12)
         return float(-np.average(share * np.log(p) + (1 - share) * np.log(1 - p), weights=votes))
 
     widest = np.abs(z).max()
@@ -119,7 +121,7 @@ def _likeliest(x: "np.ndarray", share: "np.ndarray", votes: "np.ndarray", centre
     return float(middle + spread * threshold), float(spread * np.exp(log_scale)), float(lapse)
 
 
-def mirrored(
+def mirror(
     probability: "np.ndarray", share: "np.ndarray", votes: "np.ndarray"
 ) -> tuple["np.ndarray", "np.ndarray", "np.ndarray"]:
     """Mirror judgements of sides: each both ways round and half as often.
@@ -139,7 +141,7 @@ def mirrored(
     return probability, share, votes
 
 
-def reliability(
+def tabulate_reliability(
     probability: "np.ndarray", share: "np.ndarray", votes: "np.ndarray", bins: int = 10
 ) -> list[dict[str, Any]]:
     """Compare predicted and observed probabilities, in bins of about as many judgements each.
@@ -156,7 +158,8 @@ def reliability(
 
     Example:
         >>> import numpy as np
-        >>> rows = reliability(np.array([0.2, 0.8]), share=np.array([0.25, 0.75]), votes=np.array([20, 20]), bins=2)
+        >>> share, votes = np.array([0.25, 0.75]), np.array([20, 20])
+        >>> rows = tabulate_reliability(np.array([0.2, 0.8]), share, votes, bins=2)
         >>> [(row["predicted"], row["observed"], row["judgements"], round(row["high"], 2)) for row in rows]
         [(0.2, 0.25, 20.0, 0.47), (0.8, 0.75, 20.0, 0.89)]
     """
@@ -202,6 +205,6 @@ def calibration_error(probability: "np.ndarray", share: "np.ndarray", votes: "np
         >>> round(calibration_error(np.array([0.2, 0.8]), np.array([0.25, 0.75]), np.array([20, 20]), bins=2), 3)
         0.05
     """
-    rows = reliability(probability, share, votes, bins)
+    rows = tabulate_reliability(probability, share, votes, bins)
     total = sum(row["judgements"] for row in rows)
     return sum(row["judgements"] * abs(row["predicted"] - row["observed"]) for row in rows) / total

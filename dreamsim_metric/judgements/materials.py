@@ -13,14 +13,14 @@ ANSWERS = {"train": "answers_processed_train.json", "test": "answers_processed_t
 _FOLDER = "havran1_ennis_298x298_LDR"
 
 
-def folder(root: Path) -> Path | None:
+def find_folder(root: Path) -> Path | None:
     """Find where the answers are: in the repository's `data/`, or in the folder itself."""
     return next((folder for folder in (root, root / "data") if (folder / ANSWERS["train"]).is_file()), None)
 
 
-def rows(root: Path) -> Iterator[Judgement | str]:
+def read_rows(root: Path) -> Iterator[Judgement | str]:
     """Yield triplets; the majority's choice is always on the left, as published."""
-    place = folder(root)
+    place = find_folder(root)
     if place is None:
         raise FileNotFoundError(f"no {ANSWERS['train']} in {root} or its data/")
     pictures = list_pictures(place / _FOLDER)
@@ -30,7 +30,7 @@ def rows(root: Path) -> Iterator[Judgement | str]:
     for split, name in ANSWERS.items():
         if not (place / name).is_file():
             continue
-        triplets, votes = _answers(place / name)
+        triplets, votes = _read_answers(place / name)
         if len(triplets) != len(votes):
             yield f"{name}: {len(triplets)} answers and {len(votes)} agreements; expected one for each, left all out"
             highest = len(pictures)  # so much is wrong already
@@ -51,7 +51,7 @@ def rows(root: Path) -> Iterator[Judgement | str]:
         yield f"{place / _FOLDER}: {len(pictures)} pictures; expected {highest + 1}, as the answers count"
 
 
-def _answers(file: Path) -> tuple[list[Any], list[Any]]:
+def _read_answers(file: Path) -> tuple[list[Any], list[Any]]:
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
         triplets, votes = data["answers"], data["agreement"]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
-from dreamsim_metric.files.table import Record, RowError, Sheet, as_number
+from dreamsim_metric.files.table import Record, RowError, Sheet, parse_number
 from dreamsim_metric.judgements.columns import TRIPLET_FILE, TRIPLET_PATHS
 from dreamsim_metric.judgements.rows import Judgement
 
@@ -51,7 +51,7 @@ def _say_once(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def pairs(root: Path) -> Iterator[Judgement | str]:
+def read_pairs_of_nights(root: Path) -> Iterator[Judgement | str]:
     """Yield the pairs of `jnd_votes.csv`: two a row where it has a left and a right picture.
 
     Args:
@@ -69,7 +69,7 @@ def pairs(root: Path) -> Iterator[Judgement | str]:
         raise FileNotFoundError(f"{root} has no {JND_FILE}")
     sheet = Sheet(file)
     told = _tell_columns(sheet)
-    counted = any(as_number(record.cells[answer]) > 1 for record in sheet.records for _, answer in told)
+    counted = any(parse_number(record.cells[answer]) > 1 for record in sheet.records for _, answer in told)
     shares = {answer: _read_share(sheet, answer, counted) for _, answer in told}
     folder = (
         root if root.is_dir() else next((f for f in (file.parent, file.parent / "nights") if _has_ref(f)), file.parent)

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from dreamsim_metric.files.columns import is_table
-from dreamsim_metric.files.table import Record, RowError, Sheet, as_number
+from dreamsim_metric.files.table import Record, RowError, Sheet, parse_number
 from dreamsim_metric.judgements import bapps, materials, nights
 from dreamsim_metric.judgements.columns import (
     EXPORT_FILE,
@@ -68,7 +68,7 @@ def read_triplets(
         array([0.3, 0.4, 0.2])
     """
     root = Path(root)
-    format = _checked(root, format, _TRIPLETS)
+    format = _choose_format(root, format, _TRIPLETS)
     if min_votes is None:
         min_votes = 0 if format != "nights" else 1 if _is_raw(root) else _NIGHTS_VOTES
     return assemble(Triplets, root, _TRIPLETS[format].rows(root), min_votes)
@@ -96,11 +96,11 @@ def read_pairs(root: str | os.PathLike[str], format: Format | None = None) -> Pa
         (4, ('examples/vest_1.jpg', 'examples/vest_2.jpg', 0.3))
     """
     root = Path(root)
-    format = _checked(root, format, _PAIRS)
+    format = _choose_format(root, format, _PAIRS)
     return assemble(Pairs, root, _PAIRS[format].rows(root))
 
 
-def kinds(root: str | os.PathLike[str]) -> set[str]:
+def find_kinds(root: str | os.PathLike[str]) -> set[str]:
     """Look what a data set holds, by its files: `triplets`, `pairs`, both or nothing that is known."""
     root = Path(root)
     if root.is_file():
@@ -120,7 +120,7 @@ class _Layout:
     rows: Callable[[Path], Rows]
 
 
-def _checked(root: Path, format: Format | None, layouts: Mapping[Format, _Layout]) -> Format:
+def _choose_format(root: Path, format: Format | None, layouts: Mapping[Format, _Layout]) -> Format:
     """The format asked for, or else the first that fits."""
     if not root.exists():
         raise FileNotFoundError(f"no such data set: {root}; expected a folder or a table")
@@ -134,8 +134,8 @@ def _checked(root: Path, format: Format | None, layouts: Mapping[Format, _Layout
     return format
 
 
-def _triplet_table(root: Path, published: bool = False, split: str = "train") -> Rows:
-    sheet = Sheet(_table_path(root, TRIPLET_FILE))
+def _read_triplet_table(root: Path, published: bool = False, split: str = "train") -> Rows:
+    sheet = Sheet(_find_table(root, TRIPLET_FILE))
     named = not published and set(TRIPLET_COUNTS) <= set(sheet.columns)
     sides = TRIPLET_COUNTS if named else TRIPLET_SHARES
     sheet.require((*TRIPLET_PATHS, *sides), "" if published else f" (or {', '.join(TRIPLET_COUNTS)})")
@@ -156,25 +156,25 @@ def _triplet_table(root: Path, published: bool = False, split: str = "train") ->
         paths = tuple(record.path(column) for column in TRIPLET_PATHS)
         prompt = record.cells.get("prompt", "")
         part = record.text("split", split)
-        return Judgement(record.where, paths, share, record.id, votes, part, _subset(record), prompt)
+        return Judgement(record.where, paths, share, record.id, votes, part, _select_subset(record), prompt)
 
     return sheet.rows(row)
 
 
-def _subset(record: Record) -> str:
+def _select_subset(record: Record) -> str:
     imagenet = record.truth("is_imagenet")
     return record.cells.get("subset", "") if imagenet is None else "imagenet" if imagenet else "no_imagenet"
 
 
 def _are_counts(sheet: Sheet, sides: tuple[str, str]) -> bool:
     """Whether any row sums to more than 1, unless most rows hold fractions: then that row is the mistake."""
-    pairs = [[as_number(record.cells[side]) for side in sides] for record in sheet.records]
+    pairs = [[parse_number(record.cells[side]) for side in sides] for record in sheet.records]
     fractions = sum(any(value % 1 > 0 for value in pair) for pair in pairs)
     return any(sum(pair) > 1 + _SUM_TOLERANCE for pair in pairs) and fractions <= len(pairs) / 2
 
 
 def _pair_table(root: Path) -> Rows:
-    sheet = Sheet(_table_path(root, PAIR_FILE))
+    sheet = Sheet(_find_table(root, PAIR_FILE))
     sheet.require((*PAIR_PATHS, SAME))
 
     def row(record: Record) -> Judgement:
@@ -186,7 +186,7 @@ def _pair_table(root: Path) -> Rows:
     return sheet.rows(row)
 
 
-def _table_path(root: Path, name: str) -> Path:
+def _find_table(root: Path, name: str) -> Path:
     return root / name if root.is_dir() else root
 
 
@@ -200,9 +200,11 @@ def _is_raw(root: Path) -> bool:
     return not (root / TRIPLET_FILE).is_file() and nights.find_file(root, nights.RAW_FILE) is not None
 
 
-def _nights_triplets(root: Path) -> Rows:
+def _read_nights_triplets(root: Path) -> Rows:
     raw = nights.find_file(root, nights.RAW_FILE)
-    return _triplet_table(raw, split="test") if raw and _is_raw(root) else _triplet_table(root, published=True)
+    return (
+        _read_triplet_table(raw, split="test") if raw and _is_raw(root) else _read_triplet_table(root, published=True)
+    )
 
 
 def _has_file(root: Path, name: str) -> bool:
@@ -218,30 +220,30 @@ _TRIPLETS: dict[Format, _Layout] = {
     "nights": _Layout(
         f"{TRIPLET_FILE} with ref/ and distort/, or {nights.RAW_FILE}",
         lambda root: _is_nights(root) or _is_raw(root),
-        _nights_triplets,
+        _read_nights_triplets,
     ),
-    "table": _Layout(f"{TRIPLET_FILE}, or a .csv file", partial(_has_table, name=TRIPLET_FILE), _triplet_table),
+    "table": _Layout(f"{TRIPLET_FILE}, or a .csv file", partial(_has_table, name=TRIPLET_FILE), _read_triplet_table),
     "materials": _Layout(
         f"{materials.ANSWERS['train']}, in it or in data/",
-        lambda root: materials.folder(root) is not None,
-        materials.rows,
+        lambda root: materials.find_folder(root) is not None,
+        materials.read_rows,
     ),
     "bapps": _Layout(
         "train/ or val/ with */judge/, in it or in 2afc/",
-        lambda root: bool(bapps.folders(root, "2afc", "judge")),
-        partial(bapps.rows, task="2afc", parts=("ref", "p0", "p1"), answer="judge"),
+        lambda root: bool(bapps.find_folders(root, "2afc", "judge")),
+        partial(bapps.read_rows, task="2afc", parts=("ref", "p0", "p1"), answer="judge"),
     ),
 }
 _PAIRS: dict[Format, _Layout] = {
     "nights": _Layout(
         nights.JND_FILE,
         lambda root: not _has_file(root, PAIR_FILE) and nights.has_pairs(root),
-        nights.pairs,
+        nights.read_pairs_of_nights,
     ),
     "table": _Layout(f"{PAIR_FILE}, or a .csv file", partial(_has_table, name=PAIR_FILE), _pair_table),
     "bapps": _Layout(
         "train/ or val/ with */same/, in it or in jnd/",
-        lambda root: bool(bapps.folders(root, "jnd", "same")),
-        partial(bapps.rows, task="jnd", parts=("p0", "p1"), answer="same"),
+        lambda root: bool(bapps.find_folders(root, "jnd", "same")),
+        partial(bapps.read_rows, task="jnd", parts=("p0", "p1"), answer="same"),
     ),
 }

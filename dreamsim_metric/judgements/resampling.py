@@ -68,7 +68,7 @@ class Resamples:
         return np.array(found)
 
 
-def interval(draws: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+def find_interval(draws: np.ndarray, level: float = 0.95) -> tuple[float, float]:
     """Compute the percentile interval of bootstrap draws; NaNs where there are none.
 
     Args:
@@ -79,7 +79,7 @@ def interval(draws: np.ndarray, level: float = 0.95) -> tuple[float, float]:
         The lower and the upper end.
 
     Example:
-        >>> low, high = interval(np.arange(101.0))
+        >>> low, high = find_interval(np.arange(101.0))
         >>> f"{low:.1f} to {high:.1f}"
         '2.5 to 97.5'
     """

@@ -138,10 +138,10 @@ class Table(Generic[Item]):
 
     def split_masks(self) -> dict[str, np.ndarray]:
         """Mark the rows of each split: `(N,)` bool by its name, and by `SPLIT_SUBSET`, which may be of no row."""
-        masks = _masks(self.splits)
+        masks = _list_masks(self.splits)
         if self.subsets is None:
             return masks
-        parts = _masks(self.subsets)
+        parts = _list_masks(self.subsets)
         return masks | {f"{name}_{part}": mask & rows for name, mask in masks.items() for part, rows in parts.items()}
 
     def _columns(self) -> tuple[str, ...]:
@@ -244,12 +244,12 @@ class Pairs(Table[tuple[str, str, float]]):
         return a, b, float(self.same[i])
 
 
-def _masks(names: tuple[str, ...]) -> dict[str, np.ndarray]:
+def _list_masks(names: tuple[str, ...]) -> dict[str, np.ndarray]:
     values = np.array(names, dtype=object)
     return {name: values == name for name in dict.fromkeys(names)}
 
 
-def on_common_pictures(*tables: Table[Any]) -> tuple[Any, ...]:
+def share_pictures(*tables: Table[Any]) -> tuple[Any, ...]:
     """Give the same tables one list of pictures for all of them, so that each picture is read once."""
     places = {path: i for i, path in enumerate(dict.fromkeys(path for table in tables for path in table.pictures))}
     return tuple(
@@ -283,9 +283,9 @@ def check(
         >>> from dreamsim_metric.judgements import read_triplets
         >>> check([read_triplets("examples/judged")])
     """
-    problems = [f"{table.name}: {problem}" for table in tables for problem in (*table.problems, *_bad_rows(table))]
+    problems = [f"{table.name}: {problem}" for table in tables for problem in (*table.problems, *_find_bad_rows(table))]
     reasons = {os.path.abspath(path): reason for path, reason in (unreadable or {}).items()}
-    uses, repeats = _places(tables)
+    uses, repeats = _find_places(tables)
     for path, places in uses.items():
         there = os.path.isfile(path)
         if path in reasons or not there:
@@ -296,16 +296,16 @@ def check(
     for pictures, places in repeats.items():
         if len(places) > 1:
             kind = "triplet" if len(pictures) == 3 else "pair"
-            problems.append(f"the same {kind} is in {_by_split(places)}; expected each {kind} in one split")
+            problems.append(f"the same {kind} is in {_group_by_split(places)}; expected each {kind} in one split")
     for path, places in uses.items():
         if len(places) > 1 and not shared_pictures:
             hint = "expected each picture in one split, unless shared pictures are allowed"
-            problems.append(f"{path} is in {_by_split(places)}; {hint}")
+            problems.append(f"{path} is in {_group_by_split(places)}; {hint}")
     if problems:
         raise DataError(dict.fromkeys(problems))  # parts of one table repeat its reader's problems
 
 
-def _places(tables: Sequence[Table[Any]]) -> tuple[dict[str, _Places], dict[tuple[str, ...], _Places]]:
+def _find_places(tables: Sequence[Table[Any]]) -> tuple[dict[str, _Places], dict[tuple[str, ...], _Places]]:
     """Where each picture is, and where each triplet or pair is, sides in alphabetical order."""
     pictures: dict[str, _Places] = defaultdict(lambda: defaultdict(list))
     questions: dict[tuple[str, ...], _Places] = defaultdict(lambda: defaultdict(list))
@@ -320,7 +320,7 @@ def _places(tables: Sequence[Table[Any]]) -> tuple[dict[str, _Places], dict[tupl
     return pictures, questions
 
 
-def _bad_rows(table: Table[Any]) -> Iterator[str]:
+def _find_bad_rows(table: Table[Any]) -> Iterator[str]:
     owners = defaultdict(list)
     for name, row in zip(table.ids, table.rows, strict=True):
         owners[name].append(row)
@@ -337,5 +337,5 @@ def _bad_rows(table: Table[Any]) -> Iterator[str]:
             yield f"{table.rows[i]}: left and right are the same picture, {table.pictures[table.index[i, 1]]}"
 
 
-def _by_split(places: _Places) -> str:
+def _group_by_split(places: _Places) -> str:
     return " and in ".join(f"{split} ({list_briefly(rows)})" for split, rows in places.items())

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from dreamsim_metric.card import Branch
 from dreamsim_metric.messages import suggest
-from dreamsim_metric.networks.defaults import usual_defaults
-from dreamsim_metric.networks.inference import CPU_BATCH, changes_are_counted, for_inference
+from dreamsim_metric.networks.defaults import set_usual_defaults
+from dreamsim_metric.networks.inference import CPU_BATCH, changes_are_counted, prepare_for_inference
 from dreamsim_metric.networks.mobilenet import MobileNetV2
-from dreamsim_metric.networks.stand_in import Makeup, attention_for, can_be_copied, is_looked_at
+from dreamsim_metric.networks.stand_in import Makeup, can_be_copied, choose_attention, is_looked_at
 
 _VARIANCE_FLOOR = 1e-5  # keeps the gradient of the standard deviation finite on constant feature maps
 
@@ -63,7 +63,7 @@ class Backbone(nn.Module):
             setattr(self, name, statistic.view(3, 1, 1))
         return self
 
-    @usual_defaults()
+    @set_usual_defaults()
     def make_constants(self) -> None:
         """Compute what a network that was made on the meta device has no file for: tables of relative places, say."""
         missing = [name for name, buffer in self.network.named_buffers() if buffer.is_meta]
@@ -83,7 +83,7 @@ class Backbone(nn.Module):
 
     def plain(self, pixels: Tensor) -> Tensor:
         """Run `forward` by the network itself, and not by a quicker copy of it."""
-        with attention_for(pixels, self.network):
+        with choose_attention(pixels, self.network):
             return self._read(self.network, pixels)
 
     def _stand_in(self, pixels: Tensor) -> nn.Module | None:
@@ -93,8 +93,8 @@ class Backbone(nn.Module):
         if self._fast is None or not self._fast[0].holds(self.network):
             if not changes_are_counted() or not can_be_copied(self.network):
                 return None
-            with usual_defaults(), torch.no_grad():
-                fast = for_inference(self.network, self.image_size, self.dtype)
+            with set_usual_defaults(), torch.no_grad():
+                fast = prepare_for_inference(self.network, self.image_size, self.dtype)
                 self._fast = (
                     Makeup(self.network, fast),
                     fast,
@@ -108,7 +108,7 @@ class Backbone(nn.Module):
         x = ((pixels - self.mean) / self.std).to(self.dtype)
         if self.branch.feature == "stages":
             return self._stages(network, x)
-        read = _open_clip_feature if self.branch.network.startswith("open_clip:") else _timm_feature
+        read = _open_clip_feature if self.branch.network.startswith("open_clip:") else _compute_timm_feature
         return read(network, x, self.branch.feature).float()
 
     def local_features(self, pixels: Tensor) -> list[Tensor]:
@@ -126,7 +126,7 @@ class Backbone(nn.Module):
         Raises:
             ValueError: the network does not give tokens or maps.
         """
-        with attention_for(pixels, self.network):
+        with choose_attention(pixels, self.network):
             return self._local_features(((pixels - self.mean) / self.std).to(self.dtype))
 
     def _local_features(self, x: Tensor) -> list[Tensor]:
@@ -135,14 +135,14 @@ class Backbone(nn.Module):
             return [by_stage[stage].float() for _, stage in self.branch.stages]
         from timm.models.vision_transformer import VisionTransformer
 
-        from dreamsim_metric.networks.vision_transformer import patch_tokens
+        from dreamsim_metric.networks.vision_transformer import compute_patch_tokens
 
         if self.branch.network.startswith("open_clip:"):
             found = _open_clip_feature(self.network, x, "cls_patch" if self.branch.feature == "cls" else "patches")[
                 :, 1:
             ]
         elif isinstance(self.network, VisionTransformer):
-            found = patch_tokens(self.network, x)
+            found = compute_patch_tokens(self.network, x)
         else:
             found = self.network.forward_features(x)
             if found.ndim == 3:
@@ -187,7 +187,7 @@ class Backbone(nn.Module):
 def create_network(branch: Branch, image_size: int) -> nn.Module:
     """Make the network without weights, in evaluation mode."""
     library, _, name = branch.network.partition(":")
-    if branch.network == "timm:mobilenetv2_100" and _reads_last_map_only(branch):
+    if branch.network == "timm:mobilenetv2_100" and _check_last_map_only(branch):
         return MobileNetV2().eval()
     if library == "timm":
         import timm
@@ -216,7 +216,7 @@ def create_network(branch: Branch, image_size: int) -> nn.Module:
     raise ValueError(f"got network {branch.network!r}; expected timm:NAME or open_clip:ARCHITECTURE")
 
 
-def _reads_last_map_only(branch: Branch) -> bool:
+def _check_last_map_only(branch: Branch) -> bool:
     """Whether the feature needs no stage but the last, and nothing behind it."""
     return branch.options == {"num_classes": 0} and {stage for _, stage in branch.stages} == {-1}
 
@@ -230,7 +230,7 @@ def read_only_for(branch: Branch, network: nn.Module) -> nn.Module:
     return cut(branch, network)
 
 
-def _timm_feature(network: Any, x: Tensor, feature: str) -> Tensor:
+def _compute_timm_feature(network: Any, x: Tensor, feature: str) -> Tensor:
     if feature == "embedding":
         return network(x)
     tokens = network.forward_features(x)

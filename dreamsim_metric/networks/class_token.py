@@ -12,10 +12,10 @@ from timm.layers import Attention
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from dreamsim_metric.networks.defaults import usual_defaults
-from dreamsim_metric.networks.guards import agrees, noise
-from dreamsim_metric.networks.inference import full_precision
-from dreamsim_metric.networks.onednn import FusedLinear, linear
+from dreamsim_metric.networks.defaults import set_usual_defaults
+from dreamsim_metric.networks.guards import agrees, draw_noise
+from dreamsim_metric.networks.inference import keep_full_precision
+from dreamsim_metric.networks.onednn import FusedLinear, compute_linear
 from dreamsim_metric.networks.stand_in import has_hooks
 
 
@@ -33,7 +33,7 @@ class ClassTokenBlock(Block):
         What the block is told beside its tokens, a mask say, is for the whole block.
         """
         told = any(value is not None and value is not False for value in (*args, *kwargs.values()))
-        if told or _steps(self) != self.steps or any(map(has_hooks, self.attn.modules())):
+        if told or _list_kinds(self) != self.steps or any(map(has_hooks, self.attn.modules())):
             return self.whole(x, *args, **kwargs)[:, :1]
         attention: Any = self.attn
         normed = self.norm1(x)
@@ -41,8 +41,8 @@ class ClassTokenBlock(Block):
         if type(attention.qkv) in (nn.Linear, FusedLinear) and "forward" not in vars(attention.qkv):
             weight, bias = attention.qkv.weight, attention.qkv.bias
             bias_q, bias_kv = (None, None) if bias is None else (bias[:width], bias[width:])
-            query = linear(normed[:, :1], weight[:width], bias_q)
-            keys_values = linear(normed, weight[width:], bias_kv)
+            query = compute_linear(normed[:, :1], weight[:width], bias_q)
+            keys_values = compute_linear(normed, weight[width:], bias_kv)
         else:  # an adapter around it, or another way to its weights
             query, keys_values = attention.qkv(normed).split([width, 2 * width], dim=-1)
             query = query[:, :1]
@@ -58,7 +58,7 @@ class ClassTokenBlock(Block):
         return super().forward(x, *args, **kwargs)
 
 
-def _steps(block: Any) -> list[type]:
+def _list_kinds(block: Any) -> list[type]:
     """The kinds of its parts, and of its attention's but those that may have an adapter around them."""
     inside = (part for name, part in block.attn.named_children() if name not in ("qkv", "proj"))
     return [type(part) for part in (*block.children(), *inside)]
@@ -70,7 +70,7 @@ def shorten(block: Any) -> None:
     It is asked now and whenever weights are loaded into the block: where a network is built there may be none yet.
     """
     if type(block) is Block and type(block.attn) is Attention:
-        cast(Any, block).steps = _steps(block)
+        cast(Any, block).steps = _list_kinds(block)
         block.__class__ = ClassTokenBlock
         block.register_load_state_dict_post_hook(_confirm)
         _confirm(block)
@@ -82,7 +82,7 @@ def _confirm(block: Any, _keys: Any = None) -> None:
     if not isinstance(block, ClassTokenBlock) or first.is_meta:
         return
     # With gradients, so that oneDNN's products are not timed here, which are compared by themselves.
-    with usual_defaults(), torch.enable_grad(), full_precision(first.device):
-        x = noise(1, 5, first.shape[-1], like=first)
+    with set_usual_defaults(), torch.enable_grad(), keep_full_precision(first.device):
+        x = draw_noise(1, 5, first.shape[-1], like=first)
         if not agrees("the class token alone", block, lambda x: block.whole(x)[:, :1], x):
             cast(nn.Module, block).__class__ = Block

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from timm.layers import Mlp, PatchEmbed
 from torch import Tensor, nn
 
-from dreamsim_metric.networks.guards import agrees, noise, runs_in_order
-from dreamsim_metric.networks.inference import full_precision, share
+from dreamsim_metric.networks.guards import agrees, draw_noise, runs_in_order
+from dreamsim_metric.networks.inference import keep_full_precision, share
 from dreamsim_metric.networks.stand_in import Makeup, can_be_copied, has_hooks, is_looked_at
 
 _VERSIONS = 1024
@@ -49,7 +49,7 @@ class Compiled:
             Makeup(branch.network, copy.network, settings=False) for branch, copy in zip(branches, shared, strict=True)
         ]
         self._may_stand_in = can_be_copied(branches)
-        self._branches = [_compiled(branch) for branch in shared]
+        self._branches = [_compile(branch) for branch in shared]
         self._graphs: dict[int, tuple[Tensor, torch.cuda.CUDAGraph, Tensor]] = {}
         self._lock = threading.Lock()  # a graph has one place for what goes in
 
@@ -114,7 +114,7 @@ class Compiled:
         return given, graph, features
 
     def _features(self, pixels: Tensor) -> Tensor:
-        with _many_versions():
+        with _allow_many_versions():
             if pixels.device.type == "cuda":
                 return torch.cat(self._side_by_side(pixels), dim=-1)
             return torch.cat([branch(pixels) for branch in self._branches], dim=-1)
@@ -133,17 +133,17 @@ class Compiled:
         return features
 
 
-def _many_versions() -> AbstractContextManager[Any]:
+def _allow_many_versions() -> AbstractContextManager[Any]:
     """Several networks, each for several batch sizes, are more than the eight versions after which PyTorch gives up.
 
     It then runs what has not been compiled, which is slower and right; so it does where it has no such limits to raise.
     """
-    config = _compiler_config()
+    config = _choose_compiler_config()
     return config.patch(dict.fromkeys(_LIMITS, _VERSIONS)) if config else nullcontext()
 
 
 @cache
-def _compiler_config() -> Any:
+def _choose_compiler_config() -> Any:
     for name in ("torch.compiler.config", "torch._dynamo.config"):  # in older versions only the second has the limits
         try:
             config = import_module(name)
@@ -154,7 +154,7 @@ def _compiler_config() -> Any:
     return None
 
 
-def _compiled(branch: Any) -> Callable[[Tensor], Tensor]:
+def _compile(branch: Any) -> Callable[[Tensor], Tensor]:
     _use_products(branch.network, branch.image_size)
     return torch.compile(branch.plain, dynamic=False)
 
@@ -177,8 +177,8 @@ def _multiply_patches(embed: PatchEmbed, image_size: int) -> None:
     convolution = getattr(embed, "proj", None)
     if isinstance(convolution, nn.Conv2d):
         product = _PatchProduct(convolution)
-        x = noise(1, convolution.in_channels, image_size, image_size, like=convolution.weight)
-        with full_precision(x.device):
+        x = draw_noise(1, convolution.in_channels, image_size, image_size, like=convolution.weight)
+        with keep_full_precision(x.device):
             if agrees("patches by a product", product, convolution, x):
                 embed.add_module("proj", product)
 
@@ -195,7 +195,7 @@ def _fuse_gelu(mlp: Mlp, equal: dict[str, bool]) -> None:
         return
     fused = _GeluLinear(layer)
     if kind not in equal:
-        x, plain = noise(2, layer.in_features, like=layer.weight), nn.Sequential(layer, gelu)
+        x, plain = draw_noise(2, layer.in_features, like=layer.weight), nn.Sequential(layer, gelu)
         equal[kind] = runs_in_order(mlp, x) and agrees("GELU within a product", fused, plain, x)
     if equal[kind]:
         mlp.add_module("fc1", fused)
@@ -230,15 +230,15 @@ class _GeluLinear(nn.Module):
         self.weight, self.bias = layer.weight, layer.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        return _linear_gelu(x, self.weight, self.bias)
+        return _apply_linear_gelu(x, self.weight, self.bias)
 
 
 @torch.library.custom_op("dreamsim_metric::linear_gelu", mutates_args=())  # else the compiler takes it apart
-def _linear_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def _apply_linear_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     y = torch._addmm_activation(bias, x.flatten(0, -2), weight.t(), use_gelu=True)
     return y.view(*x.shape[:-1], -1)
 
 
-@_linear_gelu.register_fake
+@_apply_linear_gelu.register_fake
 def _(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return x.new_empty(*x.shape[:-1], len(weight))

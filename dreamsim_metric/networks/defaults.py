@@ -6,13 +6,12 @@ from contextlib import contextmanager
 
 import torch
 
-_lock = (
-    threading.RLock()
-)  # the default dtype is one for all threads: the first to change it must be the last to restore it
+# The default dtype is one for all threads: the first to change it must be the last to restore it.
+_lock = threading.RLock()
 
 
 @contextmanager
-def usual_defaults() -> Iterator[None]:
+def set_usual_defaults() -> Iterator[None]:
     """Let what is made inside be float32, on the CPU and fit for gradients, whatever the process is set to.
 
     Default dtype, default device, inference mode and autocast are the caller's again afterwards, after an error too. It
@@ -20,7 +19,7 @@ def usual_defaults() -> Iterator[None]:
 
     Example:
         >>> torch.set_default_dtype(torch.bfloat16)
-        >>> with usual_defaults():
+        >>> with set_usual_defaults():
         ...     made = torch.ones(2)
         >>> made.dtype, torch.get_default_dtype()
         (torch.float32, torch.bfloat16)

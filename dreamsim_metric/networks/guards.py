@@ -65,11 +65,11 @@ def runs_in_order(module: nn.Module, x: Tensor) -> bool:
     return agrees(f"the order of {type(module).__name__}", nn.Sequential(*module.children()), module, x)
 
 
-def noise(*shape: int, like: Tensor) -> Tensor:
+def draw_noise(*shape: int, like: Tensor) -> Tensor:
     """Make noise of unit variance, the same every time, of a tensor's device and dtype.
 
     Example:
-        >>> noise(2, 5, like=torch.zeros(1, dtype=torch.bfloat16)).dtype
+        >>> draw_noise(2, 5, like=torch.zeros(1, dtype=torch.bfloat16)).dtype
         torch.bfloat16
     """
     random = torch.Generator("cpu").manual_seed(0)

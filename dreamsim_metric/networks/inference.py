@@ -14,13 +14,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from dreamsim_metric.networks.defaults import usual_defaults
+from dreamsim_metric.networks.defaults import set_usual_defaults
 from dreamsim_metric.networks.guards import close
 from dreamsim_metric.networks.onednn import (
     attention_is_faster_in_steps,
+    check_products_by_onednn,
     fuse_convolutions,
     fuse_linear,
-    products_by_onednn,
     unfuse_attention,
 )
 
@@ -30,7 +30,7 @@ CPU_BATCH = 6
 _log = logging.getLogger(__name__)
 
 
-def for_inference(network: nn.Module, image_size: int, dtype: torch.dtype = torch.float32) -> nn.Module:
+def prepare_for_inference(network: nn.Module, image_size: int, dtype: torch.dtype = torch.float32) -> nn.Module:
     """Make a quick copy of a network for the CPU, without gradients; linear layers share their weights.
 
     Linear layers use oneDNN's product where that is the faster one, and have the GELU behind them in the same kernel. A
@@ -46,7 +46,7 @@ def for_inference(network: nn.Module, image_size: int, dtype: torch.dtype = torc
     """
     has_linear = any(type(module) is nn.Linear for module in network.modules())
     has_norm = any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
-    by_onednn = has_linear and products_by_onednn(dtype)
+    by_onednn = has_linear and check_products_by_onednn(dtype)
     if dtype not in (torch.float32, torch.bfloat16) or not (has_norm or by_onednn):
         return network
     try:
@@ -69,14 +69,14 @@ def for_inference(network: nn.Module, image_size: int, dtype: torch.dtype = torc
         return network
     if dtype != torch.float32:  # where rounding would hide a layer that was misunderstood
         exact = copy.deepcopy(network).float()
-        return network if for_inference(exact, image_size) is exact else fast
+        return network if prepare_for_inference(exact, image_size) is exact else fast
     return fast if close(got, network(example)) else network
 
 
 @cache
 def changes_are_counted() -> bool:
     """Tell whether `Tensor._version` is there, which is PyTorch's own, and grows when a number is changed in place."""
-    with usual_defaults(), torch.no_grad():
+    with set_usual_defaults(), torch.no_grad():
         tensor = torch.zeros(1, dtype=torch.float32, device="cpu")
         before = getattr(tensor, "_version", None)
         tensor.add_(1)
@@ -88,7 +88,7 @@ def share(module: nn.Module) -> nn.Module:
     return copy.deepcopy(module, {id(tensor): tensor for tensor in [*module.parameters(), *module.buffers()]})
 
 
-def full_precision(device: torch.device, tf32: bool = False) -> AbstractContextManager[None]:
+def keep_full_precision(device: torch.device, tf32: bool = False) -> AbstractContextManager[None]:
     """Let CUDA compute float32 products in full precision, or in TF32, whatever the process is set to.
 
     PyTorch's own default is TF32 for convolutions, and full precision for products. What is being compiled or exported
@@ -96,11 +96,11 @@ def full_precision(device: torch.device, tf32: bool = False) -> AbstractContextM
     """
     if device.type != "cuda" or torch.compiler.is_compiling():
         return nullcontext()
-    return _tf32_set_to(tf32)
+    return _set_tf32(tf32)
 
 
 @contextmanager
-def _tf32_set_to(allowed: bool) -> Iterator[None]:
+def _set_tf32(allowed: bool) -> Iterator[None]:
     """Set what CUDA's products and convolutions may do, by the older settings and by the newer `fp32_precision`.
 
     Once the newer ones were set, reading the older may raise an error. Where it does not, both are set, so that both

@@ -16,7 +16,7 @@ class MobileNetV2(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv_stem = _convolution(3, _STEM, kernel=3, stride=2)
+        self.conv_stem = _fold_convolution(3, _STEM, kernel=3, stride=2)
         self.bn1 = _Norm(_STEM, nn.ReLU6())
         self.blocks = nn.Sequential(nn.Sequential(_Separable(_STEM, _FIRST)))
         width = _FIRST
@@ -24,7 +24,7 @@ class MobileNetV2(nn.Module):
             first = _Inverted(width, channels, stride)
             self.blocks.append(nn.Sequential(first, *(_Inverted(channels, channels, 1) for _ in range(count - 1))))
             width = channels
-        self.conv_head = _convolution(width, _HEAD)
+        self.conv_head = _fold_convolution(width, _HEAD)
         self.bn2 = _Norm(_HEAD, nn.ReLU6())
 
     def forward(self, x: Tensor) -> Tensor:
@@ -38,9 +38,9 @@ class _Separable(nn.Module):
 
     def __init__(self, width: int, channels: int):
         super().__init__()
-        self.conv_dw = _convolution(width, width, kernel=3, groups=width)
+        self.conv_dw = _fold_convolution(width, width, kernel=3, groups=width)
         self.bn1 = _Norm(width, nn.ReLU6())
-        self.conv_pw = _convolution(width, channels)
+        self.conv_pw = _fold_convolution(width, channels)
         self.bn2 = _Norm(channels, nn.Identity())
 
     def forward(self, x: Tensor) -> Tensor:
@@ -54,11 +54,11 @@ class _Inverted(nn.Module):
         super().__init__()
         wide = _EXPANSION * width
         self.adds = stride == 1 and width == channels
-        self.conv_pw = _convolution(width, wide)
+        self.conv_pw = _fold_convolution(width, wide)
         self.bn1 = _Norm(wide, nn.ReLU6())
-        self.conv_dw = _convolution(wide, wide, kernel=3, stride=stride, groups=wide)
+        self.conv_dw = _fold_convolution(wide, wide, kernel=3, stride=stride, groups=wide)
         self.bn2 = _Norm(wide, nn.ReLU6())
-        self.conv_pwl = _convolution(wide, channels)
+        self.conv_pwl = _fold_convolution(wide, channels)
         self.bn3 = _Norm(channels, nn.Identity())
 
     def forward(self, x: Tensor) -> Tensor:
@@ -77,5 +77,5 @@ class _Norm(nn.BatchNorm2d):
         return self.act(super().forward(x))
 
 
-def _convolution(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Conv2d:
+def _fold_convolution(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False)

@@ -1,7 +1,8 @@
 """Layers that are one oneDNN kernel with what follows them, and what oneDNN does faster than the usual kernels.
 
-The operators are those that PyTorch's compiler uses, and private: they may be missing or change. `products_by_onednn`,
-`fuse_linear` and `dreamsim_metric.networks.inference` look and compare before they leave the plain ones.
+The operators are those that PyTorch's compiler uses, and private: they may be missing or change.
+`check_products_by_onednn`, `fuse_linear` and `dreamsim_metric.networks.inference` look and compare before they leave
+the plain ones.
 """
 
 import time
@@ -15,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from dreamsim_metric.networks.defaults import usual_defaults
-from dreamsim_metric.networks.guards import agrees, close, noise, runs_in_order
+from dreamsim_metric.networks.defaults import set_usual_defaults
+from dreamsim_metric.networks.guards import agrees, close, draw_noise, runs_in_order
 from dreamsim_metric.networks.stand_in import carries_more, is_looked_at
 
 _WORTH_IT = 1.4  # far from what noise makes of equal kernels: two processes should choose alike, to the last bit
@@ -28,10 +29,10 @@ _BEHIND_NORM: dict[type[nn.Module], tuple[str, list[float]]] = {
 _QUICK_GELU = 1.702  # x · sigmoid(1.702 x) is oneDNN's swish of 1.702 x, divided by it
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def compute_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Compute `F.linear`, by oneDNN where that is faster, on the CPU without gradients."""
     plain = torch.is_grad_enabled() or x.device.type != "cpu" or is_looked_at(x) or carries_more(weight)
-    if plain or x.dtype != weight.dtype or not products_by_onednn(x.dtype):
+    if plain or x.dtype != weight.dtype or not check_products_by_onednn(x.dtype):
         return F.linear(x, weight, bias)
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 
@@ -83,7 +84,7 @@ def fuse_linear(network: nn.Module) -> None:
                 activation = nn.Identity()
             fused, kind = FusedLinear(layer, activation), f"oneDNN's {layer} and {activation}"
             if kind not in equal:
-                x = noise(2, layer.in_features, like=layer.weight)
+                x = draw_noise(2, layer.in_features, like=layer.weight)
                 equal[kind] = agrees(kind, fused, nn.Sequential(layer, activation), x)
             if equal[kind]:
                 setattr(parent, name, fused)
@@ -100,13 +101,13 @@ def _is_next(parent: nn.Module, layer: nn.Linear, known: dict[str, bool]) -> boo
     if type(parent) is not Mlp:
         return False
     if (kind := str(parent)) not in known:
-        known[kind] = runs_in_order(parent, noise(2, layer.in_features, like=layer.weight))
+        known[kind] = runs_in_order(parent, draw_noise(2, layer.in_features, like=layer.weight))
     return known[kind]
 
 
 @cache
-@usual_defaults()
-def products_by_onednn(dtype: torch.dtype) -> bool:
+@set_usual_defaults()
+def check_products_by_onednn(dtype: torch.dtype) -> bool:
     """Look whether oneDNN's matrix product is there, exact, and the faster one.
 
     In float32, on AMD processors with AVX-512, it is twice as fast as MKL's, on others it may be slower: it is timed
@@ -137,7 +138,7 @@ def products_by_onednn(dtype: torch.dtype) -> bool:
             return torch.equal(usual, other)
         if not torch.allclose(usual, other, rtol=0, atol=1e-3):  # sums of 768 unit products; bfloat16 is off by 0.3
             return False
-        return _much_slower(*kernels, x, weight)
+        return _check_much_slower(*kernels, x, weight)
 
 
 def unfuse_attention(network: nn.Module) -> None:
@@ -149,7 +150,7 @@ def unfuse_attention(network: nn.Module) -> None:
 
 
 @cache
-@usual_defaults()
+@set_usual_defaults()
 def attention_is_faster_in_steps(dtype: torch.dtype) -> bool:
     """Look whether two products and a softmax are faster than PyTorch's fused attention; timed once a process.
 
@@ -161,14 +162,14 @@ def attention_is_faster_in_steps(dtype: torch.dtype) -> bool:
     with torch.inference_mode():
         random = torch.Generator().manual_seed(0)
         tokens = torch.randn(3, 24, 197, 64, generator=random, dtype=torch.float32, device="cpu").to(dtype)
-        return _much_slower(F.scaled_dot_product_attention, _attention_in_steps, *tokens)
+        return _check_much_slower(F.scaled_dot_product_attention, _attend_in_steps, *tokens)
 
 
-def _attention_in_steps(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def _attend_in_steps(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return (q @ k.transpose(-2, -1)).softmax(-1) @ v
 
 
-def _much_slower(usual: Callable[..., Tensor], other: Callable[..., Tensor], *given: Tensor) -> bool:
+def _check_much_slower(usual: Callable[..., Tensor], other: Callable[..., Tensor], *given: Tensor) -> bool:
     best = [float("inf")] * 2
     for _ in range(8):  # the first sets things up
         for i, kernel in enumerate((usual, other)):

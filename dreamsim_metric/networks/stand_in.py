@@ -56,7 +56,7 @@ def carries_more(tensor: Tensor) -> bool:
     return torch.autograd.forward_ad.unpack_dual(tensor).tangent is not None
 
 
-def attention_for(pixels: Tensor, network: nn.Module) -> AbstractContextManager[None]:
+def choose_attention(pixels: Tensor, network: nn.Module) -> AbstractContextManager[None]:
     """Let attention be computed in steps where pixels or weights carry more: its kernels have no forward derivatives.
 
     Args:
@@ -118,12 +118,12 @@ class Makeup:
         self._dictionaries = inside + (of_modules if settings else [])
         self._filled = [of for of in self._dictionaries if of]
         self._objects = list(self._find_objects())
-        self._tensors = list(_tensors(network))
+        self._tensors = list(_list_tensors(network))
         self._kept = [tensor.detach() for tensor in self._tensors]  # so that nothing else gets their place
         self._places = [tensor.data_ptr() for tensor in self._tensors]
-        shared = {id(tensor) for tensor in _tensors(copy)}
+        shared = {id(tensor) for tensor in _list_tensors(copy)}
         self._rewritten = [tensor for tensor in self._tensors if id(tensor) not in shared]
-        self._samples = [axis for tensor in self._rewritten for axis in _axes(tensor.detach())]
+        self._samples = [axis for tensor in self._rewritten for axis in _find_axes(tensor.detach())]
         self._counts, self._sample = self._count_changes(), self._read_sample()
 
     def holds(self, network: nn.Module) -> bool:
@@ -148,11 +148,11 @@ class Makeup:
         return torch.cat(self._samples or [torch.zeros(0, dtype=torch.float32, device="cpu")])
 
 
-def _tensors(network: nn.Module) -> Iterator[Tensor]:
+def _list_tensors(network: nn.Module) -> Iterator[Tensor]:
     return chain(network.parameters(), network.buffers())
 
 
-def _axes(tensor: Tensor) -> list[Tensor]:
+def _find_axes(tensor: Tensor) -> list[Tensor]:
     """Views of the numbers along the axes of channels, at the beginning of the others."""
     axes = range(min(tensor.ndim, 2))
     return [tensor[tuple(slice(None) if i == axis else 0 for i in range(tensor.ndim))] for axis in axes]

@@ -40,7 +40,7 @@ def cut(branch: Branch, network: nn.Module) -> nn.Module:
     return network
 
 
-def patch_tokens(network: Any, x: Tensor) -> Tensor:
+def compute_patch_tokens(network: Any, x: Tensor) -> Tensor:
     """Compute tokens `(N, patches, D)` after the last block and the norm, also where that is cut to the class token."""
     last = len(network.blocks) - 1
     ((patches, prefix),) = network.forward_intermediates(

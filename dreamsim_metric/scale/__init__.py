@@ -9,15 +9,15 @@ from dreamsim_metric.lazy import attach
 
 if TYPE_CHECKING:
     from dreamsim_metric.scale.cache import Cache as Cache
-    from dreamsim_metric.scale.cache import cache_file as cache_file
+    from dreamsim_metric.scale.cache import name_cache_file as name_cache_file
     from dreamsim_metric.scale.embedding import Embeddings as Embeddings
     from dreamsim_metric.scale.embedding import Options as Options
-    from dreamsim_metric.scale.neighbours import nearest as nearest
-    from dreamsim_metric.scale.neighbours import within as within
+    from dreamsim_metric.scale.neighbours import find_nearest as find_nearest
+    from dreamsim_metric.scale.neighbours import find_within as find_within
     from dreamsim_metric.scale.scoring import Embedded as Embedded
-    from dreamsim_metric.scale.scoring import duplicates as duplicates
     from dreamsim_metric.scale.scoring import embed_files as embed_files
     from dreamsim_metric.scale.scoring import embed_folder as embed_folder
+    from dreamsim_metric.scale.scoring import find_duplicates as find_duplicates
     from dreamsim_metric.scale.scoring import rank as rank
     from dreamsim_metric.scale.scoring import score_pairs as score_pairs
     from dreamsim_metric.scale.scoring import score_table as score_table
@@ -27,9 +27,9 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "embedding": ("Embeddings", "Options"),
-        "cache": ("Cache", "cache_file"),
-        "scoring": ("Embedded", "duplicates", "embed_files", "embed_folder", "rank", "score_pairs", "score_table"),
+        "cache": ("Cache", "name_cache_file"),
+        "scoring": ("Embedded", "find_duplicates", "embed_files", "embed_folder", "rank", "score_pairs", "score_table"),
         "shards": ("read_shards",),
-        "neighbours": ("nearest", "within"),
+        "neighbours": ("find_nearest", "find_within"),
     },
 )

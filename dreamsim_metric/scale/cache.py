@@ -10,7 +10,7 @@ import numpy as np
 
 from dreamsim_metric.files.digest import digest_file
 from dreamsim_metric.version import __version__
-from dreamsim_metric.weights.download import cache_dir
+from dreamsim_metric.weights.download import find_cache_dir
 from dreamsim_metric.weights.folder import digest
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _checksum(metric: str, content: str, data: bytes) -> bytes:
     return hashlib.blake2b(f"{metric} {content} ".encode() + data, digest_size=_CHECKSUM).digest()
 
 
-def digests(files: Sequence[Path]) -> dict[Path, str]:
+def compute_digests(files: Sequence[Path]) -> dict[Path, str]:
     """Digest files' contents by sha256.
 
     Args:
@@ -116,17 +116,17 @@ def digests(files: Sequence[Path]) -> dict[Path, str]:
     return {file: digest_file(file) for file in dict.fromkeys(files)}
 
 
-def cache_file() -> Path:
+def name_cache_file() -> Path:
     """Tell where embeddings are kept unless another file is named: in the package's cache folder.
 
     Example:
-        >>> cache_file().name
+        >>> name_cache_file().name
         'embeddings.sqlite'
     """
-    return cache_dir() / "embeddings.sqlite"
+    return find_cache_dir() / "embeddings.sqlite"
 
 
-def key(parts: Iterable[str], modules: Iterable["nn.Module"]) -> str:
+def compute_key(parts: Iterable[str], modules: Iterable["nn.Module"]) -> str:
     """Digest all that a metric's numbers depend on, for `Cache` and for what is to go on later.
 
     Args:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 
 from dreamsim_metric.files.columns import Column, Columns, read_columns
 from dreamsim_metric.files.pictures import find_pictures
-from dreamsim_metric.files.store import is_address, relative
+from dreamsim_metric.files.store import cut_to_folder, is_address
 from dreamsim_metric.files.table import check_columns, resolve
 from dreamsim_metric.judgements.columns import PAIR_PATHS
 from dreamsim_metric.messages import list_briefly
@@ -144,9 +144,11 @@ def pair_folders(one: str, other: str, recursive: bool = False) -> tuple[Compari
     Raises:
         ValueError: a folder without pictures, or nothing that pairs up.
     """
-    sides = [{relative(file, folder): file for file in find_pictures([folder], recursive)} for folder in (one, other)]
+    sides = [
+        {cut_to_folder(file, folder): file for file in find_pictures([folder], recursive)} for folder in (one, other)
+    ]
     pairs = {name: name for name in sides[0] if name in sides[1]}
-    stems = [_by_stem(name for name in side if name not in pairs) for side in sides]
+    stems = [_group_by_stem(name for name in side if name not in pairs) for side in sides]
     pairs |= {name: stems[1][stem] for stem, name in stems[0].items() if stem in stems[1]}
     if not pairs:
         raise ValueError(
@@ -160,7 +162,7 @@ def pair_folders(one: str, other: str, recursive: bool = False) -> tuple[Compari
     return Comparisons(Columns([Column("a", a, str), Column("b", b, str)]), a, b), alone
 
 
-def _by_stem(names: Iterable[PurePath]) -> dict[PurePath, PurePath]:
+def _group_by_stem(names: Iterable[PurePath]) -> dict[PurePath, PurePath]:
     names = list(names)
     count = Counter(name.with_suffix("") for name in names)
     return {name.with_suffix(""): name for name in names if count[name.with_suffix("")] == 1}

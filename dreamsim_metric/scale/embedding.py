@@ -14,12 +14,12 @@ from tqdm import tqdm
 
 from dreamsim_metric.bounds import check_least
 from dreamsim_metric.files.store import Content, read, read_content
-from dreamsim_metric.images.ahead import in_order, start_threads, worker_count
-from dreamsim_metric.images.decoding import Decoder, check_decoder, decode, decoder_version, on_host
+from dreamsim_metric.images.ahead import count_workers, map_in_order, start_threads
+from dreamsim_metric.images.decoding import Decoder, check_decoder, decode, finish_on_host, name_decoder_version
 from dreamsim_metric.images.device import NotOnDeviceError, ToDevice
 from dreamsim_metric.messages import say_error
 from dreamsim_metric.metric import PerceptualMetric
-from dreamsim_metric.scale.cache import Cache, key
+from dreamsim_metric.scale.cache import Cache, compute_key
 
 _HINT = "use --precision float32 (precision='float32'), or another model"
 _SAVED = 8  # batches after which the cache is written
@@ -56,7 +56,7 @@ class Options:
 
     def __post_init__(self) -> None:
         check_decoder(self.decoder)
-        worker_count(self.workers)
+        count_workers(self.workers)
         check_least("batch_size", self.batch_size)
         if self.resize_on not in ("host", "device"):
             raise ValueError(f"got resize_on={self.resize_on!r}; expected 'host' or 'device'")
@@ -103,9 +103,9 @@ class Embeddings:
         )
 
 
-def metric_key(metric: PerceptualMetric, decoder: Decoder = "pillow") -> str:
+def compute_metric_key(metric: PerceptualMetric, decoder: Decoder = "pillow") -> str:
     """Digest all that embeddings depend on: card, weights, precision, kind of device, decoder, versions."""
-    return key([repr(metric.card), decoder_version(decoder), metric.device.type], [metric])
+    return compute_key([repr(metric.card), name_decoder_version(decoder), metric.device.type], [metric])
 
 
 class FileEmbedder(ABC):
@@ -186,8 +186,8 @@ class Embedder(FileEmbedder):
         self._to_device = ToDevice(metric.device, metric.card.image_size)
 
     def key(self) -> str:
-        unit = metric_key(self.metric, self.options.decoder)
-        return key([unit, "raw"], []) if self.raw else unit
+        unit = compute_metric_key(self.metric, self.options.decoder)
+        return compute_key([unit, "raw"], []) if self.raw else unit
 
     def decode(self, content: Content) -> Tensor:
         options = self.options
@@ -252,7 +252,7 @@ class _Run:
     def _new(self, pool: Executor, names: list[str]) -> Iterator[Content]:
         """Files whose contents are neither known from the cache nor came before."""
         asked: set[str] = set()
-        for content in in_order(pool, self._read, names, worker_count(self._options.workers)):
+        for content in map_in_order(pool, self._read, names, count_workers(self._options.workers)):
             if content.error is not None:
                 self._fail(content, content.error)
                 continue
@@ -279,8 +279,8 @@ class _Run:
         return Content(content.file, content.sha256), pixels
 
     def _decoded(self, pool: Executor, names: list[str]) -> Iterator[tuple[Content, Tensor]]:
-        ahead = self._options.batch_size + worker_count(self._options.workers)
-        for content, pixels in in_order(pool, self._decode, self._new(pool, names), ahead):
+        ahead = self._options.batch_size + count_workers(self._options.workers)
+        for content, pixels in map_in_order(pool, self._decode, self._new(pool, names), ahead):
             if isinstance(pixels, Exception):
                 self._fail(content, pixels)
             else:
@@ -315,6 +315,6 @@ class _Run:
     def _rescued(self, batch: list[tuple[Content, Tensor]]) -> Iterator[tuple[Content, Tensor]]:
         for content, pixels in batch:
             try:
-                yield content, on_host(pixels, content.file)
+                yield content, finish_on_host(pixels, content.file)
             except ValueError as error:
                 self._fail(content, error)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dreamsim_metric.bounds import check_least
-from dreamsim_metric.distances import NEAR, cosines, pair_distances
+from dreamsim_metric.distances import NEAR, compute_cosines, pair_distances
 
 _ROWS = 2048  # queries at once
 _COLUMNS = 8192  # candidates at once: with the rows, 64 MB of products
@@ -21,7 +21,7 @@ _TRAINED = 64  # vectors a cell that faiss's clustering sees
 _SEARCHED = 16  # cells
 
 
-def nearest(queries: Tensor, base: Tensor, k: int, *, approximate: bool = False) -> tuple[Tensor, Tensor]:
+def find_nearest(queries: Tensor, base: Tensor, k: int, *, approximate: bool = False) -> tuple[Tensor, Tensor]:
     """Find the `k` nearest of `base` to each query, nearest first; equal distances in the order of `base`.
 
     Args:
@@ -41,7 +41,7 @@ def nearest(queries: Tensor, base: Tensor, k: int, *, approximate: bool = False)
 
     Example:
         >>> base = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]])
-        >>> nearest(torch.tensor([[0.0, 1.0]]), base, k=2)
+        >>> find_nearest(torch.tensor([[0.0, 1.0]]), base, k=2)
         (tensor([[0.0000, 0.2000]]), tensor([[2, 1]]))
     """
     check_least("k", k)
@@ -51,21 +51,21 @@ def nearest(queries: Tensor, base: Tensor, k: int, *, approximate: bool = False)
     _check_finite(base)
     k = min(k, len(base))
     wanted = min(k + _SPARE, len(base))
-    index = _index(base) if approximate else None
+    index = _build_index(base) if approximate else None
     distances, rows = [], []
     for some in queries.split(_ROWS):
-        cosine, found = _most_alike(some, base, wanted) if index is None else _searched(index, some, wanted)
+        cosine, found = _find_most_alike(some, base, wanted) if index is None else _search(index, some, wanted)
         found, order = found.sort(dim=1)  # so that the stable sort below keeps the order of `base`
         of = torch.arange(len(some), dtype=torch.int64, device=found.device)
         pairs = torch.stack([of[:, None].expand_as(found), found], -1).flatten(0, 1)
-        d = _exact(some, base, pairs, 1 - cosine.gather(1, order).flatten()).view_as(found)
+        d = _compute_exact(some, base, pairs, 1 - cosine.gather(1, order).flatten()).view_as(found)
         d, order = d.sort(dim=1, stable=True)
         distances.append(d[:, :k])
         rows.append(found.gather(1, order[:, :k]))
     return torch.cat(distances), torch.cat(rows)
 
 
-def within(units: Tensor, below: float, *, approximate: bool = False) -> tuple[Tensor, Tensor]:
+def find_within(units: Tensor, below: float, *, approximate: bool = False) -> tuple[Tensor, Tensor]:
     """Find all pairs of vectors whose distance is smaller than a threshold.
 
     Args:
@@ -80,17 +80,17 @@ def within(units: Tensor, below: float, *, approximate: bool = False) -> tuple[T
         ValueError: `below` is not a number above 0, or there are over ten million pairs.
 
     Example:
-        >>> within(torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]), below=0.3)
+        >>> find_within(torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]), below=0.3)
         (tensor([[1, 2]]), tensor([0.2000]))
     """
     if not below > 0 or not math.isfinite(below):
         raise ValueError(f"got below={below}; expected a distance above 0")
     _check_finite(units)
     pairs, distances, n = [], [], 0
-    for found, cosine in _near_as_searched(units, below) if approximate else _near(units, below):
+    for found, cosine in _search_near(units, below) if approximate else _find_near(units, below):
         several = found[:, 0] != found[:, 1]
         found = found[several].sort(dim=1).values
-        d = _exact(units, units, found, 1 - cosine[several])
+        d = _compute_exact(units, units, found, 1 - cosine[several])
         pairs.append(found[d < below])
         distances.append(d[d < below])
         n += len(pairs[-1])
@@ -112,7 +112,7 @@ def _check_finite(units: Tensor) -> None:
         raise ValueError("got embeddings that are not finite; expected unit vectors")
 
 
-def groups(n: int, pairs: Tensor) -> list[int]:
+def group_pairs(n: int, pairs: Tensor) -> list[int]:
     """Find connected components: which of `n` are joined by pairs, directly or through others.
 
     Args:
@@ -135,12 +135,12 @@ def groups(n: int, pairs: Tensor) -> list[int]:
     return [root(i) for i in range(n)]
 
 
-def _most_alike(queries: Tensor, base: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def _find_most_alike(queries: Tensor, base: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The `k` largest cosines to each query and their rows of `base`, both `(N, k)`."""
     best = queries.new_empty(len(queries), 0)
     rows = queries.new_empty(len(queries), 0, dtype=torch.int64)
     for start in range(0, len(base), _COLUMNS):
-        cosine, found = cosines(queries, base[start : start + _COLUMNS]).topk(
+        cosine, found = compute_cosines(queries, base[start : start + _COLUMNS]).topk(
             min(k, len(base) - start, _COLUMNS), dim=1
         )
         best, rows = torch.cat([best, cosine], 1), torch.cat([rows, found + start], 1)
@@ -150,13 +150,13 @@ def _most_alike(queries: Tensor, base: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return best, rows
 
 
-def _searched(index: Any, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def _search(index: Any, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The same from an index; cosines of −infinity and rows of −1 where it finds fewer."""
     cosine, rows = map(torch.from_numpy, index.search(queries.contiguous().numpy(), k))
     return cosine.masked_fill(rows < 0, -math.inf), rows
 
 
-def _exact(queries: Tensor, base: Tensor, pairs: Tensor, d: Tensor) -> Tensor:
+def _compute_exact(queries: Tensor, base: Tensor, pairs: Tensor, d: Tensor) -> Tensor:
     """`(P,)` distances, with those of `(P, 2)` pairs that are small computed anew: there rounding of products shows."""
     near = ((d < NEAR) & (pairs[:, 1] >= 0)).nonzero()[:, 0]
     for some in near.split(_PAIRS):
@@ -165,25 +165,25 @@ def _exact(queries: Tensor, base: Tensor, pairs: Tensor, d: Tensor) -> Tensor:
     return d
 
 
-def _near(units: Tensor, below: float) -> Iterator[tuple[Tensor, Tensor]]:
+def _find_near(units: Tensor, below: float) -> Iterator[tuple[Tensor, Tensor]]:
     """Pairs whose cosine says that they may be nearer than that, and that cosine, by blocks above the diagonal."""
     for i in range(0, len(units), _ROWS):
         for j in range(i, len(units), _COLUMNS):
-            cosine = cosines(units[i : i + _ROWS], units[j : j + _COLUMNS])
+            cosine = compute_cosines(units[i : i + _ROWS], units[j : j + _COLUMNS])
             found = (cosine > 1 - below - _ROUNDING).triu(i - j + 1).nonzero()
             yield found + found.new_tensor([i, j]), cosine[found[:, 0], found[:, 1]]
 
 
-def _near_as_searched(units: Tensor, below: float) -> Iterator[tuple[Tensor, Tensor]]:
+def _search_near(units: Tensor, below: float) -> Iterator[tuple[Tensor, Tensor]]:
     """The same from an index. A pair may be found from both its sides."""
-    index = _index(units)
+    index = _build_index(units)
     for i in range(0, len(units), _ROWS):
         limits, cosine, found = index.range_search(units[i : i + _ROWS].contiguous().numpy(), 1 - below - _ROUNDING)
         queries = np.repeat(np.arange(len(limits) - 1), np.diff(limits.astype(np.int64))) + i
         yield torch.from_numpy(np.stack([queries, found], 1)), torch.from_numpy(cosine)
 
 
-def _index(base: Tensor) -> Any:
+def _build_index(base: Tensor) -> Any:
     """faiss's inverted lists on products: 4 √N cells, of which `_SEARCHED` are searched."""
     import faiss
 

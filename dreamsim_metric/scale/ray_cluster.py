@@ -16,26 +16,26 @@ from tqdm import tqdm
 
 from dreamsim_metric.card import ModelCard, Precision
 from dreamsim_metric.files.lock import lock_folder
-from dreamsim_metric.files.store import is_file, is_url, location
+from dreamsim_metric.files.store import is_file, is_url, make_path
 from dreamsim_metric.files.table import Row
 from dreamsim_metric.messages import say_error
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.scale.embedding import Embedder, Embeddings, Options
-from dreamsim_metric.scale.ray_connection import Attempts, Pool, connected, fitting_pool, machines
+from dreamsim_metric.scale.ray_connection import Attempts, Pool, connect, list_machines, plan_pool
 from dreamsim_metric.scale.scoring import Embedded, to_table
 from dreamsim_metric.scale.shards import (
     SETTINGS,
     SHARD_SIZE,
     begin,
     check_settings,
+    list_unreadable,
+    name_shard_file,
+    read_settings,
     read_shard,
     read_shards,
-    settings_of,
-    shard_file,
-    unreadable_in,
     write_shard,
 )
-from dreamsim_metric.weights.download import cache_dir
+from dreamsim_metric.weights.download import find_cache_dir
 
 _DEVICES = (None, "cpu", "cuda")
 _TRIES = 3  # of a shard that takes its actors down
@@ -77,7 +77,7 @@ def embed_folder(
         files: paths or URLs under which all machines see the files.
         out: folder for the shards, a URL or one that all machines see.
         metric: a metric on the CPU; the actors get its weights from here.
-        address: the cluster's address, one that `connected` takes.
+        address: the cluster's address, one that `connect` takes.
         device: `cpu` or `cuda`; default CUDA, one GPU an actor, on machines that have it, else the CPU.
         cpus: number of CPUs an actor has; default 4 or as many as the smallest machine has, with a GPU its share, at
             most 16.
@@ -93,19 +93,19 @@ def embed_folder(
     settings = options or Options()
     if device not in _DEVICES:
         raise ValueError(f"got device={device!r}; expected 'cpu' or 'cuda': Ray says which GPU is whose")
-    names, folder = list(dict.fromkeys(map(str, files))), location(out)
+    names, folder = list(dict.fromkeys(map(str, files))), make_path(out)
     hidden = None if settings.progress else True
     with lock_folder(folder), tqdm(total=len(names), unit="picture", disable=hidden) as bar:
         begin(folder, names, metric, settings.decoder, shard_size)
         shards = {number: names[i : i + shard_size] for number, i in enumerate(range(0, len(names), shard_size))}
-        missing = _missing(folder, shards, metric.card.embedding_size)
+        missing = _list_missing(folder, shards, metric.card.embedding_size)
         bar.initial = sum(map(len, shards.values())) - sum(map(len, missing.values()))
         bar.update(bar.initial)
         if missing:
-            with connected(address):
-                for made in make_shards(missing, folder, metric, fitting_pool(machines(), device, cpus), settings):
+            with connect(address):
+                for made in make_shards(missing, folder, metric, plan_pool(list_machines(), device, cpus), settings):
                     bar.update(made["pictures"])
-    unreadable = [unreadable_in(shard_file(folder, number)) for number in shards]
+    unreadable = [list_unreadable(name_shard_file(folder, number)) for number in shards]
     return Embedded(
         len(names), len(shards), len(shards) - len(missing), {k: v for some in unreadable for k, v in some.items()}
     )
@@ -127,7 +127,7 @@ def embed_files(
     Args:
         files: paths or URLs under which all machines see the files.
         metric: a metric on the CPU; the actors get its weights from here.
-        address: the cluster's address, one that `connected` takes.
+        address: the cluster's address, one that `connect` takes.
         shards: folder where a stopped run goes on and later ones find everything done; default a folder in the
             package's cache, which all machines must see as well, and which is removed in the end.
         device: `cpu` or `cuda`; default CUDA where machines have it, else the CPU.
@@ -140,9 +140,9 @@ def embed_files(
     """
     names = list(dict.fromkeys(map(str, files)))
     options = options or Options()
-    settings = settings_of(metric, options.decoder)
+    settings = read_settings(metric, options.decoder)
     digest = hashlib.sha256(json.dumps([settings, names]).encode()).hexdigest()[:16]
-    folder = shards or cache_dir() / "ray" / digest
+    folder = shards or find_cache_dir() / "ray" / digest
     embed_folder(
         names, folder, metric, address=address, device=device, cpus=cpus, shard_size=shard_size, options=options
     )
@@ -152,11 +152,11 @@ def embed_files(
     return found
 
 
-def _missing(folder: Path, shards: dict[int, list[str]], width: int) -> dict[int, list[str]]:
+def _list_missing(folder: Path, shards: dict[int, list[str]], width: int) -> dict[int, list[str]]:
     return {
         number: some
         for number, some in shards.items()
-        if read_shard(shard_file(folder, number), len(some), width) is None
+        if read_shard(name_shard_file(folder, number), len(some), width) is None
     }
 
 
@@ -169,7 +169,7 @@ def make_shards(
         shards: files by number of the shard.
         folder: folder for the shards, a URL or one that all machines see.
         metric: a metric on the CPU; the actors get its weights from here.
-        pool: the actors that `fitting_pool` gave.
+        pool: the actors that `plan_pool` gave.
         options: batch size, decoder and more.
 
     Yields:
@@ -189,7 +189,7 @@ def make_shards(
         options,
         str(folder),
         os.getcwd(),
-        tuple(sorted(_folders(shards))),
+        tuple(sorted(_list_folders(shards))),
         pool,
         ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Attempts).remote(),
     )
@@ -236,7 +236,7 @@ class _Actor:
         if Path(job.working).is_dir():
             os.chdir(job.working)  # names may be relative to it
         unseen = [folder for folder in job.seen if not Path(folder).is_dir()]
-        self._folder = location(job.folder)
+        self._folder = make_path(job.folder)
         if not is_file(self._folder / SETTINGS):
             unseen.append(job.folder)
         if unseen:
@@ -277,13 +277,13 @@ class _Actor:
                 f"{_TRIES} actors were killed over shard {number}, {files[0]} … {files[-1]}; "
                 "was memory short, or is a file there that kills what decodes it?"
             )
-        write_shard(shard_file(self._folder, number), to_table(files, self._embed(files)))
+        write_shard(name_shard_file(self._folder, number), to_table(files, self._embed(files)))
 
     def _told(self, error: Exception) -> str:
         return f"{say_error(error)} (on {self._node})"
 
 
-def _folders(shards: dict[int, list[str]]) -> set[str]:
+def _list_folders(shards: dict[int, list[str]]) -> set[str]:
     """Local folders of pictures that this machine sees, and others should: some of them, of each shard its first."""
     first = (some[0] for some in shards.values())
     return set(filter(os.path.isdir, (os.path.dirname(os.path.abspath(name)) for name in first if not is_url(name))))

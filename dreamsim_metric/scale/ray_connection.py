@@ -35,7 +35,7 @@ class Pool:
 
 
 @contextlib.contextmanager
-def connected(address: str) -> Iterator[None]:
+def connect(address: str) -> Iterator[None]:
     """Connect to a Ray cluster for the time being, with nothing printed that is not ours.
 
     Args:
@@ -64,7 +64,7 @@ def connected(address: str) -> Iterator[None]:
     with contextlib.redirect_stdout(io.StringIO()):  # where Ray reports lost actors, among a command's results
         reach(address)
         try:
-            with _silent():
+            with _silence():
                 ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, **own)
         except Exception as error:
             ray.shutdown()
@@ -76,7 +76,7 @@ def connected(address: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _silent() -> Iterator[None]:
+def _silence() -> Iterator[None]:
     """Silence stderr, also for Ray's C++ code, which announces its log level there."""
     sys.stderr.flush()
     kept = os.dup(2)
@@ -123,18 +123,18 @@ class Attempts:
         return self._by_shard[shard]
 
 
-def machines() -> list[dict[str, float]]:
+def list_machines() -> list[dict[str, float]]:
     """List what each machine of the cluster has: `CPU`, `GPU` and more."""
     import ray
 
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def fitting_pool(nodes: Sequence[Mapping[str, float]], device: str | None, cpus: int | None) -> Pool:
+def plan_pool(nodes: Sequence[Mapping[str, float]], device: str | None, cpus: int | None) -> Pool:
     """Plan the actors that machines have place for.
 
     Args:
-        nodes: resources of each machine, in the form of `machines`.
+        nodes: resources of each machine, in the form of `list_machines`.
         device: `cpu` or `cuda`; default CUDA where machines have it, else the CPU.
         cpus: number of CPUs an actor has; default a share of the smallest machine.
 

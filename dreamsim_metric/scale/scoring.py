@@ -13,14 +13,14 @@ from tqdm import tqdm
 
 from dreamsim_metric.distances import pair_distances
 from dreamsim_metric.files.lock import lock_folder
-from dreamsim_metric.files.store import location
+from dreamsim_metric.files.store import make_path
 from dreamsim_metric.files.table import Row, check_ending, write_columns
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.scale.cache import Cache
 from dreamsim_metric.scale.comparisons import read_comparisons
 from dreamsim_metric.scale.embedding import Embedder, Embeddings, Options
-from dreamsim_metric.scale.neighbours import groups, nearest, within
-from dreamsim_metric.scale.shards import SHARD_SIZE, begin, read_shard, shard_file, unreadable_in, write_shard
+from dreamsim_metric.scale.neighbours import find_nearest, find_within, group_pairs
+from dreamsim_metric.scale.shards import SHARD_SIZE, begin, list_unreadable, name_shard_file, read_shard, write_shard
 
 if TYPE_CHECKING:
     import pyarrow
@@ -141,7 +141,7 @@ def embed_folder(
     """
     embedder = Embedder(metric, cache, options)
     names = list(dict.fromkeys(map(str, files)))
-    folder = location(out)
+    folder = make_path(out)
     unreadable: dict[str, str] = {}
     there = 0
     hidden = None if embedder.options.progress else True
@@ -149,14 +149,14 @@ def embed_folder(
         begin(folder, names, metric, embedder.options.decoder, shard_size)
         shards = range(0, len(names), shard_size)
         for number, start in enumerate(shards):
-            some, file = names[start : start + shard_size], shard_file(folder, number)
+            some, file = names[start : start + shard_size], name_shard_file(folder, number)
             if read_shard(file, len(some), metric.card.embedding_size) is not None:
                 there += 1
                 bar.initial = getattr(bar, "initial", 0) + len(some)  # else the rate would count them
                 bar.update(len(some))
             else:
                 write_shard(file, to_table(some, embedder(some, bar)))
-            unreadable |= unreadable_in(file)
+            unreadable |= list_unreadable(file)
     return Embedded(len(names), len(shards), there, unreadable)
 
 
@@ -192,7 +192,7 @@ def score_pairs(
     if len(a) != len(b):
         raise ValueError(f"got {len(a)} and {len(b)} files; expected pairs")
     found = embed_files([*a, *b], metric, cache, options)
-    return distances_of(found, a, b), found.unreadable
+    return compute_distances(found, a, b), found.unreadable
 
 
 def score_table(
@@ -241,15 +241,15 @@ def score_table(
     """
     out, skip = Path(out), options.on_error == "skip"
     check_ending(out)
-    pairs = read_comparisons(location(table), columns, fetch=fetch)
+    pairs = read_comparisons(make_path(table), columns, fetch=fetch)
     pairs.check(skip=skip, out=out)
     found = embed_files(pairs.files(), metric, cache, options)
-    d = distances_of(found, pairs.a, pairs.b)
+    d = compute_distances(found, pairs.a, pairs.b)
     write_columns(out, pairs.scored(d.tolist(), found.unreadable if skip else None))
     return d, found.unreadable
 
 
-def distances_of(found: Embeddings, a: Sequence[str], b: Sequence[str]) -> Tensor:
+def compute_distances(found: Embeddings, a: Sequence[str], b: Sequence[str]) -> Tensor:
     """Compute distances between `a[i]` and `b[i]` of embedded files: `(N,)`, NaN where one could not be read."""
     rows = found.rows()
     places = [[rows.get(str(file), -1) for file in side] for side in (a, b)]
@@ -283,14 +283,14 @@ def rank(queries: Embeddings, pictures: Embeddings, top: int = 10, *, approximat
         (1, 'examples/cat.jpg', 0.0)
         (2, 'examples/vest_1.jpg', 1.02)
     """
-    distances, found = nearest(queries.units, pictures.units, top, approximate=approximate)
+    distances, found = find_nearest(queries.units, pictures.units, top, approximate=approximate)
     for query, d, row in zip(queries.files, distances.tolist(), found.tolist(), strict=True):
         for place, (distance, i) in enumerate(zip(d, row, strict=True), start=1):
             if i >= 0:
                 yield {"query": query, "rank": place, "picture": pictures.files[i], "distance": distance}
 
 
-def duplicates(pictures: Embeddings, below: float, *, approximate: bool = False) -> list[Row]:
+def find_duplicates(pictures: Embeddings, below: float, *, approximate: bool = False) -> list[Row]:
     """Find pairs of pictures that look nearly the same.
 
     Args:
@@ -309,11 +309,11 @@ def duplicates(pictures: Embeddings, below: float, *, approximate: bool = False)
     Example:
         >>> from dreamsim_metric import load
         >>> found = embed_files(["examples/vest_1.jpg", "examples/cat.jpg", "examples/vest_2.jpg"], load("mini"))
-        >>> [(row["group"], row["a"], row["b"], round(row["distance"], 2)) for row in duplicates(found, below=0.2)]
+        >>> [(row["group"], row["a"], row["b"], round(row["distance"], 2)) for row in find_duplicates(found, below=0.2)]
         [(1, 'examples/vest_1.jpg', 'examples/vest_2.jpg', 0.11)]
     """
-    pairs, distances = within(pictures.units, below, approximate=approximate)
-    group = groups(len(pictures.files), pairs)
+    pairs, distances = find_within(pictures.units, below, approximate=approximate)
+    group = group_pairs(len(pictures.files), pairs)
     numbers: dict[int, int] = {}
     rows = [
         {

@@ -11,9 +11,9 @@ import torch
 
 from dreamsim_metric.bounds import check_least
 from dreamsim_metric.files.json_file import format_json, read_json
-from dreamsim_metric.files.store import is_file, location, write
+from dreamsim_metric.files.store import is_file, make_path, write
 from dreamsim_metric.files.table import check_names
-from dreamsim_metric.images.decoding import Decoder, decoder_version
+from dreamsim_metric.images.decoding import Decoder, name_decoder_version
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.scale.embedding import Embeddings
 from dreamsim_metric.version import __version__
@@ -30,18 +30,18 @@ _ROUNDING = 1e-3  # of lengths
 _DEPEND = ("model", "card", "weights", "precision", "decoder", "image_size", "dreamsim_metric")  # numbers, on these
 
 
-def shard_file(folder: Path, number: int) -> Path:
+def name_shard_file(folder: Path, number: int) -> Path:
     """Name the file of shard `number`, from 0."""
     return folder / f"embeddings-{number:05d}.parquet"
 
 
 def is_shards(folder: str | Path) -> bool:
     """Look whether this is such a folder."""
-    there = location(folder)
+    there = make_path(folder)
     return is_file(there / SETTINGS) and next(there.glob(_PATTERN), None) is not None
 
 
-def settings_of(metric: PerceptualMetric, decoder: Decoder) -> dict[str, Any]:
+def read_settings(metric: PerceptualMetric, decoder: Decoder) -> dict[str, Any]:
     """List what embeddings depend on."""
     card = json.dumps(asdict(metric.card), sort_keys=True)
     return {
@@ -49,7 +49,7 @@ def settings_of(metric: PerceptualMetric, decoder: Decoder) -> dict[str, Any]:
         "card": hashlib.sha256(card.encode()).hexdigest(),
         "weights": digest(metric.state_dict()),
         "precision": metric.precision + (", compiled" if metric.is_compiled else ""),
-        "decoder": decoder_version(decoder),
+        "decoder": name_decoder_version(decoder),
         "image_size": metric.card.image_size,
         "embedding_size": metric.card.embedding_size,
         "dreamsim_metric": __version__,
@@ -73,7 +73,7 @@ def begin(folder: Path, files: Sequence[str], metric: PerceptualMetric, decoder:
     check_least("shard_size", shard_size)
     check_names(files)
     names = hashlib.sha256("\0".join(files).encode()).hexdigest()
-    settings = settings_of(metric, decoder) | {"shard_size": shard_size, "pictures": len(files), "files": names}
+    settings = read_settings(metric, decoder) | {"shard_size": shard_size, "pictures": len(files), "files": names}
     if not is_file(folder / SETTINGS):
         if next(folder.glob(_PATTERN), None) is not None:
             raise ValueError(f"{folder} holds shards without {SETTINGS}; choose another folder, or remove them")
@@ -94,7 +94,7 @@ def check_settings(folder: Path, metric: PerceptualMetric, decoder: Decoder) -> 
     Raises:
         ValueError: they cannot; the message names what differs.
     """
-    settings = settings_of(metric, decoder)
+    settings = read_settings(metric, decoder)
     _compare(folder, _read_settings(folder), {name: settings[name] for name in _DEPEND})
 
 
@@ -165,7 +165,7 @@ def _embeddings(table: "pyarrow.Table", width: int) -> torch.Tensor:
     return torch.from_numpy(flat.reshape(-1, width).copy())
 
 
-def unreadable_in(file: Path) -> dict[str, str]:
+def list_unreadable(file: Path) -> dict[str, str]:
     """Read why pictures of a shard have no embedding, by path."""
     import pyarrow.parquet as pq
 
@@ -196,14 +196,14 @@ def read_shards(folder: str | Path) -> Embeddings:
         ...     read_shards(folder).units.shape
         torch.Size([2, 2560])
     """
-    folder = location(folder)
+    folder = make_path(folder)
     settings = _read_settings(folder)
     count, size, width = (settings[name] for name in ("pictures", "shard_size", "embedding_size"))
     starts = range(0, count, size)
     for number, start in enumerate(starts):  # before there is memory for them: settings may be damaged too
-        if count_rows(shard_file(folder, number)) != min(size, count - start):
-            raise _damaged(shard_file(folder, number))
-    if is_file(shard_file(folder, len(starts))):
+        if count_rows(name_shard_file(folder, number)) != min(size, count - start):
+            raise _damaged(name_shard_file(folder, number))
+    if is_file(name_shard_file(folder, len(starts))):
         raise ValueError(
             f"{folder} holds more than the {count} pictures in {len(starts)} shards of {SETTINGS}; embed them again"
         )
@@ -212,7 +212,7 @@ def read_shards(folder: str | Path) -> Embeddings:
     contents: list[str] = []
     unreadable: dict[str, str] = {}
     for number, start in enumerate(starts):
-        file = shard_file(folder, number)
+        file = name_shard_file(folder, number)
         table = read_shard(file, min(size, count - start), width)
         if table is None:
             raise _damaged(file)
@@ -239,7 +239,7 @@ def _read_settings(folder: Path) -> dict[str, Any]:
 
 def _compare(folder: Path, there: dict[str, Any], now: dict[str, Any]) -> None:
     differences = [
-        f"{name} ({_brief(there.get(name))} there, {_brief(value)} now)"
+        f"{name} ({_shorten(there.get(name))} there, {_shorten(value)} now)"
         for name, value in now.items()
         if there.get(name) != value
     ]
@@ -250,5 +250,5 @@ def _compare(folder: Path, there: dict[str, Any], now: dict[str, Any]) -> None:
         )
 
 
-def _brief(value: Any) -> str:
+def _shorten(value: Any) -> str:
     return f"{value[:8]}…" if isinstance(value, str) and len(value) == 64 else str(value)

@@ -151,7 +151,7 @@ class Run:
         write_json(self.folder / METRICS, metrics)
 
 
-def optimizer_tensors(optimizer: "Optimizer") -> dict[str, "Tensor"]:
+def list_optimizer_tensors(optimizer: "Optimizer") -> dict[str, "Tensor"]:
     """Name the tensors of an optimiser's state."""
     state = optimizer.state_dict()["state"]
     return {
@@ -162,7 +162,7 @@ def optimizer_tensors(optimizer: "Optimizer") -> dict[str, "Tensor"]:
 
 
 def restore_optimizer(optimizer: "Optimizer", tensors: dict[str, "Tensor"]) -> None:
-    """Give an optimiser the state of `optimizer_tensors`."""
+    """Give an optimiser the state of `list_optimizer_tensors`."""
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         if key.startswith("optimizer."):

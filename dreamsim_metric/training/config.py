@@ -150,7 +150,7 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """Write all fields as values that JSON knows."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
+        return {name: _to_plain(value) for name, value in asdict(self).items()}
 
     def recipe(self) -> dict[str, Any]:
         """Pick what shaped the weights, for the model's card."""
@@ -170,10 +170,10 @@ class Config:
         ]
 
 
-def _plain(value: Any) -> Any:
+def _to_plain(value: Any) -> Any:
     """Take a value as JSON has it."""
     if isinstance(value, tuple):
-        return [_plain(part) for part in value]
+        return [_to_plain(part) for part in value]
     return str(value) if isinstance(value, Path) else value
 
 
@@ -190,7 +190,7 @@ _ENSEMBLE = (
 )
 
 
-def presets(data: Path, out: Path) -> dict[str, tuple[str, Config]]:
+def list_presets(data: Path, out: Path) -> dict[str, tuple[str, Config]]:
     """Make the presets of `dreamsim-metric train`: by name, what it is and its configuration.
 
     The released recipes are those of DreamSim's repository (training/configs), but for OpenCLIP's LAION-400M weights:
@@ -204,7 +204,7 @@ def presets(data: Path, out: Path) -> dict[str, tuple[str, Config]]:
         By name, a line on what the preset is, and its configuration.
 
     Example:
-        >>> found = presets(Path("judged"), Path("runs/mine"))
+        >>> found = list_presets(Path("judged"), Path("runs/mine"))
         >>> list(found)
         ['mini', 'ensemble-lora', 'single-lora', 'patch-lora', 'mlp']
         >>> found["mlp"][1].head, found["single-lora"][1].rank

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from dreamsim_metric.files.digest import digest_file
 from dreamsim_metric.files.store import read_content
-from dreamsim_metric.files.write import check_space, new_file, write_file
+from dreamsim_metric.files.write import check_space, create_file, write_file
 from dreamsim_metric.images.ahead import decode_files
 from dreamsim_metric.judgements.tables import Triplets
 from dreamsim_metric.metric import PerceptualMetric
@@ -40,7 +40,7 @@ def write_features(
     embedder = Embedder(metric, options=Options(workers=workers, progress=True), raw=True)
     found = embedder(list(map(str, files)))
     if not found.unreadable:
-        with _array(target, np.dtype(np.float32), tuple(found.units.shape)) as file:
+        with _create_array(target, np.dtype(np.float32), tuple(found.units.shape)) as file:
             file.write(found.units.numpy().data)
     return {Path(name): why for name, why in found.unreadable.items()}
 
@@ -65,7 +65,7 @@ def write_pixels(files: Sequence[Path], size: int, target: Path, workers: int | 
     unreadable = {}
     found = decode_files(files, size, workers=workers)
     progress = tqdm(zip(files, found, strict=True), total=len(files), desc="decoding", unit="picture", disable=None)
-    with _array(target, np.dtype(np.uint8), (len(files), 3, size, size)) as file:
+    with _create_array(target, np.dtype(np.uint8), (len(files), 3, size, size)) as file:
         for path, pixels in progress:
             if isinstance(pixels, Exception):
                 unreadable[path] = " ".join(str(pixels).split())
@@ -99,14 +99,14 @@ def pick(inputs: np.ndarray, pictures: np.ndarray) -> torch.Tensor:
 
 
 @contextmanager
-def _array(target: Path, dtype: np.dtype, shape: tuple[int, ...]) -> Iterator[BinaryIO]:
+def _create_array(target: Path, dtype: np.dtype, shape: tuple[int, ...]) -> Iterator[BinaryIO]:
     """A file in NumPy's format, its header written, that gets its name when it is whole.
 
     Written and not mapped: on a full disk a mapped file would end the process without a word.
     """
     check_space(target, dtype.itemsize * math.prod(shape))
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-    with new_file(target) as file:
+    with create_file(target) as file:
         np.lib.format.write_array_header_1_0(file, header)
         yield file
     write_file(_digest_of(target), digest_file(target).encode())

@@ -17,14 +17,14 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from dreamsim_metric.distances import triplet_distances
+from dreamsim_metric.distances import compare_triplets
 from dreamsim_metric.files.lock import lock_folder
 from dreamsim_metric.judgements.agreement import majority_agreement, vote_agreement
 from dreamsim_metric.judgements.calibration import fit_left
 from dreamsim_metric.judgements.readers import read_triplets
-from dreamsim_metric.judgements.tables import Triplets, check, on_common_pictures
-from dreamsim_metric.networks.defaults import usual_defaults
-from dreamsim_metric.training.checkpoints import Run, optimizer_tensors, restore_optimizer
+from dreamsim_metric.judgements.tables import Triplets, check, share_pictures
+from dreamsim_metric.networks.defaults import set_usual_defaults
+from dreamsim_metric.training.checkpoints import Run, list_optimizer_tensors, restore_optimizer
 from dreamsim_metric.training.config import Config
 from dreamsim_metric.training.inputs import (
     digest_contents,
@@ -34,16 +34,16 @@ from dreamsim_metric.training.inputs import (
     write_features,
     write_pixels,
 )
-from dreamsim_metric.training.lora import adapter_state, set_dropout
+from dreamsim_metric.training.lora import collect_adapter_state, set_dropout
 from dreamsim_metric.training.losses import bradley_terry, hinge
-from dreamsim_metric.training.model import TripletModel, describe_tuned, find_trained, head_state, make_tuned
+from dreamsim_metric.training.model import TripletModel, collect_head_state, describe_tuned, find_trained, make_tuned
 from dreamsim_metric.weights.folder import Tuned, write_tuned
 
 _MIXED = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}  # in accelerate's words
 _EVALUATED = 64  # pictures embedded at once without gradients
 
 
-@usual_defaults()
+@set_usual_defaults()
 def train(config: Config) -> Path:
     """Tune a metric on judged triplets.
 
@@ -96,7 +96,7 @@ class _Trainer:
         if config.val == "val" not in table.splits:
             table = table.hold_out(config.val_fraction, config.seed)
         self.table = table
-        self.train_set, self.val_set = on_common_pictures(table.split("train"), table.split(config.val))
+        self.train_set, self.val_set = share_pictures(table.split("train"), table.split(config.val))
         for split in (self.train_set, self.val_set):
             if (split.right == 0.5).all():
                 raise ValueError(f"people tie on all triplets of {table.name}'s {split.splits[0]}; nothing to go by")
@@ -201,7 +201,7 @@ class _Trainer:
         torch.manual_seed((config.seed * 1_000_003 + progress["step"]) * 1009 + self.accelerator.process_index)
         if self.lora:
             set_dropout(self.metric, True)
-        loss = backward(self.accelerator, self.model, config, self.train_set, self.inputs, rows)
+        loss = run_backward(self.accelerator, self.model, config, self.train_set, self.inputs, rows)
         if self.lora:
             set_dropout(self.metric, False)
         norm = float(self.accelerator.clip_grad_norm_(self.parameters, config.clip or math.inf))
@@ -222,8 +222,8 @@ class _Trainer:
 
     def _validate(self) -> None:
         progress = self.progress
-        left, right = _distances(self.accelerator, self.model, self.val_set, self.inputs)
-        figures = _figures(self.config, left, right, self.val_set)
+        left, right = _compute_distances(self.accelerator, self.model, self.val_set, self.inputs)
+        figures = _compute_figures(self.config, left, right, self.val_set)
         place = {"step": progress["step"], "epoch": progress["epoch"]}
         self._log({**place, **figures})
         score = figures["val_agreement"] if self.config.monitor == "agreement" else -figures["val_loss"]
@@ -249,7 +249,9 @@ class _Trainer:
         references = len(np.unique(self.train_set.index[:, 0]))
         data = {"data": name, "triplets": len(self.train_set), "references": references, **place}
         card = describe_tuned(self.card, self.config, data, figures["val_agreement"], curve)
-        tuned = Tuned(adapter_state(self.metric), self.lora or {}, head_state(self.metric), place["step"])
+        tuned = Tuned(
+            collect_adapter_state(self.metric), self.lora or {}, collect_head_state(self.metric), place["step"]
+        )
         write_tuned(self.run.folder, card, tuned)
         self.run.write_metrics({**place, **figures})
 
@@ -258,7 +260,7 @@ class _Trainer:
             if self.accelerator.scaler is not None:
                 self.progress["scaler"] = self.accelerator.scaler.state_dict()
             named = {name: tensor.detach().cpu().contiguous() for name, tensor in find_trained(self.metric).items()}
-            self.run.save_last(named | optimizer_tensors(self.optimizer.optimizer), self.progress)
+            self.run.save_last(named | list_optimizer_tensors(self.optimizer.optimizer), self.progress)
         self.accelerator.wait_for_everyone()
 
     def _log(self, row: dict[str, Any]) -> None:
@@ -268,7 +270,7 @@ class _Trainer:
             self.accelerator.log({name: value for name, value in row.items() if name != "step"}, step=row["step"])
 
 
-def backward(
+def run_backward(
     accelerator: Accelerator, model: nn.Module, config: Config, triplets: Triplets, inputs: np.ndarray, rows: np.ndarray
 ) -> float:
     """Compute the gradients of one step's loss, over all processes and micro-batches as over one batch.
@@ -286,7 +288,7 @@ def backward(
     """
     world, rank = accelerator.num_processes, accelerator.process_index
     zeros = torch.zeros(len(rows), dtype=torch.float32, device="cpu")
-    _, weights = _loss(config, zeros, zeros, triplets, rows)
+    _, weights = _compute_loss(config, zeros, zeros, triplets, rows)
     total = max(float(weights.sum()), 1e-12)  # where all are ties
     share = math.ceil(len(rows) / world)
     size = config.micro_batch or share
@@ -301,14 +303,16 @@ def backward(
         last = i == len(parts) - 1
         with nullcontext() if last else accelerator.no_sync(model):
             left, right = model(picked, places)
-            losses, weights = _loss(config, left, right, triplets, part)
+            losses, weights = _compute_loss(config, left, right, triplets, part)
             loss = (losses * weights).sum() / total * counted
             accelerator.backward(loss * world)  # the processes' gradients are averaged
         summed += loss.detach()
     return float(accelerator.reduce(summed, "sum"))
 
 
-def _loss(config: Config, left: Tensor, right: Tensor, triplets: Triplets, rows: np.ndarray) -> tuple[Tensor, Tensor]:
+def _compute_loss(
+    config: Config, left: Tensor, right: Tensor, triplets: Triplets, rows: np.ndarray
+) -> tuple[Tensor, Tensor]:
     share, votes = (
         torch.from_numpy(values[rows]).to(left.device, torch.float32) for values in (triplets.right, triplets.votes)
     )
@@ -317,8 +321,8 @@ def _loss(config: Config, left: Tensor, right: Tensor, triplets: Triplets, rows:
     return bradley_terry(left, right, share, votes, config.temperature)
 
 
-def _figures(config: Config, left: Tensor, right: Tensor, triplets: Triplets) -> dict[str, float]:
-    losses, weights = _loss(config, left, right, triplets, np.arange(len(triplets)))
+def _compute_figures(config: Config, left: Tensor, right: Tensor, triplets: Triplets) -> dict[str, float]:
+    losses, weights = _compute_loss(config, left, right, triplets, np.arange(len(triplets)))
     d = left.numpy(), right.numpy()
     return {
         "val_loss": float((losses * weights).sum() / weights.sum()),
@@ -328,7 +332,7 @@ def _figures(config: Config, left: Tensor, right: Tensor, triplets: Triplets) ->
 
 
 @torch.no_grad()
-def _distances(
+def _compute_distances(
     accelerator: Accelerator, model: nn.Module, triplets: Triplets, inputs: np.ndarray
 ) -> tuple[Tensor, Tensor]:
     """Both distances of all triplets, on the CPU; the processes share the pictures."""
@@ -344,5 +348,5 @@ def _distances(
         parts.append(units.float())
     units = accelerator.gather(torch.cat(parts))[: len(pictures)].cpu()
     rows = torch.from_numpy(index.reshape(-1, 3)).split(4096)
-    left, right = zip(*(triplet_distances(units, some) for some in rows), strict=True)
+    left, right = zip(*(compare_triplets(units, some) for some in rows), strict=True)
     return torch.cat(left), torch.cat(right)

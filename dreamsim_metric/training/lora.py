@@ -34,7 +34,7 @@ def add_lora(
     """
     from peft import LoraConfig, inject_adapter_in_model
 
-    modules = _targets(metric, tuple(targets))
+    modules = _find_targets(metric, tuple(targets))
     config = LoraConfig(
         r=rank,
         lora_alpha=alpha,  # type: ignore[arg-type] # any number will do
@@ -49,7 +49,7 @@ def add_lora(
     return config
 
 
-def _targets(metric: "PerceptualMetric", endings: tuple[str, ...]) -> list[str]:
+def _find_targets(metric: "PerceptualMetric", endings: tuple[str, ...]) -> list[str]:
     found = []
     for name, module in metric.named_modules():
         pointwise = isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and module.groups == 1
@@ -77,7 +77,7 @@ def set_dropout(metric: nn.Module, on: bool) -> None:
             module.lora_dropout.train(on)
 
 
-def adapter_state(metric: nn.Module) -> dict[str, Tensor]:
+def collect_adapter_state(metric: nn.Module) -> dict[str, Tensor]:
     """Copy the adapters of `add_lora` under the names that `merge_lora` takes."""
     return {
         name.replace(".lora_A.default.", ".lora_A.").replace(".lora_B.default.", ".lora_B."): tensor.detach().cpu()

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dreamsim_metric.card import Curve, ModelCard
-from dreamsim_metric.distances import triplet_distances
-from dreamsim_metric.images.resizing import unit_range
+from dreamsim_metric.distances import compare_triplets
+from dreamsim_metric.images.resizing import scale_to_unit
 from dreamsim_metric.loading import read_bases
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.networks.heads import create_head
@@ -38,7 +38,7 @@ class TripletModel(nn.Module):
 
     def features(self, inputs: Tensor) -> Tensor:
         """Compute features of uint8 pictures `(U, 3, S, S)`; where the branches are frozen, inputs are features."""
-        return inputs if self.frozen else self.metric.features(unit_range(inputs))
+        return inputs if self.frozen else self.metric.features(scale_to_unit(inputs))
 
     def embed(self, inputs: Tensor) -> Tensor:
         """Compute unit embeddings `(U, D)` of the inputs that `features` takes, without dropout."""
@@ -47,7 +47,7 @@ class TripletModel(nn.Module):
     def forward(self, inputs: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         """Take a training step: inputs and `(B, 3)` positions of reference, left and right → two distances `(B,)`."""
         units = self.metric.to_unit(F.dropout(self.features(inputs), self.dropout))
-        return triplet_distances(units, index)
+        return compare_triplets(units, index)
 
 
 def make_tuned(config: Config) -> tuple[ModelCard, PerceptualMetric, dict[str, Any] | None]:
@@ -94,7 +94,7 @@ def find_trained(metric: PerceptualMetric) -> dict[str, Tensor]:
     return {name: parameter for name, parameter in metric.named_parameters() if parameter.requires_grad}
 
 
-def head_state(metric: PerceptualMetric) -> dict[str, Tensor]:
+def collect_head_state(metric: PerceptualMetric) -> dict[str, Tensor]:
     """Copy the head's tensors to the CPU."""
     return {name: tensor.detach().cpu() for name, tensor in metric.state_dict().items() if name.startswith("head.")}
 

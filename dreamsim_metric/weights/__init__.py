@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from dreamsim_metric.lazy import attach
 
 if TYPE_CHECKING:
-    from dreamsim_metric.weights.download import cache_dir as cache_dir
+    from dreamsim_metric.weights.download import find_cache_dir as find_cache_dir
     from dreamsim_metric.weights.folder import read_card as read_card
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
-        "download": ("cache_dir",),
+        "download": ("find_cache_dir",),
         "folder": ("read_card",),
     },
 )

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dreamsim_metric.card import Branch, Head, ModelCard
 from dreamsim_metric.models import MODELS, OFFICIAL_TYPES
-from dreamsim_metric.weights.download import downloads_dir, fetch
+from dreamsim_metric.weights.download import fetch, find_downloads_dir
 from dreamsim_metric.weights.dreamsim import (
     has_base,
     merge_branches,
@@ -125,11 +125,11 @@ def _find_branches(
             f"{path} was tuned on {', '.join(said[0])} with features {', '.join(said[1])}; "
             f"expected some of {', '.join(_BRANCHES)} with a feature each"
         )
-    branches = tuple(_branch(path, *pair) for pair in zip(*said, strict=True))
+    branches = tuple(_make_branch(path, *pair) for pair in zip(*said, strict=True))
     return tuple(said[0]), branches
 
 
-def _branch(path: Path, name: str, feature: str) -> Branch:
+def _make_branch(path: Path, name: str, feature: str) -> Branch:
     own = _BRANCHES[name][1]
     if feature != own.feature and (own.feature, feature) != ("cls", "cls_patch"):
         raise ValueError(f"{path} has feature {feature!r} of {name}; expected {own.feature}, or cls_patch of a DINO")
@@ -147,8 +147,8 @@ def _find_base(branch: str, path: Path, source: Path | None, settings: Mapping[s
         if has_base(branch, card, release):
             return read_base(branch, card, release, place)
     if branch in ("dino_vitb16", "dinov2_vitb14"):  # a file of its own, which is downloaded where it is not found
-        return read_base(branch, card, downloads_dir(), downloads_dir())
-    archive = fetch(card.weights[0], downloads_dir())
+        return read_base(branch, card, find_downloads_dir(), find_downloads_dir())
+    archive = fetch(card.weights[0], find_downloads_dir())
     return read_base(branch, card, open_release(card, archive), archive)
 
 
@@ -157,14 +157,14 @@ def _read_adapter(folder: Path) -> dict[str, Tensor]:
         return read_tensors(folder / ADAPTER)[0]
     if not (folder / _PICKLED).is_file():
         raise ValueError(f"{folder} has no {ADAPTER} and no {_PICKLED}; expected a checkpoint of DreamSim's trainer")
-    return _tensors(folder / _PICKLED, unpickle((folder / _PICKLED).read_bytes(), str(folder / _PICKLED)))
+    return _check_tensors(folder / _PICKLED, unpickle((folder / _PICKLED).read_bytes(), str(folder / _PICKLED)))
 
 
 def _read_lightning(file: Path) -> tuple[Mapping[str, Any], dict[str, Tensor]]:
     """Settings, and tensors by the names of the released package: `extractor_list.0.model…`, `mlp.…`."""
     found = unpickle(file.read_bytes(), str(file))
     state = found.get("state_dict") if isinstance(found, dict) else None
-    tensors = _tensors(file, state)
+    tensors = _check_tensors(file, state)
     prefix = "perceptual_model."
     named = {
         key.removeprefix(prefix).removeprefix("base_model.model."): tensor
@@ -177,7 +177,7 @@ def _read_lightning(file: Path) -> tuple[Mapping[str, Any], dict[str, Tensor]]:
     return settings if isinstance(settings, Mapping) else {}, named
 
 
-def _tensors(file: Path, found: Any) -> dict[str, Tensor]:
+def _check_tensors(file: Path, found: Any) -> dict[str, Tensor]:
     if not isinstance(found, dict) or not all(isinstance(tensor, Tensor) for tensor in found.values()):
         raise ValueError(f"{file} holds no dictionary of tensors; expected a checkpoint of DreamSim's trainer")
     return found

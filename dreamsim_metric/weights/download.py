@@ -23,28 +23,28 @@ _TIMEOUT = 60  # seconds without a byte
 _FORMAT = "v1"  # a new folder in the cache whenever what we keep there changes meaning
 
 
-def cache_dir() -> Path:
+def find_cache_dir() -> Path:
     """Tell where weights are kept: `$DREAMSIM_METRIC_CACHE`, else the user's cache folder of this system.
 
     Example:
-        >>> cache_dir().name
+        >>> find_cache_dir().name
         'dreamsim_metric'
     """
     return Path(os.environ.get("DREAMSIM_METRIC_CACHE") or platformdirs.user_cache_dir("dreamsim_metric"))
 
 
-def downloads_dir() -> Path:
+def find_downloads_dir() -> Path:
     """Tell where downloads lie until what they hold is installed."""
-    return cache_dir() / "downloads"
+    return find_cache_dir() / "downloads"
 
 
-def model_dir(name: str) -> Path:
+def find_model_dir(name: str) -> Path:
     """Tell where a named model is kept once converted."""
-    return cache_dir() / _FORMAT / name
+    return find_cache_dir() / _FORMAT / name
 
 
 @contextmanager
-def locked(name: str) -> Iterator[None]:
+def lock(name: str) -> Iterator[None]:
     """Let one process at a time make a model; the others wait and find it made.
 
     Args:
@@ -53,13 +53,13 @@ def locked(name: str) -> Iterator[None]:
     Raises:
         OSError: the cache cannot be written.
     """
-    with _lock(cache_dir() / _FORMAT / f"{name}.lock"):
+    with _lock(find_cache_dir() / _FORMAT / f"{name}.lock"):
         yield
 
 
 @contextmanager
 def _lock(path: Path) -> Iterator[None]:
-    with _writing(path.parent):
+    with _name_full_disk(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path)
         lock.acquire()
@@ -70,7 +70,7 @@ def _lock(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _writing(folder: Path) -> Iterator[None]:
+def _name_full_disk(folder: Path) -> Iterator[None]:
     """Errors of the disk, but not those of the network, say what to do about the folder."""
     try:
         yield
@@ -152,18 +152,18 @@ def _transfer(download: Download, part: Path) -> None:
             )
         check_space(part, (total or download.size or 0) - have)
         with (
-            _writing(part.parent),
+            _name_full_disk(part.parent),
             open(part, "ab" if have else "wb") as file,
             tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=part.stem, disable=None) as bar,
         ):
-            for chunk in _chunks(response):
+            for chunk in _read_chunks(response):
                 file.write(chunk)
                 bar.update(len(chunk))
     if total and (got := part.stat().st_size) < total:
         raise ConnectionError(f"the transfer broke off at {got:,} of {total:,} bytes")
 
 
-def _chunks(response: Any) -> Iterator[bytes]:
+def _read_chunks(response: Any) -> Iterator[bytes]:
     try:
         while chunk := response.read(_CHUNK):
             yield chunk

@@ -19,7 +19,7 @@ from dreamsim_metric.card import ModelCard
 from dreamsim_metric.files.json_file import parse_json
 from dreamsim_metric.messages import list_briefly
 from dreamsim_metric.models import OFFICIAL_TYPES
-from dreamsim_metric.weights.download import downloads_dir, fetch
+from dreamsim_metric.weights.download import fetch, find_downloads_dir
 from dreamsim_metric.weights.lora import PEFT_PREFIX, merge_lora
 
 _MOST_PACKED, _SMALL = 10, 1 << 20  # times, and bytes, that a member of an archive may grow by
@@ -30,7 +30,7 @@ class _UnpackedError(ValueError):
     """An archive that would fill the memory."""
 
 
-def adapter_folder(name: str) -> str:
+def find_adapter_folder(name: str) -> str:
     """Name the folder that holds the adapter of a released type."""
     if name == "ensemble":
         return "ensemble_lora"
@@ -54,13 +54,15 @@ def read_release(card: ModelCard, source: Path) -> dict[str, Tensor]:
         ConnectionError: the DINO or DINOv2 base weights are neither at hand nor to be downloaded.
     """
     release = open_release(card, source)
-    folder = adapter_folder(card.name)
+    folder = find_adapter_folder(card.name)
     branches = OFFICIAL_TYPES[card.name]
     needed = [f"{folder}/adapter_config.json", f"{folder}/adapter_model.safetensors"]
     needed += [_BASE_FILES[branch] for branch in branches if branch in _BASE_FILES]
     missing = [name for name in needed if not (release / name).is_file()]
     if missing:
-        kinds = [name for name in OFFICIAL_TYPES if (release / adapter_folder(name) / "adapter_config.json").is_file()]
+        kinds = [
+            name for name in OFFICIAL_TYPES if (release / find_adapter_folder(name) / "adapter_config.json").is_file()
+        ]
         hint = f"; it looks like the release of {', '.join(kinds)}" if kinds and card.name not in kinds else ""
         raise ValueError(f"{source} is not a release of {card.name}: it has no {', '.join(missing)}{hint}")
 
@@ -87,7 +89,7 @@ def read_base(branch: str, card: ModelCard, release: Path | zipfile.Path, source
             raise ValueError(f"{source} has no {name}, the base weights of {branch}; expected a release with {branch}")
         base = _unwrap(branch, unpickle(_read(release / name), f"{name} in {source}"))
     else:
-        path = _hub_file(card, source)
+        path = _download_hub_file(card, source)
         base = unpickle(_read(path), str(path))
     if not isinstance(base, dict) or not all(isinstance(tensor, Tensor) for tensor in base.values()):
         raise ValueError(f"the base weights of {branch} are not a dictionary of tensors; expected the released format")
@@ -121,7 +123,7 @@ def merge_branches(
     }
     if config:
         state = merge_lora(state, {key.removeprefix(PEFT_PREFIX): tensor for key, tensor in adapter.items()}, config)
-    return {_our_key(key): tensor for key, tensor in state.items()}
+    return {_translate_key(key): tensor for key, tensor in state.items()}
 
 
 # Base weights inside the archive; those of dino_vitb16 and dinov2_vitb14 are `card.weights[1]`.
@@ -134,7 +136,7 @@ _BASE_FILES = {
 }
 
 
-def _leaves_folder(name: str) -> bool:
+def _check_leaves_folder(name: str) -> bool:
     path = PurePosixPath(name.replace("\\", "/"))
     return path.is_absolute() or ".." in path.parts or any(":" in part for part in path.parts[:1])
 
@@ -164,7 +166,7 @@ def open_release(card: ModelCard, source: Path) -> Path | zipfile.Path:
         raise
     except Exception as error:  # damaged archives raise nearly anything
         raise ValueError(f"{archive} is not a whole zip archive ({error}); download it again") from error
-    unsafe = [name for name in release.namelist() if _leaves_folder(name)]
+    unsafe = [name for name in release.namelist() if _check_leaves_folder(name)]
     if unsafe:
         raise ValueError(f"{archive} has members that would leave its folder: {list_briefly(unsafe, 5)}; refused")
     _check_unpacked(release, str(archive))
@@ -191,12 +193,12 @@ def _read(file: Path | zipfile.Path) -> bytes:
         raise ValueError(f"{file} is damaged ({error}); download it again") from error
 
 
-def _hub_file(card: ModelCard, source: Path) -> Path:
+def _download_hub_file(card: ModelCard, source: Path) -> Path:
     download = card.weights[1]
     folder = source if source.is_dir() else source.parent
     name = Path(download.path).name
     places = [folder / download.path, folder / name, Path(torch.hub.get_dir()) / "checkpoints" / name]
-    return next((place for place in places if place.is_file()), None) or fetch(download, downloads_dir())
+    return next((place for place in places if place.is_file()), None) or fetch(download, find_downloads_dir())
 
 
 def unpickle(data: bytes, name: str) -> Any:
@@ -275,7 +277,7 @@ def _read_adapter(file: Path | zipfile.Path) -> dict[str, Tensor]:
         raise ValueError(f"{file} is damaged ({error}); download the release again") from error
 
 
-def _our_key(key: str) -> str:
+def _translate_key(key: str) -> str:
     """`extractor_list.{branch}.model.X` → `branches.{branch}.network.X`."""
     branch, _, rest = key.removeprefix(_EXTRACTOR).partition(".model.")
     return f"branches.{branch}.network.{rest}"

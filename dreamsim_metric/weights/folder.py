@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from dreamsim_metric.card import ModelCard
 from dreamsim_metric.files.digest import digest_file
 from dreamsim_metric.files.json_file import read_json, write_json
-from dreamsim_metric.files.write import check_space, new_folder, write_file
+from dreamsim_metric.files.write import check_space, create_folder, write_file
 from dreamsim_metric.weights.lora import PEFT_PREFIX
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def write_folder(folder: Path, card: ModelCard, state: dict[str, "Tensor"], read
 
     if folder.exists():
         raise FileExistsError(f"{folder} exists already; remove it or choose another name")
-    with new_folder(folder) as beside:
+    with create_folder(folder) as beside:
         check_space(folder, sum(tensor.nbytes for tensor in state.values()))
         if readme:
             (beside / README).write_text(readme, encoding="utf-8")

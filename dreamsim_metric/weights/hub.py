@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from dreamsim_metric.card import ModelCard
 from dreamsim_metric.weights.folder import ADAPTER, ADAPTER_CONFIG, CARD, HEAD, WEIGHTS, write_folder
-from dreamsim_metric.weights.readme import model_readme
+from dreamsim_metric.weights.readme import write_readme
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def from_hub(name: str) -> Path:
+def load_from_hub(name: str) -> Path:
     """Get the folder of a model on the hub, downloaded or in the hub's own cache.
 
     Args:
@@ -46,7 +46,7 @@ def push(card: ModelCard, state: dict[str, "Tensor"], repository: str, private: 
     api = HfApi(token=token, library_name="dreamsim_metric")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "model"
-        write_folder(folder, card, state, model_readme(card, f"hf:{repository}"))
+        write_folder(folder, card, state, write_readme(card, f"hf:{repository}"))
         try:
             api.create_repo(repository, private=private, exist_ok=True)
             return str(api.upload_folder(repo_id=repository, folder_path=folder, commit_message=card.name))

@@ -47,7 +47,7 @@ def read_pretrained(name: str, source: Path | None, image_size: int | None) -> t
     try:
         stored = None if source is None else _read_source(source)
     except ValueError as error:
-        raise _cannot_read(name, source, error) from error
+        raise _say_cannot_read(name, source, error) from error
     return read(name, architecture, feature, source, stored, image_size)
 
 
@@ -70,32 +70,34 @@ def _read_timm(
     mean, std = (tuple(config.mean), tuple(config.std)) if config else IMAGENET
     size = image_size or (config.input_size[-1] if config else 224)
     options: dict[str, Any] = {} if feature == "embedding" else {"num_classes": 0}
-    stages = _all_stages(architecture, size) if feature == "stages" else ()
-    branch = Branch(f"timm:{architecture}", feature, mean, std, options, stages, _positions(architecture))
-    width = _width(branch, size)  # raises for names and features that timm does not have, before anything is downloaded
+    stages = _choose_all_stages(architecture, size) if feature == "stages" else ()
+    branch = Branch(f"timm:{architecture}", feature, mean, std, options, stages, _choose_positions(architecture))
+    width = _measure_width(
+        branch, size
+    )  # raises for names and features that timm does not have, before anything is downloaded
     if config is None or not (config.has_weights or source):
         raise ValueError(f"timm has no pretrained weights for {architecture}; name one with weights, or give source=")
     sized: dict[str, Any] = {"img_size": size} if config.fixed_input_size else {}
     if branch.positions == "dino":  # timm would resample by its own rule: the table is read as it is stored
-        sized = {"img_size": _stored_size(branch, config.input_size[-1], stored)}
+        sized = {"img_size": _read_stored_size(branch, config.input_size[-1], stored)}
     overlay: dict[str, Any] = {"pretrained_cfg_overlay": {"state_dict": stored}} if stored else {}
     try:
         # With its classifier, though it is dropped: without, timm loads leniently, and what a file lacks stays random.
         made: Any = timm.create_model(architecture, pretrained=True, **sized, **overlay)
     except Exception as error:
-        raise _cannot_read(name, source, error) from error
+        raise _say_cannot_read(name, source, error) from error
     if feature != "embedding":
         made.reset_classifier(0)
-    return _card(name, branch, size, width, config.license or "unknown"), _state(branch, made)
+    return _make_card(name, branch, size, width, config.license or "unknown"), _state(branch, made)
 
 
-def _positions(architecture: str) -> Positions:
+def _choose_positions(architecture: str) -> Positions:
     """The rule of the authors; DINOv2 has another one for its networks with registers."""
     is_dino = architecture.endswith(".dino") or "_dinov2" in architecture
     return "dino" if is_dino and "_reg" not in architecture else "antialiased"
 
 
-def _stored_size(branch: Branch, size: int, stored: State | None) -> int:
+def _read_stored_size(branch: Branch, size: int, stored: State | None) -> int:
     """Size in pixels of the pictures that the stored table of positions is for."""
     if stored is None:
         return size
@@ -105,7 +107,7 @@ def _stored_size(branch: Branch, size: int, stored: State | None) -> int:
     return int(math.isqrt(table.shape[1] - 1) * network.patch_embed.patch_size[0])
 
 
-def _all_stages(architecture: str, size: int) -> tuple[tuple[Literal["mean"], int], ...]:
+def _choose_all_stages(architecture: str, size: int) -> tuple[tuple[Literal["mean"], int], ...]:
     """The mean of every stage, where nothing more particular is asked for."""
     with torch.device("meta"):
         network: Any = create_network(Branch(f"timm:{architecture}", "pooled", *IMAGENET, {"num_classes": 0}), size)
@@ -138,13 +140,13 @@ def _read_open_clip(
                 architecture, pretrained=tag, force_image_size=image_size, require_pretrained=True
             ).visual
     except Exception as error:
-        raise _cannot_read(name, source, error) from error
+        raise _say_cannot_read(name, source, error) from error
     size = made.image_size[0] if isinstance(made.image_size, tuple) else made.image_size
     branch = Branch(f"open_clip:{architecture}", feature, tuple(made.image_mean), tuple(made.image_std))
-    return _card(name, branch, size, _width(branch, size), "see open_clip"), _state(branch, made)
+    return _make_card(name, branch, size, _measure_width(branch, size), "see open_clip"), _state(branch, made)
 
 
-def _width(branch: Branch, size: int) -> int:
+def _measure_width(branch: Branch, size: int) -> int:
     """Length of the embedding, by running the network on shapes alone."""
     with torch.device("meta"):
         features = (
@@ -153,7 +155,7 @@ def _width(branch: Branch, size: int) -> int:
     return features.shape[-1] * (2 if features.ndim == 3 else 1)
 
 
-def _card(name: str, branch: Branch, size: int, width: int, licence: str) -> ModelCard:
+def _make_card(name: str, branch: Branch, size: int, width: int, licence: str) -> ModelCard:
     return ModelCard(
         name=name,
         description=f"untuned {branch.network}, feature {branch.feature}",
@@ -169,7 +171,7 @@ def _state(branch: Branch, network: nn.Module) -> State:
     return {f"branches.0.network.{key}": value for key, value in read_only_for(branch, network).state_dict().items()}
 
 
-def _cannot_read(name: str, source: Path | None, error: Exception) -> Exception:
+def _say_cannot_read(name: str, source: Path | None, error: Exception) -> Exception:
     """The libraries raise many kinds of errors here; what matters is where the weights were to come from."""
     if source is not None:
         return ValueError(f"{source} does not hold the weights of {name} ({say_error_with_kind(error)})")

@@ -129,7 +129,7 @@ def _find_targets(config: Mapping[str, Any], state: Mapping[str, "Tensor"]) -> s
     found -= {module for module in found if _is_named(config.get("exclude_modules"), module)}
     if layers is not None and layers != [] and not isinstance(named, str):
         wanted = [layers] if isinstance(layers, int) else layers
-        found = {module for module in found if module in (named or ()) or _layer(config, module) in wanted}
+        found = {module for module in found if module in (named or ()) or _find_layer(config, module) in wanted}
     if not found:
         raise ValueError(
             f"adapter_config.json targets {named!r}, and no module of the network is called so; "
@@ -144,7 +144,7 @@ def _is_named(names: Any, module: str) -> bool:
     return any(module == name or module.endswith(f".{name}") for name in names or ())
 
 
-def _layer(config: Mapping[str, Any], module: str) -> int | None:
+def _find_layer(config: Mapping[str, Any], module: str) -> int | None:
     """Number of the layer that a module is in: the first number behind one of the names of lists of layers."""
     names = config.get("layers_pattern")
     patterns = [rf"(?:.*?\.)?{name}" for name in ([names] if isinstance(names, str) else names or ())]

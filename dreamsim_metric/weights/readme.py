@@ -6,7 +6,7 @@ from typing import Any
 from dreamsim_metric.card import Curve, ModelCard
 
 
-def model_readme(card: ModelCard, name: str) -> str:
+def write_readme(card: ModelCard, name: str) -> str:
     """Write the page of a model, from its card: what it is, how to load it, data, recipe, figures, licence.
 
     Args:
@@ -20,7 +20,7 @@ def model_readme(card: ModelCard, name: str) -> str:
         f"A model for the Python package `dreamsim_metric`, {kind}.",
         f'## Use\n\n```python\nfrom dreamsim_metric import distance\n\ndistance("a.jpg", "b.jpg", model="{name}")\n```',
         "## What it is\n\n"
-        + _table(
+        + _format_table(
             {f"branch {i}": f"{branch.network}, feature {branch.feature}" for i, branch in enumerate(card.branches, 1)}
             | {
                 "head": f"{card.head.kind}" + (f", width {card.head.hidden}" if card.head.kind == "mlp" else "")
@@ -33,12 +33,12 @@ def model_readme(card: ModelCard, name: str) -> str:
         ),
     ]
     if card.training:
-        sections.append("## Data and recipe\n\n" + _table(card.training))
+        sections.append("## Data and recipe\n\n" + _format_table(card.training))
     if card.agreement:
         figures = {name: f"{percent:.1f} %" for name, percent in card.agreement.items()}
-        sections.append("## Agreement with people\n\n" + _table(figures))
+        sections.append("## Agreement with people\n\n" + _format_table(figures))
     curves = {"same": ("judged the same", card.same), "left": ("left judged nearer", card.left)}
-    said = [_curve(what, curve) for what, curve in curves.values() if curve]
+    said = [_describe_curve(what, curve) for what, curve in curves.values() if curve]
     if said:
         sections.append("## What a distance means\n\n" + "\n".join(said))
     sections.append(f"## Licence\n\n{card.licence}" + (f"\n\n## Citation\n\n{card.citation}" if card.citation else ""))
@@ -47,12 +47,12 @@ def model_readme(card: ModelCard, name: str) -> str:
     return "---\n" + "\n".join(front) + "\n---\n\n" + "\n\n".join(sections) + "\n"
 
 
-def _table(rows: dict[str, Any]) -> str:
+def _format_table(rows: dict[str, Any]) -> str:
     cells = {name: str(value).replace("|", "\\|").replace("\n", " ") for name, value in rows.items()}
     return "| | |\n|---|---|\n" + "\n".join(f"| {name} | {value} |" for name, value in cells.items())
 
 
-def _curve(what: str, curve: Curve) -> str:
+def _describe_curve(what: str, curve: Curve) -> str:
     x = "d" if curve.threshold else "(d_left − d_right)"
     shift = f"({curve.threshold:.4g} − {x})" if curve.threshold else f"−{x}"
     return (

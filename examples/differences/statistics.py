@@ -5,7 +5,7 @@ import io
 
 import numpy as np
 
-from data_tools.agreement import alpha
+from data_tools.agreement import compute_alpha
 from dreamsim_metric.judgements.agreement import average_precision
 from examples.differences.formulas import as_value
 from examples.differences.rows import Row, Value, or_error
@@ -71,7 +71,7 @@ def unanimous() -> Row:
             "krippendorff": lambda: or_error(by_krippendorff),
             "evalica": lambda: or_error(by_evalica),
             "simpledorff": lambda: or_error(by_simpledorff),
-            "dreamsim_metric": lambda: as_value(alpha(np.array([[3, 0]] * 20))),
+            "dreamsim_metric": lambda: as_value(compute_alpha(np.array([[3, 0]] * 20))),
         },
         "0 / 0: no disagreement, and none expected",
         "NaN",

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from data_tools.trained.text_encoder import save_text_encoder
-from dreamsim_metric.files.write import new_folder
+from dreamsim_metric.files.write import create_folder
 from examples.mini_diffusion.loop import batch, options, read_images, run
 
 LENGTH = 32  # tokens of a prompt
@@ -153,7 +153,7 @@ def save(folder: Path, vae: AutoencoderKL, words: CLIPTokenizer, parts: dict[str
         feature_extractor=None,
         requires_safety_checker=False,
     ).to(dtype=torch.float16)
-    with new_folder(folder) as beside:
+    with create_folder(folder) as beside:
         pipeline.save_pretrained(beside)
         save_text_encoder(pipeline.text_encoder, beside / "text_encoder")
         # transformers, unlike diffusers, loads the dtype that it saved, and a pipeline of two would not run.

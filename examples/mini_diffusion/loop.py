@@ -18,12 +18,12 @@ from tqdm import tqdm
 from dreamsim_metric.commands.options import add_option
 from dreamsim_metric.commands.parser import Parser
 from dreamsim_metric.files.write import write_file
-from dreamsim_metric.images.device import default_device
+from dreamsim_metric.images.device import choose_default_device
 
 
 def options(description: str, steps: int = 7000, batch_size: int = 32, lr: float = 1e-3) -> Parser:
     """Make a parser with the options that both trainings have, and defaults for some."""
-    usual = default_device()
+    usual = choose_default_device()
     parser = Parser(description=description)
     parser.add_argument("data", type=Path, help="image folder: square pictures of one size, metadata.jsonl")
     parser.add_argument("out", type=Path, help="folder of the run; one that is there goes on")

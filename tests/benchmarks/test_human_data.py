@@ -7,7 +7,7 @@ from benchmarks import cli
 from benchmarks.human.data.matrices import read_matrix
 from benchmarks.human.data.quality import read_csiq, read_kadid10k, read_live, read_pipal, read_ratings, read_tid2013
 from benchmarks.human.data.things import read_things
-from benchmarks.human.sources import built_in, find_source, read_parts
+from benchmarks.human.sources import collect_sources, find_source, read_parts
 from dreamsim_metric.judgements.tables import DataError, check
 from tests import layouts
 from tests.judged import write_pairs, write_triplets
@@ -18,7 +18,7 @@ from tests.tables import relative, write
 def test_a_data_set_is_recognised_read_and_sound(name, tmp_path):
     root = layouts.LAYOUTS[name](tmp_path / "some folder")
     (part,) = read_parts(str(root))
-    assert part.source is built_in()[name]
+    assert part.source is collect_sources()[name]
     (named,) = read_parts(f"{name}={root}")
     assert list(named.table)[:3] == list(part.table)[:3]
     check([part.table], shared_pictures=True)
@@ -205,7 +205,7 @@ def test_unknown_names_and_layouts_are_said(tmp_path):
 
 def test_the_command_says_where_to_get_data_and_whether_it_is_whole(tmp_path, capsys):
     assert cli.main(["data"]) == 0
-    assert set(built_in()) == {line.split()[0] for line in capsys.readouterr().out.splitlines()}
+    assert set(collect_sources()) == {line.split()[0] for line in capsys.readouterr().out.splitlines()}
     assert cli.main(["data", "tid2013"]) == 0
     assert "get it: https://www.ponomarenko.info" in capsys.readouterr().out
     assert cli.main(["data", "tid2013", str(layouts.tid2013(tmp_path))]) == 0

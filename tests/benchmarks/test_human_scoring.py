@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import average_precision_score
 
-from benchmarks.human.scoring import find_ceilings, fit_logistic, one_against_others, score
+from benchmarks.human.scoring import compare_one_with_others, find_ceilings, fit_logistic, score
 from benchmarks.human.tables import Dissimilarities, OddOneOut, Ratings
-from benchmarks.significance import holm, paired_p
-from dreamsim_metric.judgements.resampling import Resamples, interval
+from benchmarks.significance import compute_paired_p, correct_holm
+from dreamsim_metric.judgements.resampling import Resamples, find_interval
 from tests.judgements.test_tables import table
 
 RANDOM = np.random.default_rng(0)
@@ -119,13 +119,13 @@ def test_rdms_against_a_loop_over_raters():
     assert known["others"] == pytest.approx(np.mean(lower))
     assert known["others"] < known["ceiling"]
     assert len(found.by_reference) == 30
-    assert interval(found.by_reference)[0] < found.value
+    assert find_interval(found.by_reference)[0] < found.value
 
 
 def test_people_by_hand():
     # votes right of all: 4 of 4, 3 of 4, 2 of 4 (a tie), 1 of 2 (a tie), 2 of 3
     share, votes = np.array([1, 0.75, 0.5, 0.5, 2 / 3]), np.array([4.0, 4, 4, 2, 3])
-    majority, others = one_against_others(share, votes)
+    majority, others = compare_one_with_others(share, votes)
     assert majority[[0, 1, 4]] == pytest.approx([1, 0.75 * 1 + 0.25 * 0, 2 / 3 * 0.5 + 1 / 3 * 0])
     assert np.isnan(majority[[2, 3]]).all()
     assert others == pytest.approx([1, 0.75 * 2 / 3, 0.5 * 1 / 3 * 2, 0, 2 / 3 * 1 / 2])
@@ -136,7 +136,7 @@ def test_people_by_hand():
 
 def test_one_against_others_is_a_draw_of_a_voter():
     share, votes = np.array([0.6, 0.25]), np.array([5.0, 4])
-    majority, others = one_against_others(share, votes)
+    majority, others = compare_one_with_others(share, votes)
     for i in range(2):
         ballots = np.array([1] * round(share[i] * votes[i]) + [0] * round((1 - share[i]) * votes[i]))
         with_majority, with_others = [], []
@@ -149,7 +149,7 @@ def test_one_against_others_is_a_draw_of_a_voter():
 
 
 def test_shares_without_counts_say_nothing_of_single_people():
-    assert np.isnan(one_against_others(np.array([0.4]), np.array([1.0]))[1]).all()
+    assert np.isnan(compare_one_with_others(np.array([0.4]), np.array([1.0]))[1]).all()
     assert "others" not in find_ceilings(table(["r a b"], [0.4]))["2AFC, majority, %"]
 
 
@@ -170,7 +170,7 @@ def test_paired_p_against_scipys_tests_on_the_same_judgements(effect):
     a = (random.random(400) < 0.65 + effect).astype(float)
     b = (random.random(400) < 0.65).astype(float)
     resamples = Resamples(np.arange(400), draws=5000)
-    mine = paired_p(a.mean() - b.mean(), resamples.means(a) - resamples.means(b), resamples.groups)
+    mine = compute_paired_p(a.mean() - b.mean(), resamples.means(a) - resamples.means(b), resamples.groups)
     t_test = stats.ttest_rel(a, b).pvalue
     assert np.log(mine) == pytest.approx(np.log(t_test), rel=0.08, abs=0.02)
     flips = stats.permutation_test(
@@ -187,7 +187,7 @@ def test_paired_p_finds_nothing_where_nothing_is_as_often_as_it_says():
     for seed in range(400):
         both = random.normal(size=25)[references] + random.normal(size=200)
         resamples = Resamples(references, 300, seed)
-        found.append(paired_p(both.mean(), resamples.means(both), resamples.groups))
+        found.append(compute_paired_p(both.mean(), resamples.means(both), resamples.groups))
     assert np.mean(np.array(found) < 0.05) == pytest.approx(0.05, abs=0.035)
     assert np.mean(found) == pytest.approx(0.5, abs=0.06)
 
@@ -202,18 +202,18 @@ DEGENERATE = {
 
 @pytest.mark.parametrize(("difference", "draws", "groups", "expected"), DEGENERATE.values(), ids=DEGENERATE)
 def test_paired_p_of_next_to_nothing(difference, draws, groups, expected):
-    assert paired_p(difference, np.array(draws), groups) == expected
+    assert compute_paired_p(difference, np.array(draws), groups) == expected
 
 
 def test_holm_by_hand_and_its_properties():
-    assert holm(np.array([0.01, 0.04, 0.03, 0.005])) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm(np.array([0.9, 0.8])) == pytest.approx([1, 1])
-    assert len(holm(np.array([]))) == 0
+    assert correct_holm(np.array([0.01, 0.04, 0.03, 0.005])) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert correct_holm(np.array([0.9, 0.8])) == pytest.approx([1, 1])
+    assert len(correct_holm(np.array([]))) == 0
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holm_is_never_below_the_raw_p_and_keeps_its_order(p):
-    raw, corrected = np.array(p), holm(np.array(p))
+    raw, corrected = np.array(p), correct_holm(np.array(p))
     assert (corrected >= raw).all()
     assert (corrected <= 1).all()
     order = np.argsort(raw, kind="stable")

@@ -23,12 +23,12 @@ def tables(package, name):
 
 def test_metrics_are_those_of_the_modules():
     assert {module: tuple(table) for module, table in tables(benchmarks.metrics, "METRICS").items()} == names.METRICS
-    assert list(registry.find_metrics(names.known_metrics())) == names.known_metrics()
+    assert list(registry.find_metrics(names.list_metrics())) == names.list_metrics()
 
 
 def test_data_sets_methods_and_groups_are_those_there_are():
     assert tuple(name for table in tables(benchmarks.human.data, "SOURCES").values() for name in table) == names.SOURCES
-    assert tuple(sources.built_in()) == names.SOURCES
+    assert tuple(sources.collect_sources()) == names.SOURCES
     assert tuple(METHODS) == names.METHODS
     assert tuple(GROUPS) == names.GROUPS
 

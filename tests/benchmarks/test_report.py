@@ -13,7 +13,7 @@ import PIL.Image
 import pytest
 
 from benchmarks import cli
-from benchmarks.human.examples import _chosen
+from benchmarks.human.examples import _choose
 from benchmarks.human.run import TABLES, run
 from benchmarks.human.sources import Part, Source, read_parts
 from benchmarks.metrics.base import Metric, MetricCard, Options
@@ -140,13 +140,13 @@ def test_hardest_and_disputed_by_hand():
         "three": np.stack([near, far, far, near]),
     }
     # All are against people on rows 0 and 3, whose reference is one; one of three on row 1; none on row 2.
-    assert _chosen(part, by_metric) == {"hardest": [0, 1], "disputed": []}
+    assert _choose(part, by_metric) == {"hardest": [0, 1], "disputed": []}
     triplets = table([f"r{i} a b" for i in range(9)], [1.0] * 9)
     part = Part("set", "test", triplets, part.source)
     by_metric = {"one": np.stack([near] * 9), "two": np.stack([near] * 7 + [far] * 2)}
-    assert _chosen(part, by_metric) == {"hardest": [0, 1, 2, 3, 4, 5], "disputed": [7, 8]}
-    assert _chosen(part, {"one": np.stack([near] * 9)})["disputed"] == []
-    assert _chosen(part, {}) == {}
+    assert _choose(part, by_metric) == {"hardest": [0, 1, 2, 3, 4, 5], "disputed": [7, 8]}
+    assert _choose(part, {"one": np.stack([near] * 9)})["disputed"] == []
+    assert _choose(part, {}) == {}
 
 
 def test_each_example_shows_its_votes_and_every_answer(results, text):

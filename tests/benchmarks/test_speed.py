@@ -14,12 +14,12 @@ import torch
 
 from benchmarks import cli
 from benchmarks.report.page import write_report
-from benchmarks.speed.contenders import Contenders, Variant, flops
+from benchmarks.speed.contenders import Contenders, Variant, count_flops
 from benchmarks.speed.groups import GROUPS
 from benchmarks.speed.measure import Contest, Sample, Subject, measure
-from benchmarks.speed.pictures import batch, write_jpegs
+from benchmarks.speed.pictures import draw_batch, write_jpegs
 from benchmarks.speed.plan import make_plan
-from benchmarks.speed.printing import markdown, memory, seconds
+from benchmarks.speed.printing import format_markdown, format_memory, format_seconds
 from benchmarks.speed.run import run
 from benchmarks.speed.startup import watch
 from benchmarks.speed.targets import TARGETS, Target, read_targets
@@ -138,10 +138,10 @@ def test_work_is_counted_from_the_shapes():
     tokens, width = 50, 768
     block = tokens * width * 12 * width + 2 * tokens * tokens * width  # products of weights, attention
     patches = 49 * 3 * 32 * 32 * width
-    assert flops(card, whole=True) == 2 * (12 * block + patches + width * 512)
+    assert count_flops(card, whole=True) == 2 * (12 * block + patches + width * 512)
     last = (2 * tokens + 2 + 8) * width * width + 2 * tokens * width  # keys, values; a query, its output and MLP
-    assert flops(card) == 2 * (11 * block + last + patches + width * 512)
-    assert 0.5e9 < flops(load("mini").card) < 0.7e9  # MobileNetV2: 0.3 G multiplications
+    assert count_flops(card) == 2 * (11 * block + last + patches + width * 512)
+    assert 0.5e9 < count_flops(load("mini").card) < 0.7e9  # MobileNetV2: 0.3 G multiplications
 
 
 def test_files_differ_and_decode(tmp_path):
@@ -192,7 +192,7 @@ def test_a_run_replaces_the_same_contests_alone(tmp_path, monkeypatch):
 
 def test_the_printed_tables_hold_every_subject(quick):
     table = pd.read_parquet(quick / "speed.parquet")
-    text = markdown(table, read_targets(table))
+    text = format_markdown(table, read_targets(table))
     for row in table.itertuples():
         if not row.axis:
             assert f"| {row.subject} |" in text
@@ -205,7 +205,7 @@ def test_the_report_shows_every_subject_target_and_machine(quick):
     table = pd.read_parquet(quick / "speed.parquet")
     cells = {row[0].strip(): row[1:] for row in page.rows if row}
     for row in table[table["axis"] == ""].itertuples():
-        assert cells[row.subject][0] == seconds(row.cpu_s)
+        assert cells[row.subject][0] == format_seconds(row.cpu_s)
     assert cells["import dreamsim_metric, CPU seconds"][0] == "≤ 0.12 s"
     assert cells["GPU, JPEG files, of the smaller limit"][1] == "not measured"
     assert "script" not in page.tags
@@ -219,7 +219,7 @@ def test_what_could_not_be_timed_is_on_the_page_too(quick, tmp_path):
     (tmp_path / "speed.json").write_text((quick / "speed.json").read_text())
     cells = {row[0]: row[1:] for row in Page(write_report(tmp_path).read_text(encoding="utf-8")).rows if row}
     assert cells["GMSD"] == ["No <module>"]
-    assert "| GMSD | No <module> |" in markdown(table)
+    assert "| GMSD | No <module> |" in format_markdown(table)
 
 
 def test_targets_take_the_worst_of_their_rows_unless_the_best_counts():
@@ -278,17 +278,17 @@ def test_a_precision_may_be_asked_for_that_is_slow_here(tmp_path):
     ("value", "text"), [(2.5, "2.5 s"), (0.0123, "12.3 ms"), (4.2e-6, "4.2 µs"), (1e-9, "0.001 µs"), (math.nan, "–")]
 )
 def test_times_have_a_unit_that_leaves_figures_to_read(value, text):
-    assert seconds(value) == text
+    assert format_seconds(value) == text
 
 
 def test_memory_as_text():
-    assert [memory(value) for value in (2.5e9, 31e6, -5.0, math.nan)] == ["2.50 GB", "31 MB", "0 MB", "–"]
+    assert [format_memory(value) for value in (2.5e9, 31e6, -5.0, math.nan)] == ["2.50 GB", "31 MB", "0 MB", "–"]
 
 
 @pytest.mark.slow
 def test_the_exported_model_gives_our_distances(tmp_path):
     made = Contenders("cpu", tmp_path)
-    a, b = batch(3), batch(3, first=3)
+    a, b = draw_batch(3), draw_batch(3, first=3)
     found = made.exported("mini")(a, b)
     np.testing.assert_allclose(found.numpy(), made.ours("mini")(a, b).numpy(), rtol=0, atol=1e-5)
 

@@ -15,7 +15,7 @@ import pytest
 from dreamsim_metric import ModelCard, cli, distance, distance_matrix, list_models
 from dreamsim_metric.commands import models
 from dreamsim_metric.models import MODELS
-from dreamsim_metric.weights.download import model_dir
+from dreamsim_metric.weights.download import find_model_dir
 from dreamsim_metric.weights.folder import MINI, write_folder
 from tests.pictures import EXAMPLES
 
@@ -129,7 +129,7 @@ def test_the_batch_size_does_not_matter(run, photos, size):
 
 
 def test_models_lists_what_there_is_and_what_is_ready(run):
-    write_folder(model_dir("clip_vitb32"), MODELS["clip_vitb32"], {})
+    write_folder(find_model_dir("clip_vitb32"), MODELS["clip_vitb32"], {})
     rows = records(run, "models")
     assert [row["model"] for row in rows] == list_models()
     assert [row["model"] for row in rows if row["ready"]] == ["mini", "clip_vitb32"]
@@ -153,7 +153,7 @@ def test_info_is_the_card(run, name):
 def test_download_says_where_the_model_is(run, tmp_path):
     assert records(run, "download", "--model", "mini") == [{"model": "mini", "ready": True, "folder": str(MINI)}]
     assert run("download", "--model", str(MINI)).split() == ["model", str(MINI), "ready", "yes", "folder", str(MINI)]
-    write_folder(model_dir("ensemble"), MODELS["ensemble"], {})
+    write_folder(find_model_dir("ensemble"), MODELS["ensemble"], {})
     assert json.loads(run("download", "--model", "ensemble", "--json"))[0]["folder"] == str(
         tmp_path / "cache" / "v1" / "ensemble"
     )

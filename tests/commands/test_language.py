@@ -10,11 +10,11 @@ import pytest
 from benchmarks import cli as bench
 from data_tools import cli as data
 from dreamsim_metric import cli as metric
-from dreamsim_metric.training.config import presets
+from dreamsim_metric.training.config import list_presets
 from tests.pictures import EXAMPLES
 from tests.places import ROOT
 
-PROGRAMS = {program.name: program for program in (metric.program(), data.program(), bench.program())}
+PROGRAMS = {program.name: program for program in (metric.build_program(), data.build_program(), bench.build_program())}
 PARSERS = {
     f"{program.name} {name}": parser
     for program in PROGRAMS.values()
@@ -92,7 +92,7 @@ def test_a_word_is_a_command_of_one_program():
 
 def test_the_defaults_of_a_preset_are_in_its_help(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "1000")
-    for name, (_, config) in {"": ("", None), **presets(None, None)}.items():
+    for name, (_, config) in {"": ("", None), **list_presets(None, None)}.items():
         with pytest.raises(SystemExit, match="0"):
             metric.main(["train", *filter(None, [name]), "--help"])
         text = " ".join(capsys.readouterr().out.split())

@@ -12,10 +12,10 @@ import pytest
 from benchmarks import cli as bench
 from data_tools import cli as data
 from dreamsim_metric import cli
-from dreamsim_metric.commands.fields import add_fields, attribute_lines
-from dreamsim_metric.commands.output import Output, frame_rows, record_lines, show, table_lines
+from dreamsim_metric.commands.fields import add_fields, read_attributes
+from dreamsim_metric.commands.output import Output, format_record, format_table, list_rows, show
 from dreamsim_metric.commands.parser import Parser
-from dreamsim_metric.commands.training import _config
+from dreamsim_metric.commands.training import _make_config
 from dreamsim_metric.training.config import Config
 
 WRONG = {
@@ -61,7 +61,7 @@ def test_what_follows_a_bare_double_dash_is_no_option(capsys):
 
 def test_rows_of_a_table_keep_all_digits_and_say_what_is_missing():
     frame = pd.DataFrame({"p": [1e-13, math.nan, 0.1 + 0.2], "n": [1, 2, 3], "metric": ["a", None, "c"], "best": True})
-    rows = frame_rows(frame)
+    rows = list_rows(frame)
     assert rows[0] == {"p": 1e-13, "n": 1, "metric": "a", "best": True}
     assert rows[1] == {"p": None, "n": 2, "metric": None, "best": True}
     assert json.loads(json.dumps(rows))[2]["p"] == 0.1 + 0.2
@@ -74,7 +74,7 @@ def test_each_command_has_the_version(capsys):
                 program.main(call)
         first, second = capsys.readouterr().out.splitlines()
         assert first == second
-        assert first.startswith(f"{program.program().name} ")
+        assert first.startswith(f"{program.build_program().name} ")
 
 
 @dataclass
@@ -117,12 +117,12 @@ def test_fields_become_options():
 
 
 def test_every_field_of_a_training_run_has_its_line():
-    assert list(attribute_lines(Config)) == [field.name for field in fields(Config)]
+    assert list(read_attributes(Config)) == [field.name for field in fields(Config)]
 
 
 def test_a_run_is_its_preset_but_for_what_is_given():
     given = "train mlp --data d --out o --betas 0.9 0.99 --log-with tensorboard --model a b --precision bfloat16 --csv"
-    config = _config(cli.program().parser.parse_args(given.split()))
+    config = _make_config(cli.build_program().parser.parse_args(given.split()))
     assert (config.data, config.out, config.model) == (Path("d"), Path("o"), ("a", "b"))
     assert (config.betas, config.log_with, config.precision) == ((0.9, 0.99), ("tensorboard",), "bfloat16")
     assert (config.rank, config.hidden, config.batch_size, config.epochs) == (0, 512, 512, 20)  # of the preset
@@ -137,7 +137,7 @@ def shown(capsys, output, form):
     return capsys.readouterr().out
 
 
-@pytest.mark.parametrize("lines", [table_lines, record_lines])
+@pytest.mark.parametrize("lines", [format_table, format_record])
 def test_no_rows_are_an_empty_list_for_programs_and_nothing_for_people(capsys, lines):
     assert json.loads(shown(capsys, Output([], lines), "json")) == []
     assert shown(capsys, Output([], lines), "text") == shown(capsys, Output([], lines), "csv") == ""

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_tools.agreement import alpha, estimate, measure_agreement, measure_raters, pairwise, split_half
+from data_tools.agreement import (
+    compute_alpha,
+    compute_pairwise,
+    estimate,
+    measure_agreement,
+    measure_raters,
+    split_half,
+)
 from data_tools.filtering import COLUMNS, drop_quick, drop_raters, keep, keep_counted, score_sentinels, tally, to_frame
 from data_tools.study import Study
 
@@ -99,7 +106,7 @@ def pairable(counts):
 
 @given(COUNTS)
 def test_alpha_is_the_formula(counts):
-    assert alpha(counts) == pytest.approx(pairable(counts.tolist()), abs=1e-9, nan_ok=True)
+    assert compute_alpha(counts) == pytest.approx(pairable(counts.tolist()), abs=1e-9, nan_ok=True)
 
 
 @given(COUNTS)
@@ -109,7 +116,7 @@ def test_pairwise_agreement_is_the_share_of_pairs(counts):
         answers = [0] * first + [1] * second
         if len(answers) > 1:
             shares.append(np.mean([a == b for a, b in itertools.combinations(answers, 2)]))
-    assert pairwise(counts) == pytest.approx(np.mean(shares) if shares else float("nan"), nan_ok=True)
+    assert compute_pairwise(counts) == pytest.approx(np.mean(shares) if shares else float("nan"), nan_ok=True)
 
 
 def test_split_half_reliability_is_that_of_the_simulated_raters():
@@ -125,7 +132,7 @@ def test_intervals_cover_as_often_as_they_say():
     random, covered = np.random.default_rng(1), 0
     for trial in range(100):
         first = random.binomial(2, random.choice([0.1, 0.9], 80))
-        _, low, high = estimate(np.stack([first, 2 - first], 1), pairwise, trial, resamples=200)
+        _, low, high = estimate(np.stack([first, 2 - first], 1), compute_pairwise, trial, resamples=200)
         covered += low <= 0.82 <= high  # 0.9² + 0.1²
     assert 88 <= covered <= 100
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from data_tools import collection
 from data_tools.cli import main
 from data_tools.collection import assign_splits, collect
-from data_tools.simulation import Observer, evidence, simulate
+from data_tools.simulation import Observer, compute_evidence, simulate
 from data_tools.validate import validate, write_line
 from dreamsim_metric.judgements.readers import read_pairs, read_triplets
 from dreamsim_metric.judgements.tables import DataError
@@ -50,7 +50,7 @@ def test_triplets_are_exported_as_nights_and_read_as_they_are(triplet_study, tmp
     known = {
         (folder / "pictures" / item.pictures[0]).read_bytes(): item for item in asked.items() if item.kind == "main"
     }
-    says = evidence(asked, Observer())
+    says = compute_evidence(asked, Observer())
     for row in rows:  # each row has the pictures of its question, on their sides, and what the observers saw in them
         item = known[(tmp_path / "data" / row["ref_path"]).read_bytes()]
         for column, path in zip(("left_path", "right_path"), item.pictures[1:], strict=True):
@@ -191,7 +191,7 @@ def test_simulated_raters_follow_the_stated_model(tmp_path):
         simulate(url, tmp_path / "study", 60, observer, at_once=1)
     collect(tmp_path / "study", tmp_path / "data", disputed=True)
     table = read_triplets(tmp_path / "data")
-    known = evidence(asked, observer)
+    known = compute_evidence(asked, observer)
     order = [item.id for item in asked.items()]
     expected = {0.05 + 0.9 / (1 + np.exp(known[name] / 0.3)) for name in order}  # of "right"
     assert np.allclose(sorted(table.right), sorted(expected), atol=0.2)  # three standard errors of 60 votes

@@ -11,7 +11,7 @@ import pytest
 
 from data_tools.cli import main
 from data_tools.ledger import VOTES, Ledger, back_up
-from data_tools.serving import free_port, start
+from data_tools.serving import find_free_port, start
 from data_tools.study import Study
 from data_tools.votes import Votes, read_responses
 from tests.studies import study, triplets
@@ -50,7 +50,7 @@ def copied(file, tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_after_an_end_from_outside_the_one_file_holds_everything(folder, tmp_path, number):
-    port = free_port()
+    port = find_free_port()
     process = start(folder, port, quiet=True)
     base = f"http://127.0.0.1:{port}/api/raters"
     rater = httpx2.post(base, json={"agreed": True, "build": "test"}).json()["rater"]

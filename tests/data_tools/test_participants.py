@@ -9,7 +9,7 @@ import json
 import pytest
 from starlette.testclient import TestClient
 
-from data_tools.admin import admin_token
+from data_tools.admin import read_admin_token
 from data_tools.cli import main
 from data_tools.participants import NAMES, SECRET, hash_participant
 from data_tools.server import create_app
@@ -94,7 +94,7 @@ def test_no_id_is_refused_by_the_server_too(client, path):
 
 def test_the_id_is_stored_nowhere_and_its_owner_can_be_paid(client, folder, capsys):
     codes = {one: answer_all(client, agree(client, one)) for one in (ANN, BOB)}
-    key = {"key": admin_token(folder)}
+    key = {"key": read_admin_token(folder)}
     page = client.get("/admin", params=key).text
     rows = list(csv.DictReader(io.StringIO(client.get("/admin/votes.csv", params=key).text)))
     for one, code in codes.items():

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import httpx2
 
-from data_tools.admin import admin_token
+from data_tools.admin import read_admin_token
 from tests.browser import browser as browser
 from tests.browser import needs_browser
 from tests.raters import open_page as open_page
@@ -24,7 +24,7 @@ def test_the_page_works_below_a_path_of_a_web_server_in_front(open_page, tmp_pat
         while step(page, "ArrowLeft"):
             pass
         assert len(page.locator(".code").inner_text()) == 8
-        page.goto(f"{outside}/admin?key={admin_token(tmp_path / 'study')}")
+        page.goto(f"{outside}/admin?key={read_admin_token(tmp_path / 'study')}")
         address = page.get_by_role("link", name="statistics.json").get_attribute("href")
         assert page.evaluate("address => fetch(address).then((found) => found.status)", address) == 200
 

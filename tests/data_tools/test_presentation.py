@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from data_tools.admin import admin_token
+from data_tools.admin import read_admin_token
 from data_tools.cli import main
 from data_tools.collection import collect
 from data_tools.filtering import drop_off_time, keep_counted, to_frame
@@ -183,7 +183,7 @@ def test_the_study_says_another_tolerance_at_any_time(judged):
 def test_the_owner_sees_what_was_off_time(judged):
     app = create_app(judged)
     with TestClient(app, base_url="http://127.0.0.1") as client:
-        key = {"key": admin_token(judged)}
+        key = {"key": read_admin_token(judged)}
         page = client.get("/admin", params=key).text
         rows = list(csv.DictReader(io.StringIO(client.get("/admin/votes.csv", params=key).text)))
         figures = client.get("/admin/statistics.json", params=key).json()

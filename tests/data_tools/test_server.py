@@ -8,7 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from data_tools import server
-from data_tools.admin import admin_token
+from data_tools.admin import read_admin_token
 from data_tools.guard import LARGEST
 from data_tools.secret import ADMIN_TOKEN
 from data_tools.server import create_app
@@ -154,7 +154,7 @@ def test_the_owners_pages_need_the_token(client, folder, path):
     assert client.get(path).status_code == 401
     assert client.get(path, params={"key": "wrong"}).status_code == 401
     assert client.get(path, headers={"Authorization": "Bearer "}).status_code == 401
-    token = admin_token(folder)
+    token = read_admin_token(folder)
     assert client.get(path, params={"key": token}).status_code == 200
     assert client.get(path, headers={"Authorization": f"Bearer {token}"}).status_code == 200
     assert (folder / ADMIN_TOKEN).stat().st_mode & 0o077 == 0
@@ -164,7 +164,7 @@ def test_the_owner_sees_progress_raters_and_votes(client, rater, folder):
     state = client.get(f"/api/raters/{rater}").json()
     while state["screens"]:
         state = client.post(f"/api/raters/{rater}/answers", json=body(state["screens"][0])).json()
-    key = {"key": admin_token(folder)}
+    key = {"key": read_admin_token(folder)}
     page = client.get("/admin", params=key).text
     assert "4 votes of 1 raters count" in page or "0 votes of 0 raters count" in page  # all left: may fail sentinels
     assert rater[:8] in page

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from starlette.testclient import TestClient
 
-from data_tools.admin import admin_token
+from data_tools.admin import read_admin_token
 from data_tools.cli import main
 from data_tools.collection import write_data_set
 from data_tools.filtering import tally
@@ -277,7 +277,7 @@ def test_cells_of_strangers_are_texts_in_a_spreadsheet(tmp_path, pictures):
     app = create_app(tmp_path / "study")
     with TestClient(app, base_url="http://127.0.0.1") as client:
         screens(client, begin(client).json()["rater"])
-        sent = client.get("/admin/votes.csv", params={"key": admin_token(tmp_path / "study")})
+        sent = client.get("/admin/votes.csv", params={"key": read_admin_token(tmp_path / "study")})
     app.state.votes.close()
     found = list(csv.DictReader(io.StringIO(sent.text)))
     assert len(found) == 2
@@ -295,7 +295,7 @@ def test_secrets_are_their_owners_only(folder, client):
     for name in (STUDY_SECRET, "admin-token", "votes.sqlite"):
         assert (folder / name).stat().st_mode & 0o077 == 0
     (folder / "admin-token").chmod(0o644)  # as an editor leaves it
-    admin_token(folder)
+    read_admin_token(folder)
     assert (folder / "admin-token").stat().st_mode & 0o077 == 0
 
 
@@ -309,7 +309,7 @@ def test_a_secret_that_is_none_is_refused_by_name(tmp_path, held):
 def test_tokens_of_raters_are_not_in_exports(client, folder, tmp_path, capsys):
     rater = begin(client).json()["rater"]
     screens(client, rater)
-    key = {"key": admin_token(folder)}
+    key = {"key": read_admin_token(folder)}
     shown = [client.get(f"/admin{path}", params=key).text for path in ("", "/votes.csv", "/statistics.json")]
     assert main(["stats", str(folder), "--json"]) == 0
     assert main(["raters", str(folder), "--json"]) == 0

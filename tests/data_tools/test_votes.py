@@ -15,7 +15,7 @@ from data_tools.assignment import AHEAD
 from data_tools.ledger import VOTES
 from data_tools.names import Names
 from data_tools.secret import STUDY_SECRET, read_secret
-from data_tools.serving import free_port, start
+from data_tools.serving import find_free_port, start
 from data_tools.study import ANSWERS, Study
 from data_tools.votes import RefusedError, UnknownRaterError, Votes, read_responses
 from tests.studies import pairs, study, triplets
@@ -309,7 +309,7 @@ def test_whatever_raters_do_counts_stay_true(tmp_path_factory, moves):
 
 def test_a_server_that_is_killed_has_every_answer_that_it_acknowledged(tmp_path):
     asked = study(tmp_path / "study", triplets(tmp_path / "pictures"), practice=0, sentinel_every=0, rounds=(5,))
-    port = free_port()
+    port = find_free_port()
     process = start(tmp_path / "study", port)
     acknowledged, base = set(), f"http://127.0.0.1:{port}/api/raters"
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dreamsim_metric import cli, distance, load
-from dreamsim_metric.evaluation.judging import calibrate, judge, scores
+from dreamsim_metric.evaluation.judging import calibrate, judge, tabulate_scores
 from dreamsim_metric.judgements.readers import read_pairs, read_triplets
 from dreamsim_metric.judgements.tables import DataError
 from dreamsim_metric.weights.folder import read_card
@@ -162,7 +162,7 @@ def test_sides_of_the_data_do_not_change_the_calibration_error(data, network):
     for table in (triplets, sided):
         judged = judge(metric, table, None)
         card = calibrate(judged, metric.card, "x")
-        rows = {row["score"]: row["value"] for row in scores(judged, card)}
+        rows = {row["score"]: row["value"] for row in tabulate_scores(judged, card)}
         errors.append((rows["calibration error of probability_left"], card.left.scale))
     assert errors[0] == pytest.approx(errors[1], rel=1e-6)
 

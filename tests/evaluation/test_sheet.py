@@ -5,7 +5,7 @@ import PIL.Image
 import pytest
 
 from dreamsim_metric.evaluation.diagram import draw_reliability
-from dreamsim_metric.evaluation.sheet import SheetRow, triplet_sheet
+from dreamsim_metric.evaluation.sheet import SheetRow, write_triplet_sheet
 
 GREEN, ORANGE = (0x2A, 0x9D, 0x4A), (0xE0, 0x7B, 0x1A)
 
@@ -36,7 +36,7 @@ def column(path, colour, third):
 
 
 def test_choices_are_framed_on_their_sides(row, tmp_path):
-    triplet_sheet([row], tmp_path / "sheet.png", columns=1)  # people: right; the metric: left
+    write_triplet_sheet([row], tmp_path / "sheet.png", columns=1)  # people: right; the metric: left
     assert [column(tmp_path / "sheet.png", GREEN, i) for i in range(3)] == [False, False, True]
     assert [column(tmp_path / "sheet.png", ORANGE, i) for i in range(3)] == [True, False, False]
 
@@ -44,7 +44,7 @@ def test_choices_are_framed_on_their_sides(row, tmp_path):
 def test_a_sheet_has_a_place_for_each_triplet(row, tmp_path):
     sizes = []
     for n in (1, 2, 3):
-        triplet_sheet([row] * n, tmp_path / "sheet.png")
+        write_triplet_sheet([row] * n, tmp_path / "sheet.png")
         sizes.append(size(tmp_path / "sheet.png"))
     assert sizes[0] == sizes[1]
     assert sizes[2][0] == sizes[0][0]
@@ -55,7 +55,7 @@ def test_a_sheet_has_a_place_for_each_triplet(row, tmp_path):
 def test_a_write_that_fails_leaves_the_old_picture(row, tmp_path):
     (tmp_path / "sheet.png").mkdir()
     with pytest.raises(OSError, match="cannot write"):
-        triplet_sheet([row], tmp_path / "sheet.png")
+        write_triplet_sheet([row], tmp_path / "sheet.png")
     assert (tmp_path / "sheet.png").is_dir()
     assert not list(tmp_path.glob(".*"))
 
@@ -63,10 +63,10 @@ def test_a_write_that_fails_leaves_the_old_picture(row, tmp_path):
 @pytest.mark.parametrize("observed", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("bins", [1, 10])
 def test_diagrams_are_drawn_whatever_was_observed(tmp_path, observed, bins):
-    from dreamsim_metric.judgements.calibration import reliability
+    from dreamsim_metric.judgements.calibration import tabulate_reliability
 
     p = np.linspace(0, 1, 20)
-    rows = reliability(p, np.full(20, observed), np.full(20, 3.0), bins)
+    rows = tabulate_reliability(p, np.full(20, observed), np.full(20, 3.0), bins)
     assert len(rows) == bins
     assert all(row["low"] <= row["observed"] <= row["high"] for row in rows)
     draw_reliability(rows, 0.1, tmp_path / "diagram.png", "judged the same")

@@ -13,7 +13,7 @@ import torch
 
 from benchmarks import cli as bench
 from data_tools import cli as data
-from data_tools.serving import free_port, start
+from data_tools.serving import find_free_port, start
 from data_tools.simulation import Observer, simulate
 from dreamsim_metric import cli
 from examples import demo
@@ -71,7 +71,7 @@ def after_the_commands(workplace):
 
 def judge(arguments):
     """What the server prints; one rater, simulated, answers as the reader would."""
-    port = free_port()
+    port = find_free_port()
     process = start(Path(arguments[1]), port, stdout=subprocess.PIPE)
     try:
         simulate(f"http://127.0.0.1:{port}", Path(arguments[1]), 1, Observer(noise=1e-5, lapse=0))

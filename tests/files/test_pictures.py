@@ -15,7 +15,7 @@ from benchmarks.sensitivity.changes import read_scenes
 from dreamsim_metric.files.pictures import find_pictures, list_pictures
 from dreamsim_metric.formats import list_endings
 from dreamsim_metric.images.convert import to_image
-from dreamsim_metric.images.pillow import from_encoded
+from dreamsim_metric.images.pillow import read_encoded
 from dreamsim_metric.judgements.readers import read_triplets
 
 ENDINGS = (".tiff", ".TIF", ".gif", ".webp", ".bmp", ".ppm", ".jp2", ".jpeg", ".PNG")
@@ -81,7 +81,7 @@ def test_photographs_that_are_not_decoded_here_are_named(tmp_path, capsys):
         "pip install pillow-heif\n"
     )
     with pytest.raises(ValueError, match=r"a.HEIC is not a picture that Pillow can read; pip install pillow-heif$"):
-        from_encoded(io.BytesIO(b"no picture"), "a.HEIC")
+        read_encoded(io.BytesIO(b"no picture"), "a.HEIC")
 
 
 def test_heic_is_read_where_its_plugin_is(tmp_path):

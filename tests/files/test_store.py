@@ -7,7 +7,7 @@ import torch
 
 from dreamsim_metric import cli
 from dreamsim_metric.files.pictures import find_pictures
-from dreamsim_metric.files.store import LARGEST, is_url, location, read, read_local, write
+from dreamsim_metric.files.store import LARGEST, is_url, make_path, read, read_local, write
 from dreamsim_metric.files.table import write_columns
 from dreamsim_metric.scale.comparisons import pair_folders, read_comparisons
 from dreamsim_metric.scale.scoring import embed_files, embed_folder
@@ -47,7 +47,7 @@ def test_shards_in_a_store_have_the_bytes_of_those_on_disk_and_are_gone_on_with(
         assert embed_folder(FILES, f"{bucket.url}/out", metric, shard_size=2).there == there
     for file in (tmp_path / "disk").glob("[!.]*"):
         assert read(f"{bucket.url}/out/{file.name}") == file.read_bytes()
-    write(location(f"{bucket.url}/out/embeddings-00001.parquet"), b"damaged")
+    write(make_path(f"{bucket.url}/out/embeddings-00001.parquet"), b"damaged")
     assert embed_folder(FILES, f"{bucket.url}/out", metric, shard_size=2).there == 1
     assert is_shards(f"{bucket.url}/out")
     assert not is_shards(f"{bucket.url}/nothing")
@@ -81,12 +81,12 @@ def test_pairs_in_a_store(bucket, tmp_path):
     table.write_text(f"a,b\nhere.jpg,{bucket.url}/there.jpg\n")
     assert read_comparisons(table).files() == [str(tmp_path / "here.jpg"), f"{bucket.url}/there.jpg"]
     bucket.put(table, "pairs/pairs.csv")
-    there = location(f"{bucket.url}/pairs/pairs.csv")
+    there = make_path(f"{bucket.url}/pairs/pairs.csv")
     assert read_comparisons(there).files() == [f"{bucket.url}/pairs/here.jpg", f"{bucket.url}/there.jpg"]
     for ending in ("parquet", "jsonl"):
         write_columns(tmp_path / f"pairs.{ending}", read_comparisons(table).table)
         bucket.put(tmp_path / f"pairs.{ending}", f"pairs/pairs.{ending}")
-        assert read_comparisons(location(f"{bucket.url}/pairs/pairs.{ending}")).a == [f"{bucket.url}/pairs/here.jpg"]
+        assert read_comparisons(make_path(f"{bucket.url}/pairs/pairs.{ending}")).a == [f"{bucket.url}/pairs/here.jpg"]
 
 
 def test_what_a_store_does_not_have_is_listed(metric, bucket):
@@ -109,7 +109,7 @@ def test_the_command_reads_and_writes_stores(bucket, capsys):
 @pytest.mark.parametrize("folder", ["file://{}", "memory://folder"])
 def test_elsewhere_files_are_written_beside_and_renamed(folder, tmp_path):
     folder = folder.format(tmp_path)
-    there = location(f"{folder}/file")
+    there = make_path(f"{folder}/file")
     for data in (b"one", b"two"):
         write(there, data)
         assert read(f"{folder}/file") == data
@@ -118,11 +118,11 @@ def test_elsewhere_files_are_written_beside_and_renamed(folder, tmp_path):
 
 def test_what_cannot_be_written_is_named():
     with pytest.raises(OSError, match=r"cannot write http://127\.0\.0\.1:1/file"):
-        write(location("http://127.0.0.1:1/file"), b"x")
+        write(make_path("http://127.0.0.1:1/file"), b"x")
 
 
 def test_a_file_url_is_a_path(tmp_path):
-    assert location(f"file://{tmp_path}/x") == tmp_path / "x"
+    assert make_path(f"file://{tmp_path}/x") == tmp_path / "x"
     (tmp_path / "x.png").touch()
     assert find_pictures([f"file://{tmp_path}"]) == [f"file://{tmp_path}/x.png"]
 
@@ -137,7 +137,7 @@ def test_urls_are_told_from_paths(name, url):
 
 def test_stores_that_there_are_not_are_said(monkeypatch):
     with pytest.raises(ValueError, match=r"got nosuch://x/y; expected a store that fsspec knows"):
-        location("nosuch://x/y")
+        make_path("nosuch://x/y")
     monkeypatch.setitem(__import__("sys").modules, "upath", None)
     with pytest.raises(ImportError, match=r"s3://x/y needs more packages .*\[ray\]"):
-        location("s3://x/y")
+        make_path("s3://x/y")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dreamsim_metric.files.columns import Columns
 from dreamsim_metric.files.table import Sheet, format_csv, write_columns, write_csv
-from dreamsim_metric.judgements.readers import kinds as kinds_of
+from dreamsim_metric.judgements.readers import find_kinds as kinds_of
 from dreamsim_metric.judgements.readers import read_pairs, read_triplets
 from dreamsim_metric.judgements.tables import DataError, check
 from tests.places import ROOT

@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from dreamsim_metric.files.write import new_file, new_folder, write_file, write_files
+from dreamsim_metric.files.write import create_file, create_folder, write_file, write_files
 
 
 def names(folder):
@@ -15,13 +15,13 @@ def names(folder):
 
 
 def fill_file(path, fault):
-    with new_file(path) as file:
+    with create_file(path) as file:
         file.write(b"half")
         fault()
 
 
 def fill_folder(path, fault):
-    with new_folder(path) as beside:
+    with create_folder(path) as beside:
         (beside / "half").write_bytes(b"half")
         fault()
 
@@ -58,7 +58,7 @@ def test_a_new_file_or_folder_that_fails_leaves_what_was_there(tmp_path, fault, 
 def test_a_new_file_gets_its_name_when_it_is_whole(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"before")
-    with new_file(path) as file:
+    with create_file(path) as file:
         file.write(b"af")
         assert path.read_bytes() == b"before"
         file.write(b"ter")
@@ -68,7 +68,7 @@ def test_a_new_file_gets_its_name_when_it_is_whole(tmp_path):
 
 def test_a_new_folder_gets_its_name_when_it_is_whole_and_all_may_read_it(tmp_path):
     folder = tmp_path / "deep" / "folder"
-    with new_folder(folder) as beside:
+    with create_folder(folder) as beside:
         (beside / "inside").write_bytes(b"x")
         assert not folder.exists()
         assert beside.parent == folder.parent  # of one disk, so that it can be renamed
@@ -99,7 +99,7 @@ def test_bytes_reach_the_disk_before_they_get_their_name(tmp_path, monkeypatch):
     synced = []
     monkeypatch.setattr(os, "fsync", lambda number: synced.append((os.fstat(number).st_size, names(tmp_path))))
     write_file(tmp_path / "a", b"12")
-    with new_file(tmp_path / "b") as file:
+    with create_file(tmp_path / "b") as file:
         file.write(b"123")
     (first, before), (second, after) = synced
     assert (first, second) == (2, 3)
@@ -118,13 +118,13 @@ def test_a_link_that_lies_where_a_part_would_be_written_is_not_followed(tmp_path
         write_file(tmp_path / "a", b"12")
     link.unlink(missing_ok=True)
     link.symlink_to(target)
-    with pytest.raises(FileExistsError), new_file(tmp_path / "a"):
+    with pytest.raises(FileExistsError), create_file(tmp_path / "a"):
         pass
     assert target.read_bytes() == b"mine"
 
 
 def test_two_writers_of_one_file_do_not_mix(tmp_path):
-    with new_file(tmp_path / "a") as one, new_file(tmp_path / "a") as other:
+    with create_file(tmp_path / "a") as one, create_file(tmp_path / "a") as other:
         one.write(b"1")
         other.write(b"2")
         one.write(b"1")

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from dreamsim_metric.images.ahead import decode_files, find_unreadable, in_order, read_ahead, start_threads
+from dreamsim_metric.images.ahead import decode_files, find_unreadable, map_in_order, read_ahead, start_threads
 from dreamsim_metric.images.convert import to_pixels
 from tests.mixed import BAD, FILES, listed
 
@@ -20,7 +20,7 @@ def test_reading_ahead_is_bounded_and_in_order():
             yield i
 
     with ThreadPoolExecutor(4) as pool:
-        results = in_order(pool, lambda i: i * i, items(), 6)
+        results = map_in_order(pool, lambda i: i * i, items(), 6)
         assert [next(results) for _ in range(10)] == [i * i for i in range(10)]
         assert len(taken) == 16
         assert list(results) == [i * i for i in range(10, 100)]
@@ -66,5 +66,5 @@ def test_what_nobody_wants_any_more_is_not_begun():
         return i == 0 or stopped.wait(0.2)
 
     with start_threads(1) as pool:
-        assert next(in_order(pool, work, range(9), 8))
+        assert next(map_in_order(pool, work, range(9), 8))
     assert len(begun) <= 2

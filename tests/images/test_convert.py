@@ -10,7 +10,7 @@ import PIL.Image
 import pytest
 import torch
 
-from dreamsim_metric.images.convert import batches, count, hold, is_single, to_image, to_pixels
+from dreamsim_metric.images.convert import count, hold, is_single, split_batches, to_image, to_pixels
 from dreamsim_metric.images.encoding import encode
 
 RANDOM = np.random.default_rng(0)
@@ -395,8 +395,8 @@ SEVERAL += [(pandas.Series(["a.jpg"] * 3, index=[2, 0, 1]), 3), (np.array(["a.jp
 def test_pictures_are_counted_and_divided_without_reading_them(pictures, n):
     assert is_single(pictures) == (n is None)
     assert count(pictures) == (n or 1)
-    assert [count(some) for some in batches(pictures, 2)] == [2] * ((n or 1) // 2) + [1] * ((n or 1) % 2)
-    assert all(is_single(some) == (n is None) for some in batches(pictures, 2))
+    assert [count(some) for some in split_batches(pictures, 2)] == [2] * ((n or 1) // 2) + [1] * ((n or 1) % 2)
+    assert all(is_single(some) == (n is None) for some in split_batches(pictures, 2))
 
 
 def test_what_gives_pictures_once_is_held_and_a_column_is_asked_for_each_when_it_is_wanted():
@@ -418,7 +418,7 @@ def test_what_gives_pictures_once_is_held_and_a_column_is_asked_for_each_when_it
 
     column = Column()
     assert hold(column) is column
-    assert next(batches(column, 2)) == [PHOTOGRAPH] * 2
+    assert next(split_batches(column, 2)) == [PHOTOGRAPH] * 2
     assert column.taken == 2
 
 
@@ -435,4 +435,4 @@ def test_no_pictures_and_batches_of_none_are_errors(nothing):
         count(nothing)
     for batch_size in (0, -1):
         with pytest.raises(ValueError, match=f"got batch_size {batch_size}; expected 1 or more"):
-            list(batches(PHOTOGRAPH, batch_size))
+            list(split_batches(PHOTOGRAPH, batch_size))

@@ -7,7 +7,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dreamsim_metric.images.resizing import _product, _rows_first, resize
+from dreamsim_metric.images.resizing import _multiply, _probe_rows_first, resize
 
 SHAPES = [  # height, width, new height, new width
     (1, 1, 1, 1),
@@ -53,7 +53,7 @@ def assert_exact(height, width, new_height, new_width, seed=0, device="cpu"):
     expected = by_pillow(batch, size)
     floats = (batch.float() / 255).to(device)  # divided on the CPU: CUDA's division by a number rounds twice
     batch = batch.to(device)
-    for resized in (resize(batch, size), _product(batch, size), resize(floats, size)):
+    for resized in (resize(batch, size), _multiply(batch, size), resize(floats, size)):
         assert resized.dtype == torch.float32
         assert torch.equal(resized.cpu(), expected)
 
@@ -149,7 +149,7 @@ def by_loop(batch, size):
     def transposed(plane):
         return [list(line) for line in zip(*plane, strict=True)]
 
-    height_first = _rows_first(*batch.shape[-2:], *size)
+    height_first = _probe_rows_first(*batch.shape[-2:], *size)
     planes = batch.double().flatten(0, 1).tolist()
     resized = [rows(columns(plane)) if height_first else columns(rows(plane)) for plane in planes]
     return torch.tensor(resized, dtype=torch.float64).unflatten(0, batch.shape[:2])

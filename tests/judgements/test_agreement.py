@@ -9,8 +9,8 @@ from sklearn.metrics import precision_recall_curve
 
 from dreamsim_metric.judgements.agreement import (
     average_precision,
-    by_margin,
-    hardest,
+    find_hardest,
+    group_by_margin,
     majority_agreement,
     vote_agreement,
     vote_ceiling,
@@ -42,7 +42,7 @@ def test_agreement_is_that_of_a_loop():
 def test_margins_are_told_apart():
     share = np.array([3 / 5, 2 / 5, 4 / 5, 2 / 3, 5 / 6, 1 / 12, 1.0, 0.0, 0.5])
     left = np.array([2.0, 2, 2, 2, 2, 2, 1, 1, 2])  # right is nearer, but at the ties of 1.0 and 0.0
-    rows = {row.pop("margin"): row for row in by_margin(left, np.ones(9), share)}
+    rows = {row.pop("margin"): row for row in group_by_margin(left, np.ones(9), share)}
     assert {name: row["triplets"] for name, row in rows.items()} == {
         "up to 1/3": 3,  # 3:2, 2:3, 2:1
         "1/3 to 2/3": 2,  # 4:1, 5:1
@@ -63,8 +63,8 @@ def test_the_hardest_are_those_where_sure_people_meet_a_sure_metric():
     share = np.array([1.0, 0.75, 1.0, 0.0, 0.5, 1.0])
     votes = np.array([4.0, 4, 4, 1, 4, 4])
     # (0.2/0.4)·1·2, (0.2/0.4)·0.5·2, (0.1/0.3)·1·2, (0.1/0.3)·1·1, people tie, the metric is right
-    assert hardest(left, right, share, votes, 9).tolist() == [0, 2, 1, 3]
-    assert hardest(left, right, share, votes, 2).tolist() == [0, 2]
+    assert find_hardest(left, right, share, votes, 9).tolist() == [0, 2, 1, 3]
+    assert find_hardest(left, right, share, votes, 2).tolist() == [0, 2]
 
 
 def envelope_area(precision, recall):

@@ -10,7 +10,7 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from dreamsim_metric.card import Curve
-from dreamsim_metric.judgements.calibration import calibration_error, fit_left, fit_same, mirrored, reliability
+from dreamsim_metric.judgements.calibration import calibration_error, fit_left, fit_same, mirror, tabulate_reliability
 
 
 def answers(probability, votes=5, seed=0):
@@ -106,7 +106,7 @@ def test_answers_that_no_curve_fits_are_refused(d, same, message):
 
 def test_reliability_by_hand():
     p = np.array([0.1, 0.2, 0.8, 0.9])
-    rows = reliability(p, np.array([0.0, 0.5, 0.5, 1.0]), np.array([2.0, 2, 2, 2]), bins=2)
+    rows = tabulate_reliability(p, np.array([0.0, 0.5, 0.5, 1.0]), np.array([2.0, 2, 2, 2]), bins=2)
     assert [row["predicted"] for row in rows] == pytest.approx([0.15, 0.85])
     assert [row["observed"] for row in rows] == [0.25, 0.75]
     assert [row["judgements"] for row in rows] == [4, 4]
@@ -134,7 +134,7 @@ def test_the_error_on_the_card_is_that_on_fresh_answers():
 
 def test_mirroring_makes_sides_exchangeable():
     p, share, votes = np.array([0.9, 0.6]), np.array([1.0, 0.5]), np.array([4.0, 2.0])
-    both = mirrored(p, share, votes)
+    both = mirror(p, share, votes)
     assert [part.tolist() for part in both] == [
         pytest.approx([0.9, 0.6, 0.1, 0.4]),
         [1.0, 0.5, 0.0, 0.5],

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dreamsim_metric.judgements.formats import FORMATS
-from dreamsim_metric.judgements.readers import kinds, read_pairs, read_triplets
+from dreamsim_metric.judgements.readers import find_kinds, read_pairs, read_triplets
 from dreamsim_metric.judgements.tables import check
 from tests.tables import relative, write
 
@@ -311,7 +311,7 @@ def test_bapps_may_be_named_by_any_of_its_folders(bapps, level, monkeypatch):
 
 @pytest.mark.parametrize("level", ["jnd", "jnd/val", "jnd/val/cnn"])
 def test_bapps_pairs_may_be_named_by_any_of_their_folders(bapps, level):
-    assert kinds(bapps / level) == {"pairs"}
+    assert find_kinds(bapps / level) == {"pairs"}
     assert read_pairs(bapps / level).same.tolist() == read_pairs(bapps).same.tolist()
     with pytest.raises(ValueError, match="of no known format"):
         read_triplets(bapps / level)
@@ -327,7 +327,7 @@ RAW = """id,left_vote,right_vote,votes,ref_path,left_path,right_path
 def test_unfiltered_nights_is_read_with_all_its_votes(tmp_path):
     write(tmp_path / "unfiltered/nights_raw.csv", RAW)
     for root in (tmp_path / "unfiltered", tmp_path / "unfiltered/nights_raw.csv"):
-        assert kinds(root) == {"triplets"}
+        assert find_kinds(root) == {"triplets"}
         for format in (None, "nights"):
             table = read_triplets(root, format)
             assert (table.ids, table.right.tolist(), table.votes.tolist()) == (("0", "1"), [0.0, 0.75], [1.0, 4.0])
@@ -349,7 +349,7 @@ def test_the_pairs_of_nights_are_read(nights, text, place):
     file = nights.parent / place
     write(file, text)
     for root in (nights, file):
-        assert "pairs" in kinds(root)
+        assert "pairs" in find_kinds(root)
         table = read_pairs(root)
         assert (table.ids, table.same.tolist()) == (("7-left", "7-right"), [0.25, 1.0])
         assert [path.relative_to(nights).as_posix() for path in table.pictures] == ["ref/a", "d/b", "d/c"]

@@ -15,7 +15,7 @@ from dreamsim_metric.models import IMAGENET
 from dreamsim_metric.networks import compiled, inference, onednn
 from dreamsim_metric.networks.backbone import Backbone
 from dreamsim_metric.networks.class_token import ClassTokenBlock
-from dreamsim_metric.networks.guards import agrees, noise
+from dreamsim_metric.networks.guards import agrees, draw_noise
 
 SMALL = {"embed_dim": 64, "depth": 2, "num_heads": 4, "num_classes": 0}
 PLAIN_ATTENTION, PLAIN_BLOCK, PLAIN_MLP = (kind.forward for kind in (timm_vit.Attention, timm_vit.Block, Mlp))
@@ -51,21 +51,21 @@ DISAGREE = {
 
 @pytest.mark.parametrize("quick", DISAGREE.values(), ids=DISAGREE)
 def test_a_way_that_differs_or_fails_does_not_agree(quick):
-    x = noise(3, 4, like=torch.zeros(1))
+    x = draw_noise(3, 4, like=torch.zeros(1))
     assert agrees("the same", lambda x: x + 1e-6, lambda x: x, x)
     assert not agrees("another", quick, lambda x: x, x)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_rounding_agrees_and_a_hundredth_more_is_rounding_in_bfloat16_only(dtype):
-    x = noise(64, 64, like=torch.zeros(1, dtype=dtype))
+    x = draw_noise(64, 64, like=torch.zeros(1, dtype=dtype))
     assert agrees("rounded", lambda x: (x.double() @ x.double()).to(dtype), lambda x: x @ x, x)
     assert agrees("off", lambda x: 1.01 * x, lambda x: x, x) == (dtype == torch.bfloat16)
 
 
 def test_noise_is_the_same_every_time_and_leaves_the_global_generator_alone():
     before = torch.get_rng_state()
-    assert torch.equal(noise(5, like=torch.zeros(1)), noise(5, like=torch.zeros(1)))
+    assert torch.equal(draw_noise(5, like=torch.zeros(1)), draw_noise(5, like=torch.zeros(1)))
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -156,7 +156,7 @@ def test_without_timms_block_networks_are_whole(monkeypatch):
 def by_onednn(monkeypatch):
     """As on a processor where its products are the faster ones."""
     for module in (inference, onednn):
-        monkeypatch.setattr(module, "products_by_onednn", lambda dtype: dtype == torch.float32)
+        monkeypatch.setattr(module, "check_products_by_onednn", lambda dtype: dtype == torch.float32)
 
 
 def without_bias(x, weight, bias, *activation):
@@ -194,13 +194,13 @@ def test_a_product_that_changed_is_not_used(operator, by_onednn, monkeypatch):
 @pytest.mark.parametrize("operator", [*OPERATORS, PRODUCT])
 def test_a_product_that_changed_is_not_chosen(operator, monkeypatch):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
-    monkeypatch.setattr(onednn, "_much_slower", lambda *given: True)
+    monkeypatch.setattr(onednn, "_check_much_slower", lambda *given: True)
     monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", operator)
-    onednn.products_by_onednn.cache_clear()
+    onednn.check_products_by_onednn.cache_clear()
     try:
-        assert onednn.products_by_onednn(torch.float32) == (operator in (PRODUCT, without_activation))
+        assert onednn.check_products_by_onednn(torch.float32) == (operator in (PRODUCT, without_activation))
     finally:
-        onednn.products_by_onednn.cache_clear()
+        onednn.check_products_by_onednn.cache_clear()
 
 
 def test_a_perceptron_with_a_step_more_keeps_its_gelu_where_it_is(by_onednn, monkeypatch):
@@ -224,7 +224,7 @@ def test_without_a_convolution_of_onednn_the_plain_one_is_used(name, error, monk
     place = torch.ops.mkldnn if name == "_convolution_pointwise" else torch._C._nn
     monkeypatch.setattr(place, name, fails)
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).eval().requires_grad_(False)
-    assert inference.for_inference(network, 16) is network
+    assert inference.prepare_for_inference(network, 16) is network
 
 
 def test_where_changes_of_weights_are_not_counted_there_are_no_quicker_copies(monkeypatch):
@@ -302,14 +302,14 @@ def test_more_versions_are_compiled_where_the_compiler_has_such_a_limit(monkeypa
     import torch._dynamo
 
     before = torch._dynamo.config.recompile_limit
-    with compiled._many_versions():
+    with compiled._allow_many_versions():
         assert torch._dynamo.config.recompile_limit == compiled._VERSIONS > before
         assert torch._dynamo.config.accumulated_recompile_limit == compiled._VERSIONS
     assert torch._dynamo.config.recompile_limit == before
     monkeypatch.setattr(compiled, "_LIMITS", ("a_limit_of_another_name",))
-    compiled._compiler_config.cache_clear()
+    compiled._choose_compiler_config.cache_clear()
     try:
-        with compiled._many_versions():
+        with compiled._allow_many_versions():
             assert torch._dynamo.config.recompile_limit == before
     finally:
-        compiled._compiler_config.cache_clear()
+        compiled._choose_compiler_config.cache_clear()

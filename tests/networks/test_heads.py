@@ -10,7 +10,7 @@ from dreamsim_metric import load
 from dreamsim_metric.card import Branch, Head, ModelCard
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.networks.heads import create_head
-from dreamsim_metric.training.config import presets
+from dreamsim_metric.training.config import list_presets
 from dreamsim_metric.weights.folder import MINI, read_card
 
 
@@ -84,4 +84,4 @@ def test_a_head_on_tokens_that_are_centred_is_refused():
 
 
 def test_minis_head_is_the_one_that_the_preset_goes_on_with():
-    assert read_card(MINI).head == presets(Path(), Path())["mini"][1].tuned_head
+    assert read_card(MINI).head == list_presets(Path(), Path())["mini"][1].tuned_head

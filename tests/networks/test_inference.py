@@ -12,12 +12,12 @@ from torch import nn
 
 from dreamsim_metric import load
 from dreamsim_metric.card import Branch
-from dreamsim_metric.distances import all_distances
+from dreamsim_metric.distances import compare_all
 from dreamsim_metric.models import IMAGENET
 from dreamsim_metric.networks import inference, onednn
 from dreamsim_metric.networks.backbone import Backbone
-from dreamsim_metric.networks.compiled import Compiled, _linear_gelu, _PatchProduct
-from dreamsim_metric.scale.embedding import metric_key
+from dreamsim_metric.networks.compiled import Compiled, _apply_linear_gelu, _PatchProduct
+from dreamsim_metric.scale.embedding import compute_metric_key
 
 PHOTOGRAPHS = [f"examples/{name}.jpg" for name in ("astronaut", "cat", "coffee", "rocket", "vest_1", "vest_2")]
 
@@ -38,7 +38,7 @@ def vit(**options):
 def by_onednn(monkeypatch):
     """As on a processor where its products are the faster ones, and attention in steps is in bfloat16."""
     for module in (inference, onednn):
-        monkeypatch.setattr(module, "products_by_onednn", lambda dtype: dtype in (torch.float32, torch.bfloat16))
+        monkeypatch.setattr(module, "check_products_by_onednn", lambda dtype: dtype in (torch.float32, torch.bfloat16))
     monkeypatch.setattr(inference, "attention_is_faster_in_steps", lambda dtype: dtype == torch.bfloat16)
 
 
@@ -48,7 +48,7 @@ def test_mini_fused_gives_the_plain_networks_distances():
     (branch,) = mini.branches
     fast, plain = mini.to_unit(branch(pixels)), mini.to_unit(branch.plain(pixels))
     assert any(isinstance(module, onednn.FusedConvolution) for module in branch._fast[1].modules())
-    assert torch.allclose(all_distances(fast, fast), all_distances(plain, plain), rtol=0, atol=1e-6)
+    assert torch.allclose(compare_all(fast, fast), compare_all(plain, plain), rtol=0, atol=1e-6)
 
 
 def test_onednn_products_give_the_plain_networks_features(by_onednn):
@@ -161,7 +161,7 @@ class TwiceRead(nn.Module):
 def test_a_network_that_would_change_is_left_as_it_is(dtype):
     network = TwiceRead().eval().requires_grad_(False)
     network.conv.to(dtype)
-    assert inference.for_inference(network, 16, dtype) is network
+    assert inference.prepare_for_inference(network, 16, dtype) is network
 
 
 def test_batch_normalisation_stays_in_float32_and_the_rest_is_rounded():
@@ -186,7 +186,7 @@ def test_in_bfloat16_convolutions_are_fused_and_no_further_from_float32():
     expected = exact.embed(PHOTOGRAPHS)
     usual, found = rounded.to_unit(branch.plain(pixels)), rounded.to_unit(branch(pixels))
     assert any(isinstance(module, onednn.FusedConvolution) for module in branch._fast[1].modules())
-    errors = [(all_distances(u, u) - all_distances(expected, expected)).abs().max() for u in (usual, found)]
+    errors = [(compare_all(u, u) - compare_all(expected, expected)).abs().max() for u in (usual, found)]
     assert errors[1] <= 1.5 * errors[0]
 
 
@@ -196,10 +196,10 @@ def test_without_the_operators_the_plain_network_is_used(monkeypatch):
 
     monkeypatch.setattr(onednn.FusedConvolution, "forward", missing)
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).eval().requires_grad_(False)
-    assert inference.for_inference(network, 16) is network
+    assert inference.prepare_for_inference(network, 16) is network
 
 
-@pytest.mark.parametrize("choice", [onednn.products_by_onednn, onednn.attention_is_faster_in_steps])
+@pytest.mark.parametrize("choice", [onednn.check_products_by_onednn, onednn.attention_is_faster_in_steps])
 def test_what_is_faster_is_found_out_once_a_process(choice):
     choice.cache_clear()
     for dtype in (torch.float32, torch.bfloat16, torch.float16):
@@ -210,16 +210,16 @@ def test_what_is_faster_is_found_out_once_a_process(choice):
 
 def test_a_product_that_rounds_otherwise_is_not_taken(monkeypatch):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
-    monkeypatch.setattr(onednn, "_much_slower", lambda *given: True)
+    monkeypatch.setattr(onednn, "_check_much_slower", lambda *given: True)
     usual = F.linear
-    onednn.products_by_onednn.cache_clear()
+    onednn.check_products_by_onednn.cache_clear()
     try:
-        assert onednn.products_by_onednn(torch.float32)
-        onednn.products_by_onednn.cache_clear()
+        assert onednn.check_products_by_onednn(torch.float32)
+        onednn.check_products_by_onednn.cache_clear()
         monkeypatch.setattr(F, "linear", lambda x, w: usual(x.bfloat16(), w.bfloat16()).to(x.dtype))
-        assert not onednn.products_by_onednn(torch.float32)
+        assert not onednn.check_products_by_onednn(torch.float32)
     finally:
-        onednn.products_by_onednn.cache_clear()
+        onednn.check_products_by_onednn.cache_clear()
 
 
 def test_other_activations_stay_behind_the_convolution():
@@ -237,7 +237,7 @@ def test_precision_is_told_and_its_error_is_known(precision, largest):
     exact, rounded = load("mini"), load("mini", precision=precision)
     assert (exact.precision, rounded.precision) == ("float32", precision)
     u, v = exact.embed(PHOTOGRAPHS), rounded.embed(PHOTOGRAPHS)
-    error = (all_distances(u, u) - all_distances(v, v)).abs().max()
+    error = (compare_all(u, u) - compare_all(v, v)).abs().max()
     assert error <= largest
     assert (error > 0) == (largest > 0)
 
@@ -245,16 +245,16 @@ def test_precision_is_told_and_its_error_is_known(precision, largest):
 def test_double_precision_is_left_to_the_plain_network():
     exact, doubled = load("mini"), load("mini").double()
     u, v = exact.embed(PHOTOGRAPHS), doubled.embed(PHOTOGRAPHS)
-    assert torch.allclose(all_distances(u, u), all_distances(v.float(), v.float()), rtol=0, atol=2e-6)
+    assert torch.allclose(compare_all(u, u), compare_all(v.float(), v.float()), rtol=0, atol=2e-6)
 
 
 def test_what_rounds_otherwise_is_kept_apart_in_the_cache():
     compiled = load("mini")
     compiled.compile_networks()
     keys = [
-        metric_key(load("mini")),
-        metric_key(load("mini", precision="bfloat16")),
-        metric_key(compiled),
+        compute_metric_key(load("mini")),
+        compute_metric_key(load("mini", precision="bfloat16")),
+        compute_metric_key(compiled),
     ]
     assert len(set(keys)) == 3
 
@@ -287,7 +287,7 @@ def test_patches_by_a_product_are_the_convolutions():
 def test_gelu_at_the_end_of_a_product_is_that_after_it():
     torch.manual_seed(0)
     x, weight, bias = torch.randn(2, 3, 8), torch.randn(5, 8), torch.randn(5)
-    assert torch.allclose(_linear_gelu(x, weight, bias), F.gelu(F.linear(x, weight, bias)), rtol=0, atol=1e-3)
+    assert torch.allclose(_apply_linear_gelu(x, weight, bias), F.gelu(F.linear(x, weight, bias)), rtol=0, atol=1e-3)
 
 
 def test_batches_are_cut_or_filled_up_whichever_takes_less():
@@ -317,7 +317,7 @@ def test_on_cuda_compiled_graphs_give_the_cpus_distances(precision, largest):
     metric = load("mini", device="cuda", precision=precision)
     metric.compile_networks((4,))
     found = metric.embed(PHOTOGRAPHS).cpu()
-    assert torch.allclose(all_distances(found, found), all_distances(exact, exact), rtol=0, atol=largest)
+    assert torch.allclose(compare_all(found, found), compare_all(exact, exact), rtol=0, atol=largest)
     assert torch.equal(metric.embed(PHOTOGRAPHS).cpu(), found)
 
 
@@ -340,5 +340,5 @@ def test_on_cuda_float32_is_float32_whatever_the_process_is_set_to():
         assert (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32) == (True, True)
     finally:
         torch.backends.cuda.matmul.allow_tf32 = False
-    assert torch.allclose(all_distances(found, found), all_distances(exact, exact), rtol=0, atol=2e-6)
+    assert torch.allclose(compare_all(found, found), compare_all(exact, exact), rtol=0, atol=2e-6)
     assert torch.allclose(where, expected, rtol=0, atol=1e-5)

@@ -37,7 +37,7 @@ def vit(feature="cls"):
 def by_onednn(monkeypatch):
     """As on a processor where its products are the faster ones."""
     for module in (inference, onednn):
-        monkeypatch.setattr(module, "products_by_onednn", lambda dtype: dtype == torch.float32)
+        monkeypatch.setattr(module, "check_products_by_onednn", lambda dtype: dtype == torch.float32)
 
 
 @pytest.fixture(scope="module")
@@ -408,7 +408,7 @@ def test_weights_that_learn_again_are_seen_to():
 
 @pytest.mark.parametrize("name", FORWARD)
 def test_compiled_networks_give_way_to_derivatives(name, metric, slope, monkeypatch):
-    monkeypatch.setattr("dreamsim_metric.networks.compiled._compiled", lambda branch: branch.plain)
+    monkeypatch.setattr("dreamsim_metric.networks.compiled._compile", lambda branch: branch.plain)
     compiled = copy.deepcopy(metric)
     compiled.compile_networks((1,))
     assert DERIVATIVES[name](lambda x: distance(compiled, x)).item() == pytest.approx(slope, rel=1e-3)
@@ -416,7 +416,7 @@ def test_compiled_networks_give_way_to_derivatives(name, metric, slope, monkeypa
 
 @pytest.mark.parametrize("layer", ["branches", "branches.0", "branches.0.network.conv_head"])
 def test_compiled_networks_give_way_to_hooks_and_changes(layer, monkeypatch):
-    monkeypatch.setattr("dreamsim_metric.networks.compiled._compiled", lambda branch: branch.plain)
+    monkeypatch.setattr("dreamsim_metric.networks.compiled._compile", lambda branch: branch.plain)
     metric, hook = load("mini", device="cpu"), Counter()
     metric.compile_networks((1,))
     expected = metric.features(A)

@@ -22,9 +22,9 @@ from dreamsim_metric.files.store import read
 from dreamsim_metric.scale import ray_cluster as cluster
 from dreamsim_metric.scale import ray_connection as connection
 from dreamsim_metric.scale.embedding import Options
-from dreamsim_metric.scale.ray_connection import Pool, fitting_pool
+from dreamsim_metric.scale.ray_connection import Pool, plan_pool
 from dreamsim_metric.scale.scoring import embed_files, embed_folder
-from dreamsim_metric.scale.shards import shard_file
+from dreamsim_metric.scale.shards import name_shard_file
 
 SHARD, SHARDS = 3, 30
 CLI = [sys.executable, "-m", "dreamsim_metric.cli"]
@@ -136,7 +136,7 @@ def test_a_connection_of_the_caller_is_kept_and_nothing_is_sent_home(nodes, file
     import ray
     from ray._common.usage.usage_lib import usage_stats_enabled
 
-    with connection.connected(nodes.address):
+    with connection.connect(nodes.address):
         assert not usage_stats_enabled()
         cluster.embed_folder(files[:3], tmp_path / "out", metric, address="1.2.3.4:5")
         assert ray.is_initialized()
@@ -241,7 +241,7 @@ def test_a_killed_command_goes_on_and_ray_and_one_process_end_what_the_other_beg
     assert len(done.stderr.splitlines()) == 2  # nothing of Ray's
     assert same(out, expected)
     for number in range(10, SHARDS):
-        shard_file(out, number).unlink()
+        name_shard_file(out, number).unlink()
     assert json.loads(subprocess.run(alone, **quiet).stdout)[0]["there before"] == 10
     assert same(out, expected)
 
@@ -276,7 +276,7 @@ def test_folders_that_the_machines_do_not_share_are_named(nodes, files, metric, 
     """Other machines have another disk; here they are told of a folder that was there."""
     gone = tmp_path / "gone"
     shutil.copytree(os.path.dirname(files[0]), gone)
-    monkeypatch.setattr(cluster, "_folders", lambda shards: {str(gone)})
+    monkeypatch.setattr(cluster, "_list_folders", lambda shards: {str(gone)})
     shutil.rmtree(gone)
     with pytest.raises(RuntimeError, match=r"/gone is not there; expected folders that all machines share, or URLs"):
         cluster.embed_folder(files, tmp_path / "out", metric, address=nodes.address, shard_size=SHARD)
@@ -295,7 +295,7 @@ def test_folders_that_the_machines_do_not_share_are_named(nodes, files, metric, 
     ],
 )
 def test_as_many_actors_as_fit(nodes, device, cpus, pool):
-    assert fitting_pool(nodes, device, cpus) == pool
+    assert plan_pool(nodes, device, cpus) == pool
 
 
 @pytest.mark.parametrize(
@@ -309,7 +309,7 @@ def test_as_many_actors_as_fit(nodes, device, cpus, pool):
 )
 def test_pools_without_a_place_are_refused(nodes, device, cpus, message):
     with pytest.raises(ValueError, match=message):
-        fitting_pool(nodes, device, cpus)
+        plan_pool(nodes, device, cpus)
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from dreamsim_metric import distance, embed, load
-from dreamsim_metric.images.ahead import worker_count
-from dreamsim_metric.scale.cache import Cache, key
-from dreamsim_metric.scale.embedding import Embeddings, Options, metric_key
-from dreamsim_metric.scale.scoring import duplicates, embed_files, rank, score_pairs
+from dreamsim_metric.images.ahead import count_workers
+from dreamsim_metric.scale.cache import Cache, compute_key
+from dreamsim_metric.scale.embedding import Embeddings, Options, compute_metric_key
+from dreamsim_metric.scale.scoring import embed_files, find_duplicates, rank, score_pairs
 from tests.mixed import BAD, FILES, listed
 
 
@@ -108,10 +108,15 @@ def test_the_cache_tells_models_precisions_and_decoders_apart(metric):
     half = load("mini", device="cpu").half()  # whose weights were rounded to float16 already
     other = load("mini", device="cpu")
     other.head.fc1.bias.data[0] += 1
-    keys = [metric_key(metric), metric_key(half), metric_key(other), metric_key(metric, "torchvision")]
+    keys = [
+        compute_metric_key(metric),
+        compute_metric_key(half),
+        compute_metric_key(other),
+        compute_metric_key(metric, "torchvision"),
+    ]
     assert len(set(keys)) == 4
-    assert metric_key(load("mini", device="cpu")) == metric_key(metric)
-    assert key(["a"], []) != key(["b"], [])
+    assert compute_metric_key(load("mini", device="cpu")) == compute_metric_key(metric)
+    assert compute_key(["a"], []) != compute_key(["b"], [])
 
 
 def test_a_store_of_any_kind_can_be_read(metric):
@@ -140,7 +145,7 @@ def test_pairs_have_their_distances(metric, folder, seen):
 def test_duplicates_come_in_groups(metric, folder):
     names = ["03.png", "04.png", "19.png", "05.png", "link.png", "with spaces é 🙂.png"]
     found = embed_files([str(folder / name) for name in names], metric)
-    rows = duplicates(found, 1e-6)
+    rows = find_duplicates(found, 1e-6)
     short = [(row["group"], Path(row["a"]).name, Path(row["b"]).name, row["distance"]) for row in rows]
     assert short == [
         (1, "03.png", "19.png", 0),
@@ -172,7 +177,7 @@ def test_rank_gives_each_query_its_nearest(metric):
 def test_bad_options_say_what_is_wrong(options, message):
     with pytest.raises(ValueError, match=message):
         Options(**options)
-    assert worker_count(None) >= 1
+    assert count_workers(None) >= 1
 
 
 @pytest.mark.parametrize("value", [b"", b"short", "text", None, bytes(8 + 4 * 2560)])
@@ -220,6 +225,6 @@ def test_embeddings_that_are_not_finite_are_set_aside_and_never_ranked_first(met
     assert found.files == files[1:]
     assert "cat.jpg has an embedding that is not finite; use --precision float32" in found.unreadable[files[0]]
     spoiled = Embeddings(["a", "b"], torch.tensor([[math.nan, 0.0], [0.0, 1.0]]), ["", ""])
-    for call in (lambda: list(rank(spoiled, spoiled)), lambda: duplicates(spoiled, below=0.5)):
+    for call in (lambda: list(rank(spoiled, spoiled)), lambda: find_duplicates(spoiled, below=0.5)):
         with pytest.raises(ValueError, match="not finite; expected unit vectors"):
             call()

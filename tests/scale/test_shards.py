@@ -22,7 +22,7 @@ from dreamsim_metric import cli, embed, load
 from dreamsim_metric.scale.cache import Cache
 from dreamsim_metric.scale.embedding import Options
 from dreamsim_metric.scale.scoring import embed_files, embed_folder, to_table
-from dreamsim_metric.scale.shards import check_settings, is_shards, read_shards, shard_file
+from dreamsim_metric.scale.shards import check_settings, is_shards, name_shard_file, read_shards
 from tests.mixed import BAD, listed
 
 
@@ -64,8 +64,10 @@ def test_a_second_run_skips_what_is_there_and_makes_again_what_is_damaged(metric
     assert made.there == 3
     assert len(made.unreadable) == 5
     assert sum(seen) == embedded
-    shard_file(tmp_path / "out", 1).write_bytes(before["embeddings-00001.parquet"][:1000])
-    pq.write_table(pq.read_table(shard_file(tmp_path / "out", 2)).drop(["error"]), shard_file(tmp_path / "out", 2))
+    name_shard_file(tmp_path / "out", 1).write_bytes(before["embeddings-00001.parquet"][:1000])
+    pq.write_table(
+        pq.read_table(name_shard_file(tmp_path / "out", 2)).drop(["error"]), name_shard_file(tmp_path / "out", 2)
+    )
     assert embed_folder(listed(folder), tmp_path / "out", metric, shard_size=10).there == 1
     assert shard_bytes(tmp_path / "out") == before
 
@@ -105,7 +107,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(metric, folder, tmp_p
         stderr=subprocess.PIPE,
     )
     deadline = time.monotonic() + 120
-    while not shard_file(tmp_path / "killed", 2).exists():
+    while not name_shard_file(tmp_path / "killed", 2).exists():
         assert killed.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -143,7 +145,7 @@ def test_other_settings_are_refused_by_name(metric, folder, tmp_path):
 def test_a_folder_that_is_not_one_of_shards_is_said(metric, folder, tmp_path):
     out = tmp_path / "out"
     embed_folder(listed(folder), out, metric, shard_size=10)
-    shard_file(out, 1).unlink()
+    name_shard_file(out, 1).unlink()
     whole = (out / "settings.json").read_text()
     with pytest.raises(ValueError, match=r"embeddings-00001.parquet is missing or damaged"):
         read_shards(out)
@@ -178,7 +180,7 @@ def test_settings_are_readable(metric, folder, tmp_path):
     settings = json.loads((tmp_path / "out" / "settings.json").read_text())
     assert settings["model"] == "mini"
     assert (settings["pictures"], settings["embedding_size"], settings["precision"]) == (27, 2560, "float32")
-    assert pq.read_metadata(shard_file(tmp_path / "out", 0)).num_rows == 27
+    assert pq.read_metadata(name_shard_file(tmp_path / "out", 0)).num_rows == 27
 
 
 def damage_row(file, change):
@@ -214,7 +216,7 @@ def test_damaged_numbers_are_named_and_made_again(metric, folder, tmp_path, dama
     out = tmp_path / "out"
     embed_folder(listed(folder), out, metric, shard_size=10)
     whole = shard_bytes(out)
-    damage(shard_file(out, 1))
+    damage(name_shard_file(out, 1))
     with pytest.raises(ValueError, match=r"embeddings-00001.parquet is missing or damaged"):
         read_shards(out)
     assert embed_folder(listed(folder), out, metric, shard_size=10).there == 2

@@ -14,7 +14,7 @@ from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
 from dreamsim_metric import load
-from dreamsim_metric.distances import triplet_distances
+from dreamsim_metric.distances import compare_triplets
 from dreamsim_metric.images import ahead
 from dreamsim_metric.judgements.readers import read_triplets
 from dreamsim_metric.judgements.tables import DataError
@@ -22,7 +22,7 @@ from dreamsim_metric.loading import read_bases
 from dreamsim_metric.metric import PerceptualMetric
 from dreamsim_metric.networks.backbone import Backbone
 from dreamsim_metric.training import loop
-from dreamsim_metric.training.config import Config, presets
+from dreamsim_metric.training.config import Config, list_presets
 from dreamsim_metric.training.loop import train
 from dreamsim_metric.weights.folder import Tuned, read_folder
 from tests.gradients import gradients
@@ -139,7 +139,7 @@ def test_features_are_dropped_in_training_and_only_there(config):
 
 def test_a_picture_is_decoded_once_a_run_and_embedded_once_a_step(config, monkeypatch):
     decoded, embedded = [], []
-    monkeypatch.setattr(ahead, "from_file", lambda file, size, f=ahead.from_file: decoded.append(file) or f(file, size))
+    monkeypatch.setattr(ahead, "read_file", lambda file, size, f=ahead.read_file: decoded.append(file) or f(file, size))
     forward = Backbone.forward
 
     def counted(self, pixels):
@@ -202,7 +202,7 @@ def test_gradients_have_the_same_bits_each_time_with_several_threads():
     index = torch.randint(0, 100, (2048, 3))
     found = []
     for _ in range(30):
-        left, right = triplet_distances(units, index)
+        left, right = compare_triplets(units, index)
         (gradient,) = torch.autograd.grad((left * left - right).sum(), units)
         found.append(gradient)
     torch.set_num_threads(threads)
@@ -380,7 +380,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_the_best_model_intact(conf
 
 
 def test_presets_are_the_released_recipes():
-    found = {name: config for name, (_, config) in presets(Path("data"), Path("out")).items()}
+    found = {name: config for name, (_, config) in list_presets(Path("data"), Path("out")).items()}
     assert set(found) == {"mini", "ensemble-lora", "single-lora", "patch-lora", "mlp"}
     assert all(
         config.lr == 3e-4 and config.betas == (0.5, 0.999) and config.margin == 0.05 for config in found.values()
@@ -396,15 +396,15 @@ def test_presets_are_the_released_recipes():
 
 def test_preset_networks_exist_and_have_their_features():
     from dreamsim_metric.card import Branch
-    from dreamsim_metric.weights.libraries import _width
+    from dreamsim_metric.weights.libraries import _measure_width
 
-    for _, config in presets(Path("data"), Path("out")).values():
+    for _, config in list_presets(Path("data"), Path("out")).values():
         for name in config.model:
             if name == "mini":
                 continue
             network, _, feature = name.partition("#")
             options = {} if feature == "embedding" else {"num_classes": 0}
-            assert _width(Branch(network, feature, (0.5,) * 3, (0.5,) * 3, options), 224) in (512, 768, 1536)
+            assert _measure_width(Branch(network, feature, (0.5,) * 3, (0.5,) * 3, options), 224) in (512, 768, 1536)
 
 
 @pytest.mark.slow

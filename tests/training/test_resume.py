@@ -83,7 +83,7 @@ def test_a_run_that_is_killed_and_resumed_ends_with_the_same_bits(config, tmp_pa
 def test_a_run_that_fails_at_any_step_and_is_resumed_ends_with_the_same_bits(config, tmp_path, monkeypatch, step):
     train(config)
     failing = replace(config, out=tmp_path / "failing")
-    backward, done = loop.backward, []
+    backward, done = loop.run_backward, []
 
     def fails(*arguments):
         done.append(1)
@@ -92,7 +92,7 @@ def test_a_run_that_fails_at_any_step_and_is_resumed_ends_with_the_same_bits(con
         return backward(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "backward", fails)
+        patch.setattr(loop, "run_backward", fails)
         with pytest.raises(KeyboardInterrupt):
             train(failing)
     train(replace(failing, resume=True))
@@ -276,14 +276,14 @@ def test_wrong_options_of_the_command_are_one_clear_message(config, capsys):
 def stopped(config, monkeypatch, step=3):
     """A run that ended with an error at a step."""
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "backward", fails_at(step))
+        patch.setattr(loop, "run_backward", fails_at(step))
         with pytest.raises(RuntimeError, match="of the test"):
             train(config)
     return replace(config, resume=True)
 
 
 def fails_at(step):
-    calls, honest = iter(range(step)), loop.backward
+    calls, honest = iter(range(step)), loop.run_backward
 
     def backward(*arguments):
         if next(calls, None) is None:

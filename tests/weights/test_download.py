@@ -20,7 +20,7 @@ from dreamsim_metric import cli
 from dreamsim_metric.card import Download
 from dreamsim_metric.models import MODELS
 from dreamsim_metric.weights import download as weights
-from dreamsim_metric.weights.download import cache_dir, fetch, locked, model_dir
+from dreamsim_metric.weights.download import fetch, find_cache_dir, find_model_dir, lock
 from dreamsim_metric.weights.folder import write_folder
 
 CONTENT = bytes(range(256)) * 12_000  # 3 MB: several chunks
@@ -229,10 +229,10 @@ def test_a_disk_that_fills_up_during_the_transfer(server, tmp_path, monkeypatch)
 def test_a_cache_that_cannot_be_written_is_named_with_the_way_out(server, tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("a file where a folder should be")
     monkeypatch.setenv("DREAMSIM_METRIC_CACHE", str(tmp_path / "file" / "cache"))
-    with pytest.raises(OSError, match=r"cannot write in .*file/cache/v1 .*DREAMSIM_METRIC_CACHE"), locked("ensemble"):
+    with pytest.raises(OSError, match=r"cannot write in .*file/cache/v1 .*DREAMSIM_METRIC_CACHE"), lock("ensemble"):
         pass
     with pytest.raises(OSError, match=r"cannot write in .*file/cache/downloads .*DREAMSIM_METRIC_CACHE"):
-        fetch(server.download, cache_dir() / "downloads")
+        fetch(server.download, find_cache_dir() / "downloads")
     assert server.requests == []
     assert cli.main(["download", "--model", "ensemble"]) == 1
     error = capsys.readouterr().err
@@ -243,16 +243,16 @@ def test_a_cache_that_cannot_be_written_is_named_with_the_way_out(server, tmp_pa
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_read_only_cache_is_named_with_the_way_out(cache):
     cache.mkdir(mode=0o500)
-    with pytest.raises(PermissionError, match="DREAMSIM_METRIC_CACHE"), locked("ensemble"):
+    with pytest.raises(PermissionError, match="DREAMSIM_METRIC_CACHE"), lock("ensemble"):
         pass
 
 
 RACE = """
 import sys
-from dreamsim_metric.weights.download import Download, cache_dir, fetch, locked
-url, size, lock = sys.argv[1:]
-with locked(lock):
-    path = fetch(Download(url, "model.bin", int(size)), cache_dir() / "downloads")
+from dreamsim_metric.weights.download import Download, fetch, find_cache_dir, lock
+url, size, name = sys.argv[1:]
+with lock(name):
+    path = fetch(Download(url, "model.bin", int(size)), find_cache_dir() / "downloads")
 print(path.stat().st_size)
 """
 
@@ -274,7 +274,7 @@ def test_two_processes_download_one_file_once(server, cache, locks):
 
 
 def test_the_cache_is_where_the_variable_says(cache, monkeypatch):
-    assert model_dir("ensemble") == cache / "v1" / "ensemble"
+    assert find_model_dir("ensemble") == cache / "v1" / "ensemble"
     monkeypatch.setenv("DREAMSIM_METRIC_CACHE", "")
-    assert cache_dir().name == "dreamsim_metric"
-    assert cache_dir().is_absolute()
+    assert find_cache_dir().name == "dreamsim_metric"
+    assert find_cache_dir().is_absolute()

@@ -14,12 +14,12 @@ from safetensors.torch import load_file, save_file
 
 from dreamsim_metric import cli, load
 from dreamsim_metric.models import MODELS, OFFICIAL_TYPES
-from dreamsim_metric.weights.download import model_dir
-from dreamsim_metric.weights.dreamsim import _BASE_FILES, adapter_folder, read_release, unpickle
+from dreamsim_metric.weights.download import find_model_dir
+from dreamsim_metric.weights.dreamsim import _BASE_FILES, find_adapter_folder, read_release, unpickle
 from tests.releases import edit_config, zip_release
 
 NAME = "clip_vitb32"
-BASE, ADAPTER = f"{NAME}_pretrain.pth.tar", adapter_folder(NAME)
+BASE, ADAPTER = f"{NAME}_pretrain.pth.tar", find_adapter_folder(NAME)
 ARCHIVE = MODELS[NAME].weights[0].path
 LORA = "base_model.model.extractor_list.{}.model.blocks.{}.attn.qkv.lora_{}.weight"
 HUB_FILE = "dino_vitbase16_pretrain.pth"
@@ -34,7 +34,7 @@ def no_network(tmp_path, monkeypatch):
 
 def tiny_release(folder, name=NAME):
     """All the files of a release with one layer of 2 × 6: as much as `read_release` looks at."""
-    (folder / adapter_folder(name)).mkdir(parents=True)
+    (folder / find_adapter_folder(name)).mkdir(parents=True)
     (folder / "checkpoints").mkdir()
     adapter = {}
     for index, branch in enumerate(OFFICIAL_TYPES[name]):
@@ -47,8 +47,8 @@ def tiny_release(folder, name=NAME):
             torch.save(base, folder / "checkpoints" / "dinov2_vitb14_pretrain.pth")
         adapter[LORA.format(index, 0, "A")] = torch.ones(3, 2)
         adapter[LORA.format(index, 0, "B")] = torch.ones(6, 3)
-    save_file(adapter, folder / adapter_folder(name) / "adapter_model.safetensors")
-    (folder / adapter_folder(name) / "adapter_config.json").write_text(
+    save_file(adapter, folder / find_adapter_folder(name) / "adapter_model.safetensors")
+    (folder / find_adapter_folder(name) / "adapter_config.json").write_text(
         json.dumps({"r": 3, "lora_alpha": 6, "target_modules": ["qkv"]})
     )
     return folder
@@ -291,6 +291,6 @@ def test_without_the_hub_file_and_network_the_error_says_what_goes_where(tmp_pat
 def test_without_weights_and_network_a_named_model_is_one_clear_error(tmp_path, capsys):
     with pytest.raises(ConnectionError, match=rf"cannot download https://.*put the file at .*downloads/{ARCHIVE}"):
         load(NAME)
-    assert not model_dir(NAME).exists()
+    assert not find_model_dir(NAME).exists()
     assert cli.main(["download", "--model", NAME]) == 1
     assert capsys.readouterr().err.count("\n") == 1

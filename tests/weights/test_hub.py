@@ -11,7 +11,7 @@ from dreamsim_metric.models import MODELS
 from dreamsim_metric.training.config import Config
 from dreamsim_metric.training.loop import train
 from dreamsim_metric.weights.folder import read_card
-from dreamsim_metric.weights.readme import model_readme
+from dreamsim_metric.weights.readme import write_readme
 from tests.judged import write_network, write_triplets
 
 
@@ -57,7 +57,7 @@ def test_a_merged_copy_does_not_need_its_base(tuned, tmp_path):
 def test_every_card_has_a_page_with_valid_front_matter(card):
     import yaml
 
-    text = model_readme(card, card.name)
+    text = write_readme(card, card.name)
     _, front, body = text.split("---\n", 2)
     assert yaml.safe_load(front)["library_name"] == "dreamsim_metric"
     assert f'model="{card.name}"' in body

@@ -11,12 +11,12 @@ from benchmarks.speed.releases import write_release
 from dreamsim_metric import load
 from dreamsim_metric.loading import install
 from dreamsim_metric.models import MODELS
-from dreamsim_metric.weights.download import model_dir
-from dreamsim_metric.weights.dreamsim import adapter_folder, read_release
+from dreamsim_metric.weights.download import find_model_dir
+from dreamsim_metric.weights.dreamsim import find_adapter_folder, read_release
 from tests.releases import edit_config, zip_release
 
 NAME = "clip_vitb32"
-BASE, ADAPTER = f"{NAME}_pretrain.pth.tar", adapter_folder(NAME)
+BASE, ADAPTER = f"{NAME}_pretrain.pth.tar", find_adapter_folder(NAME)
 ARCHIVE = MODELS[NAME].weights[0].path
 
 
@@ -36,7 +36,7 @@ def whole(tmp_path_factory):
         return {key: torch.full((), value).expand(state[key].shape) for key, value in zip(state, values, strict=True)}
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(releases, "_randomised", constants)
+        patch.setattr(releases, "_randomise", constants)
         return write_release(tmp_path_factory.mktemp("whole"), NAME)
 
 
@@ -83,4 +83,4 @@ def test_tensors_that_do_not_fit_are_named_and_nothing_is_kept(whole, tmp_path, 
     torch.save({"state_dict": {key: tensor for key, tensor in state.items() if tensor is not None}}, folder / BASE)
     with pytest.raises(ValueError, match=message):
         install(MODELS[NAME], folder)
-    assert [file.name for file in model_dir(NAME).parent.iterdir()] == [f"{NAME}.lock"]
+    assert [file.name for file in find_model_dir(NAME).parent.iterdir()] == [f"{NAME}.lock"]

@@ -10,16 +10,16 @@ from dreamsim_metric.files.columns import is_table
 from dreamsim_metric.judgements import bapps, materials, nights
 from dreamsim_metric.judgements.columns import PAIR_FILE, TRIPLET_FILE
 from dreamsim_metric.judgements.formats import Format
-from dreamsim_metric.judgements.readers import kinds, read_pairs, read_triplets
+from dreamsim_metric.judgements.readers import find_kinds, read_pairs, read_triplets
 
 
 def _read(format: Format | None, root: Path) -> Sequence[Judgements]:
     if root.is_file():
-        return [read_pairs(root, format)] if kinds(root) == {"pairs"} else [read_triplets(root, format)]
+        return [read_pairs(root, format)] if find_kinds(root) == {"pairs"} else [read_triplets(root, format)]
     found: list[Judgements] = []
-    if "triplets" in kinds(root):
+    if "triplets" in find_kinds(root):
         found.append(read_triplets(root, format))
-    if "pairs" in kinds(root):
+    if "pairs" in find_kinds(root):
         found.append(read_pairs(root, None if format == "nights" else format))
     return found or [read_triplets(root, format)]  # which says what it looked for
 
@@ -52,7 +52,7 @@ SOURCES = {
         title="BAPPS",
         kind="2AFC and JND on patches, by kind of distortion",
         read=partial(_read, "bapps"),
-        fits=lambda root: bool(bapps.folders(root, "2afc", "judge") or bapps.folders(root, "jnd", "same")),
+        fits=lambda root: bool(bapps.find_folders(root, "2afc", "judge") or bapps.find_folders(root, "jnd", "same")),
         splits=("val", "val_*"),
         get="github.com/richzhang/PerceptualSimilarity, scripts/download_dataset.sh: 2afc/val/KIND/, jnd/val/KIND/",
         licence="BSD-2-Clause (code); pictures as their sources",
@@ -62,7 +62,7 @@ SOURCES = {
         title="Material appearance",
         kind="2AFC on rendered materials",
         read=partial(_read, None),
-        fits=lambda root: materials.folder(root) is not None,
+        fits=lambda root: materials.find_folder(root) is not None,
         splits=("test",),
         get="git clone https://github.com/mlagunas/material-appearance-similarity",
         licence="GPL-2.0",

@@ -42,10 +42,10 @@ def read_matrix(root: Path) -> Dissimilarities:
         )
     if not np.allclose(matrices, matrices.transpose(0, 2, 1), equal_nan=True):
         raise ValueError(f"{root / name} is not symmetric; average it with its transpose if both orders were rated")
-    return assemble(Dissimilarities, root, _rows(root, pictures, -matrices if name[0] == "s" else matrices))
+    return assemble(Dissimilarities, root, _list_rows(root, pictures, -matrices if name[0] == "s" else matrices))
 
 
-def _rows(root: Path, pictures: list[str], matrices: np.ndarray) -> Iterator[Judgement | str]:
+def _list_rows(root: Path, pictures: list[str], matrices: np.ndarray) -> Iterator[Judgement | str]:
     for i, j in combinations(range(len(pictures)), 2):
         ratings = matrices[:, i, j]
         if np.isnan(ratings).all():

@@ -22,10 +22,10 @@ def read_things(root: Path) -> OddOneOut:
         FileNotFoundError: no such table.
         DataError: no line can be used.
     """
-    return assemble(OddOneOut, root, _rows(root))
+    return assemble(OddOneOut, root, _list_rows(root))
 
 
-def _rows(root: Path) -> Iterator[Judgement | str]:
+def _list_rows(root: Path) -> Iterator[Judgement | str]:
     file = root / _TABLE
     if not file.is_file():
         raise FileNotFoundError(f"no such table: {file}; expected {_TABLE} beside the pictures")

@@ -21,7 +21,7 @@ from benchmarks.metrics.registry import find_metrics
 from benchmarks.personalization.methods.likeness import measure_similarities
 from data_tools.filtering import keep_counted, tally, to_frame
 from data_tools.ledger import VOTES
-from data_tools.serving import free_port, start
+from data_tools.serving import find_free_port, start
 from data_tools.study import STUDY, Study
 from data_tools.tables import ROLES, write_table
 from data_tools.votes import read_responses
@@ -58,7 +58,7 @@ def make_chooser(
     """Make a chooser by its name.
 
     Args:
-        name: `person`; `file:PATH`, see `by_file`; or a metric's name, see `find_metrics`.
+        name: `person`; `file:PATH`, see `choose_by_file`; or a metric's name, see `find_metrics`.
         references: pictures that the others are to be like.
         folder: folder for what people are asked.
         prompt: prompt that the pictures are made for.
@@ -69,15 +69,15 @@ def make_chooser(
         ValueError: an unknown metric, one that does not compare pictures, or a person and no folder.
     """
     if name.startswith(ANSWERS):
-        return by_file(Path(name.removeprefix(ANSWERS)), prompt)
+        return choose_by_file(Path(name.removeprefix(ANSWERS)), prompt)
     if name != PERSON:
-        return by_metric(name, references, options)
+        return choose_by_metric(name, references, options)
     if folder is None:
         raise ValueError(f"got the chooser {PERSON!r} and no folder; expected one, where questions and votes are kept")
-    return by_person(references, folder / "asked")
+    return choose_by_person(references, folder / "asked")
 
 
-def by_metric(name: str, references: Pictures, options: Options = _OPTIONS) -> Chooser:
+def choose_by_metric(name: str, references: Pictures, options: Options = _OPTIONS) -> Chooser:
     """Make a chooser that likes what is most like the references to a metric, on average, and dislikes the least like.
 
     Of equals, the first is liked and the last disliked.
@@ -90,7 +90,7 @@ def by_metric(name: str, references: Pictures, options: Options = _OPTIONS) -> C
     Raises:
         ValueError: an unknown metric, one that does not compare pictures, or no references.
     """
-    metric = _metric(name, options)
+    metric = _load_metric(name, options)
     if metric.text is not None:
         raise ValueError(f"{name} compares pictures with prompts; expected a metric that compares two pictures")
     _check_references(references)
@@ -101,20 +101,20 @@ def by_metric(name: str, references: Pictures, options: Options = _OPTIONS) -> C
         scores = (1 - alike if metric.card.direction == "distance" else alike).tolist()
         if not np.isfinite(scores).all():
             raise ValueError(f"{name} gave {', '.join(map(str, scores))} for the pictures of a round; expected numbers")
-        return _ranked(scores, -1 if metric.card.direction == "distance" else 1)
+        return _rank(scores, -1 if metric.card.direction == "distance" else 1)
 
     return choose
 
 
 @functools.lru_cache(maxsize=1)  # a chooser is made for each prompt
-def _metric(name: str, options: Options) -> Metric:
+def _load_metric(name: str, options: Options) -> Metric:
     makers = list(find_metrics([name]).values())
     if len(makers) != 1:
         raise ValueError(f"{name} has {len(makers)} metrics; expected one")
     return makers[0](options)
 
 
-def by_file(file: Path, prompt: str = "") -> Chooser:
+def choose_by_file(file: Path, prompt: str = "") -> Chooser:
     """Make a chooser of answers that were given before: each call is the next round.
 
     Args:
@@ -127,10 +127,10 @@ def by_file(file: Path, prompt: str = "") -> Chooser:
         ValueError: something in it is no answer, or a round has two.
     """
     answers: dict[int, Choice] = {}
-    for where, row in _rows(file):
+    for where, row in _read_rows(file):
         if row.get("prompt") not in (None, "", prompt):
             continue
-        number, liked, disliked = (_whole(row, name, where) for name in ("round", "liked", "disliked"))
+        number, liked, disliked = (_parse_whole(row, name, where) for name in ("round", "liked", "disliked"))
         if number in answers:
             raise ValueError(f"{where}: round {number} has an answer already; expected one a round")
         if liked == disliked:
@@ -156,7 +156,7 @@ def by_file(file: Path, prompt: str = "") -> Chooser:
     return choose
 
 
-def _rows(file: Path) -> Iterator[tuple[str, dict[str, object]]]:
+def _read_rows(file: Path) -> Iterator[tuple[str, dict[str, object]]]:
     """Read each answer and where it is."""
     if file.suffix.lower() == ".csv":
         sheet = Sheet(file)
@@ -181,14 +181,14 @@ def _rows(file: Path) -> Iterator[tuple[str, dict[str, object]]]:
         yield where, row
 
 
-def _whole(row: dict[str, object], name: str, where: str) -> int:
+def _parse_whole(row: dict[str, object], name: str, where: str) -> int:
     text = str(row.get(name, "nothing")).strip()
     if not (text.isascii() and text.isdigit()):
         raise ValueError(f"{where}: got {name} {text}; expected a whole number, counted from 0")
     return int(text)
 
 
-def by_person(
+def choose_by_person(
     references: Pictures, folder: Path, votes: int = 1, tell: Callable[[str], None] | None = None, every: float = 0.5
 ) -> Chooser:
     """Make a chooser that asks people on the experiment's page: which of two pictures looks more like a reference?
@@ -217,14 +217,14 @@ def by_person(
             )
         place = _ask(references, pictures, pairs, folder, votes)
         study = Study.read(place)
-        if not _answered(place, study, len(pairs)):
+        if not _check_answered(place, study, len(pairs)):
             _serve(place, study, len(pairs), tell or _to_stderr, every)
         wins = [0.0] * len(pictures)
         for item, row in tally(keep_counted(to_frame(read_responses(place, study)), study), study.task).iterrows():
             left, right = pairs[int(str(item))]
             wins[left] += float(row["left"])
             wins[right] += float(row["right"])
-        return _ranked(wins, 1)
+        return _rank(wins, 1)
 
     return choose
 
@@ -260,11 +260,11 @@ def _ask(references: Pictures, pictures: Pictures, pairs: Sequence[tuple[int, in
 
 def _serve(place: Path, study: Study, questions: int, tell: Callable[[str], None], every: float) -> None:
     """Serve a study until all of its questions have their votes."""
-    port = free_port()
+    port = find_free_port()
     server = start(place, port, quiet=True)
     try:
         tell(f"http://127.0.0.1:{port}/")
-        while not _answered(place, study, questions):
+        while not _check_answered(place, study, questions):
             if server.poll() is not None:
                 raise RuntimeError(f"the server of {place} ended with {server.returncode}; start again to go on")
             time.sleep(every)
@@ -273,7 +273,7 @@ def _serve(place: Path, study: Study, questions: int, tell: Callable[[str], None
         server.wait()
 
 
-def _answered(place: Path, study: Study, questions: int) -> bool:
+def _check_answered(place: Path, study: Study, questions: int) -> bool:
     if not (place / VOTES).is_file():
         return False
     counts = tally(keep_counted(to_frame(read_responses(place, study)), study), study.task)
@@ -284,7 +284,7 @@ def _to_stderr(address: str) -> None:
     print(f"which pictures are most like the photographs? Say so at {address}", file=sys.stderr, flush=True)
 
 
-def _ranked(scores: Sequence[float], sign: int) -> Choice:
+def _rank(scores: Sequence[float], sign: int) -> Choice:
     order = sorted(range(len(scores)), key=lambda i: -sign * scores[i])
     return Choice(order[0], order[-1], tuple(scores))
 

@@ -24,7 +24,7 @@ from benchmarks.personalization.methods.base import (
 )
 from benchmarks.personalization.methods.prior import paint_class_pictures
 from benchmarks.personalization.methods.saved import read_config, write_config
-from benchmarks.personalization.methods.tokens import load_words, save_words, settle, with_words
+from benchmarks.personalization.methods.tokens import copy_with_words, load_words, save_words, settle
 from benchmarks.personalization.methods.tuning import Denoiser, Example, Tuning, pick, tune
 from benchmarks.personalization.subjects import Subject
 from dreamsim_metric.files.write import write_file
@@ -89,7 +89,7 @@ def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = Non
         prior = paint_class_pictures(
             pipeline, subject.noun, config.class_pictures, config.class_sampling, config.batch_size, work
         )
-    twin, learnt = with_words(copy_parts(pipeline, "unet"), [WORD], config.initial)
+    twin, learnt = copy_with_words(copy_parts(pipeline, "unet"), [WORD], config.initial)
     weights = find_keys_values(twin)
     for value in weights.values():
         value.data = value.data.float()  # small steps are lost in half precision

@@ -25,7 +25,7 @@ from benchmarks.personalization.methods.likeness import measure_similarities
 from benchmarks.personalization.methods.plain import Plain
 from benchmarks.personalization.methods.saved import read_config, write_config
 from benchmarks.personalization.methods.textual_inversion import TEMPLATES
-from benchmarks.personalization.methods.tokens import load_words, save_words, settle, with_words
+from benchmarks.personalization.methods.tokens import copy_with_words, load_words, save_words, settle
 from benchmarks.personalization.methods.tree import Node, draw_tree
 from benchmarks.personalization.methods.tuning import Denoiser, Example, Tuning, pick, tune
 from benchmarks.personalization.subjects import Subject, fill
@@ -90,7 +90,7 @@ class Decomposed(Personalized):
         draw_tree(self.nodes).save(folder / "tree.png")
 
 
-def consistency(left: np.ndarray, right: np.ndarray, across: np.ndarray) -> float:
+def measure_consistency(left: np.ndarray, right: np.ndarray, across: np.ndarray) -> float:
     """Compute the published score of two words: each coherent, and distinct from the other.
 
     (S_ll + S_rr) + (min(S_ll, S_rr) − S_lr), S a mean similarity, within a word over pairs of different pictures
@@ -102,20 +102,20 @@ def consistency(left: np.ndarray, right: np.ndarray, across: np.ndarray) -> floa
 
     Example:
         >>> left, right = np.array([[1, 0.9], [0.9, 1]]), np.array([[1, 0.8], [0.8, 1]])
-        >>> round(consistency(left, right, np.full((2, 2), 0.5)), 6)
+        >>> round(measure_consistency(left, right, np.full((2, 2), 0.5)), 6)
         2.0
     """
     ll, rr = (float(part[np.triu_indices(len(part), 1)].mean()) for part in (left, right))
     return (ll + rr) + (min(ll, rr) - float(across.mean()))
 
 
-def late(count: int, highest: int, random: torch.Generator) -> Tensor:
+def draw_late_steps(count: int, highest: int, random: torch.Generator) -> Tensor:
     """Draw steps of the noise schedule, noisy ones more often: p(t) ∝ 1 − cos(π t / T) / 2."""
     share = 1 - 0.5 * torch.cos(math.pi * torch.arange(highest, dtype=torch.float32, device="cpu") / highest)
     return torch.multinomial(share, count, replacement=True, generator=random)
 
 
-def most_alike(pictures: Sequence[PIL.Image.Image], metric: Metric, count: int) -> list[PIL.Image.Image]:
+def choose_most_alike(pictures: Sequence[PIL.Image.Image], metric: Metric, count: int) -> list[PIL.Image.Image]:
     """Choose the pictures that are most like the others on average."""
     mean = measure_similarities(metric, pictures, pictures).mean(1)
     return [pictures[i] for i in sorted(np.argsort(-mean, kind="stable")[:count])]
@@ -164,10 +164,10 @@ class _Growing:
             for encoder, rows in learnt.items():
                 self.learnt.setdefault(encoder, []).append(rows.detach().clone())
             for i, name in enumerate(pair, 2 * n + 1):
-                kept = most_alike(self.paint(twin, name), next(iter(self.metrics.values())), self.config.kept)
+                kept = choose_most_alike(self.paint(twin, name), next(iter(self.metrics.values())), self.config.kept)
                 nodes[i] = Node(name, kept, {})
         tokens = [name_word(i) for i in range(1, 2 * inner + 1)]
-        twin, learnt = with_words(self.pipeline, tokens, self.config.initial)
+        twin, learnt = copy_with_words(self.pipeline, tokens, self.config.initial)
         for encoder, parameter in learnt.items():
             parameter.data.copy_(torch.cat(self.learnt[encoder]))
         settle(twin)
@@ -197,7 +197,7 @@ class _Growing:
     ) -> tuple[Any, dict[str, Any]]:
         """Train to this step, from where the training in the folder is."""
         config = replace(self.config, seed=seed, steps=steps)
-        twin, learnt = with_words(self.pipeline, pair, config.initial)
+        twin, learnt = copy_with_words(self.pipeline, pair, config.initial)
         denoiser = Denoiser(twin, told=True)
         encoded = denoiser.encode(pictures)
 
@@ -211,14 +211,14 @@ class _Growing:
                 for latents, i in zip(shown, chosen, strict=True)
             ]
 
-        tune(denoiser, learnt, batch, config, work / f"seed{seed}", late)
+        tune(denoiser, learnt, batch, config, work / f"seed{seed}", draw_late_steps)
         return twin, learnt
 
     def judge(self, pipeline: Any, pair: list[str]) -> dict[str, float]:
         """Score two words by each metric."""
         left, right = (self.paint(pipeline, name) for name in pair)
         return {
-            name: consistency(
+            name: measure_consistency(
                 *(measure_similarities(metric, a, b) for a, b in ((left, left), (right, right), (left, right)))
             )
             for name, metric in self.metrics.items()

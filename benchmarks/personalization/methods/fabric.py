@@ -22,7 +22,7 @@ from torch import Tensor
 from benchmarks.metrics.base import Options
 from benchmarks.personalization.methods.base import PAPER, Method, Personalized, Sampling, check_family
 from benchmarks.personalization.methods.choosers import Chooser, make_chooser
-from benchmarks.personalization.methods.fabric_attention import SELF, References, looking_at
+from benchmarks.personalization.methods.fabric_attention import SELF, References, look_at
 from benchmarks.personalization.methods.saved import FILE, read_config, write_config
 from benchmarks.personalization.methods.tuning import Denoiser
 from benchmarks.personalization.subjects import Prompt, Subject, fill
@@ -180,7 +180,7 @@ class Fabric(Personalized):
             return super().sample(texts, seeds, sampling, **more)
         told = Denoiser(self.pipeline).conditions([""] * count)
         references = References(self._latents, len(self.liked), told, self.config.seed)
-        with looking_at(self.pipeline, references, self.config.weights):
+        with look_at(self.pipeline, references, self.config.weights):
             return super().sample(texts, seeds, sampling, **more)
 
     def save(self, folder: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from dreamsim_metric.networks.guards import agrees, noise
+from dreamsim_metric.networks.guards import agrees, draw_noise
 
 SELF = "attn1.processor"  # how the names of self-attentions end
 _FAINT = 1e-30  # the weight of tokens that are as good as not there
@@ -107,7 +107,7 @@ class SelfAttention:
 
 
 @contextmanager
-def looking_at(
+def look_at(
     pipeline: Any, references: References, weights: Callable[[int, int, float], tuple[float, float]]
 ) -> Iterator[None]:
     """Let pictures that a pipeline paints look at references while it lasts; afterwards the network is as it was.
@@ -137,7 +137,7 @@ def looking_at(
         shared.mode = "plain"
         if used:
             latents, time = args[:2]
-            noisy = _noised(pipeline.scheduler, references, now, time).to(latents)
+            noisy = _add_noise(pipeline.scheduler, references, now, time).to(latents)
             shared.mode = "keep"
             unet(noisy, time, **references.told, return_dict=False)
             shared.mode = "kept"
@@ -146,7 +146,7 @@ def looking_at(
     try:
         unet.set_attn_processor(
             {
-                name: SelfAttention(plain, name, depth_of(name, len(unet.down_blocks)), shared)
+                name: SelfAttention(plain, name, find_depth(name, len(unet.down_blocks)), shared)
                 if name.endswith(SELF)
                 else plain
                 for name, plain in before.items()
@@ -167,9 +167,9 @@ def _check_attention(unet: Any) -> None:
     kinds = {type(plain): (name, plain) for name, plain in unet.attn_processors.items() if name.endswith(SELF)}
     for kind, (name, plain) in kinds.items():
         attn = unet.get_submodule(name.removesuffix(".processor"))
-        own, others = noise(2, 1, 4, attn.to_q.in_features, like=next(attn.parameters()))
+        own, others = draw_noise(2, 1, 4, attn.to_q.in_features, like=next(attn.parameters()))
         if not all(
-            _weighs(attn, plain, own, others[0], weight, seen)
+            _weigh(attn, plain, own, others[0], weight, seen)
             for weight, seen in ((1.0, torch.cat([own, others], dim=1)), (_FAINT, own))
         ):
             raise ValueError(
@@ -178,7 +178,7 @@ def _check_attention(unet: Any) -> None:
             )
 
 
-def _weighs(attn: Any, plain: Callable[..., Tensor], own: Tensor, others: Tensor, weight: float, seen: Tensor) -> bool:
+def _weigh(attn: Any, plain: Callable[..., Tensor], own: Tensor, others: Tensor, weight: float, seen: Tensor) -> bool:
     """Whether to look at other tokens, `(K, C)`, is to attend to all that is then seen, `(1, T or T + K, C)`."""
     shared = Shared("kept", {"": (others, others)}, weights=lambda depth: (weight, weight), guided=False)
     looking = SelfAttention(plain, "", 0, shared)
@@ -186,7 +186,7 @@ def _weighs(attn: Any, plain: Callable[..., Tensor], own: Tensor, others: Tensor
     return agrees(name, lambda x, _: looking(attn, x), lambda x, y: plain(attn, y)[:, : x.shape[1]], own, seen)
 
 
-def depth_of(name: str, blocks: int) -> float:
+def find_depth(name: str, blocks: int) -> float:
     """Find how deep in the network an attention is: 0 in the outermost blocks, 1 in the middle.
 
     Args:
@@ -194,7 +194,7 @@ def depth_of(name: str, blocks: int) -> float:
         blocks: number of blocks that lead down.
 
     Example:
-        >>> [depth_of(name, 4) for name in ("down_blocks.0.a", "down_blocks.2.a", "mid_block.a", "up_blocks.3.a")]
+        >>> [find_depth(name, 4) for name in ("down_blocks.0.a", "down_blocks.2.a", "mid_block.a", "up_blocks.3.a")]
         [0.0, 0.5, 1.0, 0.0]
     """
     side, number = name.split(".")[:2]
@@ -203,7 +203,7 @@ def depth_of(name: str, blocks: int) -> float:
     return (int(number) if side == "down_blocks" else blocks - 1 - int(number)) / blocks
 
 
-def _noised(scheduler: Any, references: References, step: int, time: Tensor) -> Tensor:
+def _add_noise(scheduler: Any, references: References, step: int, time: Tensor) -> Tensor:
     """Add as much noise as is on what the network sees in this step: `(P + N, C, h, w)` float32."""
     clean = references.latents.to(time.device, torch.float32)
     noise = references.noise(step).to(time.device)

@@ -22,14 +22,14 @@ def measure_similarities(metric: Metric, a: Sequence[PIL.Image.Image], b: Sequen
     for one in a:
         size = metric.own_size(one) if metric.card.input == "native" else None
         if size not in seen:
-            seen[size] = _features(metric, b, size)
-        repeated = tuple(part.expand(len(b), *part.shape[1:]) for part in _features(metric, [one], None))
+            seen[size] = _compute_features(metric, b, size)
+        repeated = tuple(part.expand(len(b), *part.shape[1:]) for part in _compute_features(metric, [one], None))
         rows.append(metric.compare(repeated, seen[size]).double().cpu().numpy())
     found = np.stack(rows)
     return found if metric.card.direction == "similarity" else 1 - found
 
 
-def _features(metric: Metric, pictures: Sequence[PIL.Image.Image], size: tuple[int, int] | None) -> Features:
+def _compute_features(metric: Metric, pictures: Sequence[PIL.Image.Image], size: tuple[int, int] | None) -> Features:
     parts = []
     for start in range(0, len(pictures), _AT_ONCE):
         pixels = torch.stack([metric.read(picture, size) for picture in pictures[start : start + _AT_ONCE]])

@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.personalization.methods.base import PAPER, Method, Personalized, copy_parts, find_text_parts
 from benchmarks.personalization.methods.saved import has_config, read_config, write_config
-from benchmarks.personalization.methods.tokens import load_words, save_words, settle, with_words
+from benchmarks.personalization.methods.tokens import copy_with_words, load_words, save_words, settle
 from benchmarks.personalization.methods.tuning import Denoiser, Example, Tuning, pick, tune
 from benchmarks.personalization.subjects import Subject, fill
 from data_tools.trained.words import add_words, read_words
@@ -61,7 +61,7 @@ class Inverted(Personalized):
 
 def fit(subject: Subject, pipeline: Any, config: Config, work: Path | None = None) -> Inverted:
     """Fit a subject, see `Method`."""
-    twin, learnt = with_words(pipeline, [WORD], config.initial or subject.noun, config.vectors)
+    twin, learnt = copy_with_words(pipeline, [WORD], config.initial or subject.noun, config.vectors)
     denoiser = Denoiser(twin, told=True)
     encoded = denoiser.encode(subject.pictures)
 

@@ -39,7 +39,7 @@ class _Extended(nn.Module):
         return torch.where((ids < known)[..., None], old, new)
 
 
-def with_words(pipeline: Any, words: Sequence[str], initial: str, vectors: int = 1) -> tuple[Any, dict[str, Any]]:
+def copy_with_words(pipeline: Any, words: Sequence[str], initial: str, vectors: int = 1) -> tuple[Any, dict[str, Any]]:
     """Copy a pipeline so that it knows new words, and return it with what of it can learn.
 
     Args:
@@ -109,7 +109,7 @@ def load_words(pipeline: Any, folder: Path) -> Any:
     files = [folder / file for file, _ in zip((FILE, _SECOND), find_text_parts(pipeline), strict=False)]
     held = [{word: rows.reshape(-1, rows.shape[-1]) for word, rows in read_tensors(file)[0].items()} for file in files]
     words, vectors = list(held[0]), len(next(iter(held[0].values())))
-    twin, learnt = with_words(pipeline, words, "a", vectors)
+    twin, learnt = copy_with_words(pipeline, words, "a", vectors)
     for rows, file, parameter in zip(held, files, learnt.values(), strict=True):
         saved = torch.cat([rows[word] for word in words])
         if saved.shape != parameter.shape:

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from benchmarks.personalization.methods.base import check_family
 from data_tools.pipelines import freeze
-from dreamsim_metric.files.write import new_file
+from dreamsim_metric.files.write import create_file
 from dreamsim_metric.images.convert import to_pixels
 
 STATE = "state.pt"
@@ -145,7 +145,7 @@ class Denoiser:
         return F.mse_loss(predicted.float(), target, reduction="none").mean((1, 2, 3))
 
 
-def uniform(count: int, highest: int, random: torch.Generator) -> Tensor:
+def draw_steps(count: int, highest: int, random: torch.Generator) -> Tensor:
     """Draw steps of the noise schedule, all as likely: `(count,)`."""
     return torch.randint(0, highest, (count,), generator=random, dtype=torch.int64, device="cpu")
 
@@ -165,7 +165,7 @@ def tune(
     batch: Callable[[torch.Generator], list[Example]],
     config: Tuning,
     work: Path | None = None,
-    times: Callable[[int, int, torch.Generator], Tensor] = uniform,
+    times: Callable[[int, int, torch.Generator], Tensor] = draw_steps,
 ) -> list[float]:
     """Train to the last step, from the state in `work` if there is one.
 
@@ -192,14 +192,14 @@ def tune(
     losses = _resume(work, names, values, optimizer, denoiser.device)
     parts = 1  # of a batch
     bar = tqdm(range(len(losses), config.steps), initial=len(losses), total=config.steps, unit="step", disable=None)
-    with _only(denoiser.pipeline, values):
+    with _train_only(denoiser.pipeline, values):
         for step in bar:
             random = torch.Generator().manual_seed(1_000_003 * config.seed + step)
             examples = batch(random)
             drawn = _Drawn.of(denoiser, examples, times, random)
             while True:
                 try:
-                    loss = sum(_backward(denoiser, some, scaler) for some in drawn.split(parts))
+                    loss = sum(_run_backward(denoiser, some, scaler) for some in drawn.split(parts))
                     break
                 except torch.OutOfMemoryError as error:
                     optimizer.zero_grad()
@@ -256,7 +256,7 @@ class _Drawn:
             yield _Drawn(self.latents[some], self.prompts[some], self.weights[some], self.times[some], self.noise[some])
 
 
-def _backward(denoiser: Denoiser, some: _Drawn, scaler: torch.amp.GradScaler) -> float:
+def _run_backward(denoiser: Denoiser, some: _Drawn, scaler: torch.amp.GradScaler) -> float:
     errors = denoiser.errors(some.latents, some.prompts, some.times, some.noise)
     loss = (some.weights * errors).sum()
     scaler.scale(loss).backward()
@@ -264,7 +264,7 @@ def _backward(denoiser: Denoiser, some: _Drawn, scaler: torch.amp.GradScaler) ->
 
 
 @contextmanager
-def _only(pipeline: Any, values: Sequence[nn.Parameter]) -> Iterator[None]:
+def _train_only(pipeline: Any, values: Sequence[nn.Parameter]) -> Iterator[None]:
     """Give only these parameters gradients; afterwards none have any."""
     modules = [part for part in pipeline.components.values() if isinstance(part, nn.Module)]
     before = [module.training for module in modules]
@@ -288,7 +288,7 @@ def _save(work: Path, names: list[str], values: list[nn.Parameter], optimizer: A
         "optimizer": optimizer.state_dict(),
         "losses": losses,
     }
-    with new_file(work / STATE) as file:
+    with create_file(work / STATE) as file:
         torch.save(held, file)  # not through memory: of a whole network it is ten gigabytes
 
 

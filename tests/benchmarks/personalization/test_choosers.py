@@ -11,7 +11,13 @@ import PIL.Image
 import pytest
 
 from benchmarks.personalization.methods import choosers
-from benchmarks.personalization.methods.choosers import Choice, by_file, by_metric, by_person, make_chooser
+from benchmarks.personalization.methods.choosers import (
+    Choice,
+    choose_by_file,
+    choose_by_metric,
+    choose_by_person,
+    make_chooser,
+)
 from data_tools.simulation import Observer, simulate
 from data_tools.study import Study
 from data_tools.votes import read_responses
@@ -74,7 +80,7 @@ def reds(*values, side=8):
 
 @pytest.mark.parametrize(("direction", "formula"), [("distance", "difference"), ("similarity", "1 - difference")])
 def test_the_card_says_which_end_is_liked_and_sizes_may_differ(tmp_path, direction, formula):
-    choose = by_metric(metric_file(tmp_path, direction, formula), [*reds(51), *reds(153, side=5)])
+    choose = choose_by_metric(metric_file(tmp_path, direction, formula), [*reds(51), *reds(153, side=5)])
     choice = choose(reds(255, 102, 0, 204))
     assert (choice.liked, choice.disliked) == (1, 0)
     differences = np.array([0.6, 0.2, 0.4, 0.4])
@@ -82,7 +88,7 @@ def test_the_card_says_which_end_is_liked_and_sizes_may_differ(tmp_path, directi
 
 
 def test_of_equals_the_first_is_liked_and_the_last_disliked(tmp_path):
-    choice = by_metric(metric_file(tmp_path), reds(0))(reds(9, 9, 9))
+    choice = choose_by_metric(metric_file(tmp_path), reds(0))(reds(9, 9, 9))
     assert (choice.liked, choice.disliked) == (0, 2)
 
 
@@ -97,10 +103,10 @@ def test_metrics_that_cannot_choose_are_refused(tmp_path):
     ):
         (tmp_path / name).mkdir()
         with pytest.raises(ValueError, match=message):
-            by_metric(metric_file(tmp_path / name, change=change), reds(0))
+            choose_by_metric(metric_file(tmp_path / name, change=change), reds(0))
     (tmp_path / "none").mkdir()
     with pytest.raises(ValueError, match="gave nan, nan for the pictures of a round"):
-        by_metric(metric_file(tmp_path / "none", formula="difference * float('nan')"), reds(0))(reds(1, 2))
+        choose_by_metric(metric_file(tmp_path / "none", formula="difference * float('nan')"), reds(0))(reds(1, 2))
     with pytest.raises(ValueError, match="got 1 pictures in a round; expected two or more"):
         make_chooser("mini", reds(0), None)(reds(1))
 
@@ -133,8 +139,8 @@ def test_each_call_is_the_next_round_of_a_file(tmp_path, kind):
 def test_answers_of_other_prompts_are_passed_over(tmp_path, kind):
     rows = [{**ANSWERS[1], "prompt": "a cat"}, {"round": 0, "liked": 0, "disliked": 1, "prompt": "a dog"}]
     file = answers(tmp_path, rows, kind)
-    assert by_file(file, "a dog")(reds(0, 1)) == Choice(0, 1)
-    assert by_file(file, "a cat")(reds(0, 1, 2, 3)) == Choice(3, 1)
+    assert choose_by_file(file, "a dog")(reds(0, 1)) == Choice(0, 1)
+    assert choose_by_file(file, "a cat")(reds(0, 1, 2, 3)) == Choice(3, 1)
 
 
 BAD_ROWS = {
@@ -152,11 +158,11 @@ BAD_ROWS = {
 def test_a_row_that_is_no_answer_is_named(tmp_path, change, message, kind):
     rows = [ANSWERS[1], {**ANSWERS[0], **change}]
     with pytest.raises(ValueError, match=rf"{kind}.*3: {message}"):  # the third line of either
-        by_file(answers(tmp_path, rows, kind))
+        choose_by_file(answers(tmp_path, rows, kind))
 
 
 def test_a_number_beyond_the_round_is_refused(tmp_path):
-    choose = by_file(answers(tmp_path, ANSWERS, "jsonl"))
+    choose = choose_by_file(answers(tmp_path, ANSWERS, "jsonl"))
     with pytest.raises(ValueError, match=r"has liked 3 in round 0, of 3 pictures; expected 0 to 2"):
         choose(reds(0, 1, 2))
 
@@ -173,13 +179,13 @@ BAD_FILES = {
 def test_a_file_that_holds_no_answers_is_refused(tmp_path, name, text, message):
     (tmp_path / name).write_text(text)
     with pytest.raises(ValueError, match=message):
-        by_file(tmp_path / name)
+        choose_by_file(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["none.csv", "none.jsonl"])
 def test_a_file_that_is_not_there_is_named(tmp_path, name):
     with pytest.raises(FileNotFoundError, match=name):
-        by_file(tmp_path / name)
+        choose_by_file(tmp_path / name)
 
 
 # People
@@ -217,10 +223,10 @@ def test_a_person_is_asked_about_all_pairs_and_may_go_on_after_a_stop(tmp_path, 
 
     folder, asked = tmp_path / "asked", []
     with pytest.raises(KeyboardInterrupt):
-        by_person(references, folder, tell=stop, every=0.1)(pictures)
-    choice = by_person(references, folder, tell=lambda address: page(address) or asked.append(address), every=0.1)(
-        pictures
-    )
+        choose_by_person(references, folder, tell=stop, every=0.1)(pictures)
+    choice = choose_by_person(
+        references, folder, tell=lambda address: page(address) or asked.append(address), every=0.1
+    )(pictures)
     # 0 and 255 are 100 and 155, 120 and 135, 140 and 115 from the references.
     assert choice == Choice(1, 2, (2.0, 6.0, 1.0))
     assert len(asked) == 1
@@ -241,11 +247,11 @@ def test_simulated_people_agree_with_the_metric_that_they_see_with(tmp_path):
         if len(read_responses(place, Study.read(place))) == 3:
             raise KeyboardInterrupt
 
-    ask = by_person(references, tmp_path, votes=2, tell=one_more, every=0.1)
+    ask = choose_by_person(references, tmp_path, votes=2, tell=one_more, every=0.1)
     with pytest.raises(KeyboardInterrupt):
         ask(pictures)
     choice = ask(pictures)  # one vote to each question is not enough
-    expected = by_metric("mini", references)(pictures)
+    expected = choose_by_metric("mini", references)(pictures)
     assert (choice.liked, choice.disliked) == (expected.liked, expected.disliked)
     assert sorted(choice.scores) == [0, 2, 4]
 

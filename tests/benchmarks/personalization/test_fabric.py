@@ -20,7 +20,7 @@ from benchmarks.personalization.methods import fabric as module
 from benchmarks.personalization.methods.base import Sampling, copy_parts
 from benchmarks.personalization.methods.choosers import Choice
 from benchmarks.personalization.methods.fabric import METHOD, Config, Fabric, paint_rounds
-from benchmarks.personalization.methods.fabric_attention import SELF, References, SelfAttention, Shared, depth_of
+from benchmarks.personalization.methods.fabric_attention import SELF, References, SelfAttention, Shared, find_depth
 from benchmarks.personalization.subjects import Subject
 from data_tools.pipelines import load_model
 from dreamsim_metric import load
@@ -118,7 +118,7 @@ def test_weights_follow_the_published_schedule():
         for kind, down in enumerate(ways.values()):
             published = [*down.tolist(), base * (0.5, 1.0)[kind], *down.flip(0).tolist()]
             names = [*(f"down_blocks.{i}.x" for i in range(4)), "mid_block.x", *(f"up_blocks.{i}.x" for i in range(4))]
-            ours = [config.weights(step, 20, depth_of(name, 4))[kind] for name in names]
+            ours = [config.weights(step, 20, find_depth(name, 4))[kind] for name in names]
             assert ours == pytest.approx(published, rel=1e-6)
 
 
@@ -195,7 +195,7 @@ def test_a_painting_is_that_of_an_independent_loop(tiny, lora):
     fabric = Fabric(pipeline, "cat", config, photographs(2), photographs(3)[2:])
     made = latents(fabric)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "looking_at", (looked := _Spy(module.looking_at)))
+        patch.setattr(module, "look_at", (looked := _Spy(module.look_at)))
         latents(fabric)
     references = looked.references
     expected = paint(pipeline, references.latents, 2, references.noise, config, "a red cat", 3, QUICK)
@@ -227,7 +227,7 @@ def test_references_have_as_much_noise_as_the_picture(tiny, kind):
     latents(fabric)
     hook.remove()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "looking_at", (looked := _Spy(module.looking_at)))
+        patch.setattr(module, "look_at", (looked := _Spy(module.look_at)))
         latents(fabric)
     passes = [(noisy, t) for noisy, t in seen if len(noisy) == 3]
     shares = DDIMScheduler.from_config(tiny.scheduler.config).alphas_cumprod

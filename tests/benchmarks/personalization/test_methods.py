@@ -138,7 +138,7 @@ def test_only_what_a_method_teaches_moves_and_the_given_pipeline_stays(name, sd,
         if old is not None and len(value) > len(old):  # an embedding with new rows
             assert torch.equal(value[: len(old)], old)
             rows = value[len(old) :]
-            begun = tokens.with_words(sd, ["<x>"], CONFIGS[name].initial or "cat")[1]["text_encoder"]
+            begun = tokens.copy_with_words(sd, ["<x>"], CONFIGS[name].initial or "cat")[1]["text_encoder"]
             assert not torch.isclose(rows, begun.detach()).all(1).any()
         elif old is None or not torch.equal(value, old):
             moved.append(key)
@@ -218,7 +218,7 @@ def test_a_fit_that_was_killed_ends_as_if_it_had_not_been(name, sd, cat, tmp_pat
     config = dataclasses.replace(CONFIGS[name], steps=4, save_every=1)
     method = MODULES[type(config)]
     whole = method.fit(cat, sd, config, tmp_path / "whole" / "work")
-    honest, seen = tuning._backward, []
+    honest, seen = tuning._run_backward, []
 
     def killed(*arguments):
         seen.append(1)
@@ -227,7 +227,7 @@ def test_a_fit_that_was_killed_ends_as_if_it_had_not_been(name, sd, cat, tmp_pat
         return honest(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(tuning, "_backward", killed)
+        patch.setattr(tuning, "_run_backward", killed)
         with pytest.raises(KeyboardInterrupt):
             method.fit(cat, sd, config, tmp_path / "killed" / "work")
     resumed = method.fit(cat, sd, config, tmp_path / "killed" / "work")
@@ -317,7 +317,7 @@ def test_pictures_of_the_class_are_made_once_for_all_subjects_of_it(sd, cat, tmp
 def test_a_batch_that_does_not_fit_is_halved_once_and_trains_the_same(sd, cat, monkeypatch):
     config = dataclasses.replace(CONFIGS["dreambooth"], batch_size=2)
     whole = dreambooth.fit(cat, sd, config)
-    honest, sizes = tuning._backward, []
+    honest, sizes = tuning._run_backward, []
 
     def small(denoiser, some, scaler):
         sizes.append(len(some.prompts))
@@ -325,7 +325,7 @@ def test_a_batch_that_does_not_fit_is_halved_once_and_trains_the_same(sd, cat, m
             raise torch.OutOfMemoryError("too much")
         return honest(denoiser, some, scaler)
 
-    monkeypatch.setattr(tuning, "_backward", small)
+    monkeypatch.setattr(tuning, "_run_backward", small)
     halved = dreambooth.fit(cat, sd, config)
     assert sizes == [4, 2, 2, 2, 2]
     one, other = state(whole.pipeline), state(halved.pipeline)
@@ -338,7 +338,7 @@ def test_a_half_that_does_not_fit_either_is_an_error_that_says_what_to_do(sd, ca
     def never(*arguments):
         raise torch.OutOfMemoryError("too much")
 
-    monkeypatch.setattr(tuning, "_backward", never)
+    monkeypatch.setattr(tuning, "_run_backward", never)
     with pytest.raises(torch.OutOfMemoryError, match=r"2 pictures at once do not fit.*batch_size"):
         dreambooth.fit(cat, sd, dataclasses.replace(CONFIGS["dreambooth"], batch_size=2))
 
@@ -376,7 +376,7 @@ def test_an_exploding_training_says_so(sd, cat):
 
 
 def test_a_new_word_begins_as_the_mean_of_the_tokens_it_is_told(sd):
-    twin, learnt = tokens.with_words(sd, ["<x>"], "red apple", vectors=2)
+    twin, learnt = tokens.copy_with_words(sd, ["<x>"], "red apple", vectors=2)
     ids = sd.tokenizer("red apple", add_special_tokens=False).input_ids
     assert len(ids) == 2
     mean = sd.text_encoder.get_input_embeddings().weight[ids].mean(0)
@@ -389,7 +389,7 @@ def test_consistency_is_the_published_score_of_a_hand_worked_case():
     left = np.array([[1.0, 0.8, 0.6], [0.8, 1.0, 0.7], [0.6, 0.7, 1.0]])  # S_ll = 0.7
     right = np.array([[1.0, 0.5, 0.3], [0.5, 1.0, 0.4], [0.3, 0.4, 1.0]])  # S_rr = 0.4
     across = np.array([[0.1, 0.2, 0.3], [0.2, 0.2, 0.2], [0.3, 0.2, 0.1]])  # S_lr = 0.2
-    assert decomposition.consistency(left, right, across) == pytest.approx(0.7 + 0.4 + (0.4 - 0.2))
+    assert decomposition.measure_consistency(left, right, across) == pytest.approx(0.7 + 0.4 + (0.4 - 0.2))
 
 
 def test_a_node_goes_on_with_the_seed_of_the_best_score_and_keeps_all_scores(sd, cat):
@@ -404,7 +404,7 @@ def test_a_node_goes_on_with_the_seed_of_the_best_score_and_keeps_all_scores(sd,
 
 def test_noisy_steps_are_drawn_more_often_as_published():
     random = torch.Generator().manual_seed(0)
-    drawn = decomposition.late(200_000, 1000, random).double()
+    drawn = decomposition.draw_late_steps(200_000, 1000, random).double()
     share = 1 - 0.5 * np.cos(np.pi * np.arange(1000) / 1000)
     assert drawn.mean().item() == pytest.approx((share * np.arange(1000)).sum() / share.sum(), rel=0.01)
     assert (drawn >= 500).double().mean().item() == pytest.approx(share[500:].sum() / share.sum(), abs=0.005)
@@ -421,7 +421,7 @@ def test_words_are_judged_by_pictures_of_themselves_alone(sd, cat, monkeypatch):
 def test_a_childs_pictures_are_those_most_like_the_others():
     like = [photograph((64, 64), seed=0).rotate(3 * i) for i in range(3)]
     mini = find_metrics(["mini"])["mini"](Options())
-    kept = decomposition.most_alike([photograph((64, 64), seed=1), *like, photograph((64, 64), seed=2)], mini, 3)
+    kept = decomposition.choose_most_alike([photograph((64, 64), seed=1), *like, photograph((64, 64), seed=2)], mini, 3)
     assert kept == like
 
 
@@ -444,7 +444,7 @@ def test_latents_are_drawn_from_the_encoders_distribution_and_scaled(sd):
     denoiser = tuning.Denoiser(sd)
     mean, spread = torch.randn(3, 4, 2, 2), torch.randn(3, 4, 2, 2)
     examples = [tuning.Example(torch.cat(pair), "a", 1.0) for pair in zip(mean, spread, strict=True)]
-    drawn = tuning._Drawn.of(denoiser, examples, tuning.uniform, torch.Generator().manual_seed(5))
+    drawn = tuning._Drawn.of(denoiser, examples, tuning.draw_steps, torch.Generator().manual_seed(5))
     noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(5))
     assert sd.vae.config.scaling_factor != 1
     torch.testing.assert_close(drawn.latents, (mean + spread.exp().sqrt() * noise) * sd.vae.config.scaling_factor)
@@ -493,9 +493,9 @@ def test_prompts_without_a_place_for_the_subject_are_refused(sd):
 
 def test_words_of_another_pipeline_are_refused(sd, xl, cat, tmp_path):
     with pytest.raises(ValueError, match="knows one of"):
-        tokens.with_words(tokens.with_words(sd, ["<x>"], "cat")[0], ["<x>"], "cat")
+        tokens.copy_with_words(tokens.copy_with_words(sd, ["<x>"], "cat")[0], ["<x>"], "cat")
     with pytest.raises(ValueError, match="expected a word"):
-        tokens.with_words(sd, ["<x>"], "")
+        tokens.copy_with_words(sd, ["<x>"], "")
     fit("textual-inversion", cat, sd).save(tmp_path)
     with pytest.raises(FileNotFoundError):
         textual_inversion.load(tmp_path, xl)

@@ -9,7 +9,7 @@ from scipy import stats
 from benchmarks.personalization.aggregate import Figure, Result, compute_figures, tabulate_comparisons, tabulate_scores
 from benchmarks.personalization.correlations import tabulate_correlations
 from benchmarks.personalization.layout import PHOTOGRAPHS
-from benchmarks.personalization.matrices import Measured, per_prompt
+from benchmarks.personalization.matrices import Measured, average_by_prompt
 from benchmarks.personalization.pairing import Cell
 from benchmarks.personalization.protocols import SCORES
 from benchmarks.personalization.subjects import Subject
@@ -203,7 +203,7 @@ def test_the_order_of_pictures_and_photographs_changes_nothing(seed, pictures, r
 @given(st.lists(st.lists(st.floats(-1, 1), min_size=1, max_size=4), min_size=1, max_size=5))
 def test_prompts_have_equal_weight_whatever_their_pictures(prompts):
     labels = np.repeat(np.arange(len(prompts)), [len(of) for of in prompts])
-    assert per_prompt(np.concatenate(prompts), labels) == pytest.approx([np.mean(of) for of in prompts])
+    assert average_by_prompt(np.concatenate(prompts), labels) == pytest.approx([np.mean(of) for of in prompts])
 
 
 def figure(values, name="subject, mean", protocol="ours", method="a"):

@@ -26,7 +26,7 @@ from benchmarks.report.charts import Line
 from benchmarks.report.figures import arrange_comparisons, format_number, make_column
 from benchmarks.report.personalization import write_personalization_report
 from benchmarks.report.published import PUBLISHED
-from benchmarks.report.tradeoff import Axis, draw_tradeoff, pareto
+from benchmarks.report.tradeoff import Axis, draw_tradeoff, find_pareto_front
 from dreamsim_metric.images.convert import to_pixels
 from dreamsim_metric.scale.cache import Cache
 from tests.browser import browser as browser
@@ -263,7 +263,7 @@ def test_the_front_is_what_no_other_beats():
         beaten = [
             any(x[j] >= x[i] and y[j] >= y[i] and (x[j], y[j]) != (x[i], y[i]) for j in range(n)) for i in range(n)
         ]
-        assert pareto(x, y).tolist() == [not one for one in beaten]
+        assert find_pareto_front(x, y).tolist() == [not one for one in beaten]
 
 
 def test_the_chart_has_the_front_and_better_is_to_the_right_and_above():

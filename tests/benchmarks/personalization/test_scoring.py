@@ -247,7 +247,7 @@ def test_a_calibrated_model_says_what_a_copy_is(painted, subjects, tmp_path):
 
 @pytest.mark.parametrize("name", ["mini", "psnr", "clip-t-b32"])
 def test_a_second_run_computes_nothing(painted, subjects, tmp_path, name, monkeypatch):
-    monkeypatch.setattr("benchmarks.metrics.table._seconds", lambda *_: 0.0)
+    monkeypatch.setattr("benchmarks.metrics.table._time_comparison", lambda *_: 0.0)
     kind = type(makers(name)[name](Options()))
     features, seen = kind.features, []
     monkeypatch.setattr(kind, "features", lambda self, pixels: seen.append(len(pixels)) or features(self, pixels))
