@@ -26,6 +26,7 @@ class _Formula:
     citation: str
     sees: str = "as it is"
     options: dict[str, Any] = field(default_factory=dict)
+    mixes: bool = False  # whether piq's number of a pair depends on the others of its batch
 
 
 _AVERAGED = "averaged down by the shorter side / 256, rounded, first (from 384 pixels on), as its authors do"
@@ -61,7 +62,7 @@ _FORMULAS = {
     "mdsi": _Formula(
         *("mdsi", "distance", (0, _INFINITE), "Nafchi et al. Mean Deviation Similarity Index. Access 2016", _AVERAGED)
     ),
-    "sr-sim": _Formula("srsim", "similarity", (0, 1), "Zhang & Li. SR-SIM. ICIP 2012", _AVERAGED),
+    "sr-sim": _Formula("srsim", "similarity", (0, 1), "Zhang & Li. SR-SIM. ICIP 2012", _AVERAGED, mixes=True),
     "dss": _Formula("dss", "similarity", (0, 1), "Balanov et al. DCT Subbands Similarity. ICIP 2015"),
 }
 
@@ -79,7 +80,7 @@ class Formula(Metric):
         import piq
 
         self._function: Callable[..., Any] = partial(getattr(piq, formula.function), **formula.options)
-        self._device = options.device
+        self._device, self._at_once = options.device, 1 if formula.mixes else None
         self.card = MetricCard(
             name=name,
             direction=formula.direction,
@@ -96,7 +97,8 @@ class Formula(Metric):
     def compare(self, a: Features, b: Features) -> Tensor:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # piq's own calls, of which users can do nothing
-            return self._function(b[0], a[0], data_range=1.0, reduction="none").reshape(len(a[0]))
+            some = zip(*(side[0].split(self._at_once or len(side[0])) for side in (b, a)), strict=True)
+            return torch.cat([self._function(y, x, data_range=1.0, reduction="none").reshape(len(x)) for y, x in some])
 
 
 def _give_maker(name: str, formula: _Formula) -> Maker:

@@ -85,6 +85,14 @@ def test_formulas_are_piqs_and_say_their_direction(name, pictures):
     assert max(expected, itself) <= high + 1e-5  # some are a rounding above 1 for a picture and itself
 
 
+@pytest.mark.parametrize("name", FORMULAS)
+def test_a_formula_scores_a_pair_alike_alone_and_among_others(name, pictures):
+    a, b = pictures
+    both = measured(make(name), torch.cat([a, a.flip(-1)]), torch.cat([b, a]))
+    alone = [measured(make(name), x, y).item() for x, y in ((a, b), (a.flip(-1), a))]
+    assert both.tolist() == pytest.approx(alone, abs=1e-6)
+
+
 ELSEWHERE = {  # coffee.jpg, 600 × 400, and itself blurred by a Gaussian of 2 pixels
     "psnr": {"torchmetrics 1.9.0": 25.61758},
     "ssim": {"scikit-image 0.26.0": 0.722793, "pytorch-msssim 1.0.0": 0.722795, "pyiqa 0.1.16": 0.722794},
