@@ -38,6 +38,7 @@ TOLERANCE = 1e-5  # of an embedding's numbers
 _ONE_FILE = 2_000_000_000  # bytes: protobuf, hence ONNX, cannot hold 2 GiB
 
 
+@set_usual_defaults()
 def export(metric: PerceptualMetric, to: ExportFormat, out: str | os.PathLike[str]) -> float:
     """Write a metric in a format that loads without this package.
 
