@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse, Response
 
 from data_tools.filtering import to_frame
 from data_tools.secret import ADMIN_TOKEN, read_secret
-from data_tools.spreadsheet import as_text
+from data_tools.spreadsheet import escape_formula
 from data_tools.stats import measure, say_left_out
 from data_tools.study import Study
 from data_tools.votes import Votes, read_responses
@@ -49,7 +49,7 @@ def make_router(folder: Path, study: Study, votes: Votes) -> APIRouter:
 
     @found.get("/votes.csv")
     def download() -> Response:
-        text = to_frame(read_responses(folder, study)).map(as_text).to_csv(index=False)
+        text = to_frame(read_responses(folder, study)).map(escape_formula).to_csv(index=False)
         return Response(text, media_type="text/csv")
 
     @found.get("/statistics.json")

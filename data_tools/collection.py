@@ -12,7 +12,7 @@ import pandas as pd
 from data_tools.categories import read_categories
 from data_tools.filtering import drop_off_time, drop_too_soon, drop_unproven, keep, keep_counted, tally, to_frame
 from data_tools.simulation import BUILD
-from data_tools.spreadsheet import as_text
+from data_tools.spreadsheet import escape_formula
 from data_tools.stimuli import open_stimulus
 from data_tools.study import Item, Study
 from data_tools.votes import read_responses
@@ -182,7 +182,7 @@ def _make_triplets(
                 **dict(zip(TRIPLET_PATHS, paths, strict=True)),
                 "split": splits[item.category],
                 "is_imagenet": item.category in imagenet,
-                "prompt": as_text(item.prompt),
+                "prompt": escape_formula(item.prompt),
             }
         )
     return rows
@@ -208,7 +208,7 @@ def _make_pairs(
                 SAME: round(same / votes, 6),
                 "votes": votes,
                 "split": splits[item.category],
-                "prompt": as_text(item.prompt),
+                "prompt": escape_formula(item.prompt),
             }
         )
     return rows

@@ -78,14 +78,14 @@ class Guard:
             given = headers.get(name)
             if given is None and name == "origin":
                 continue
-            host = _host(given or "", name)
+            host = _find_host(given or "", name)
             if host not in self._hosts and not _is_number(host):
                 raise _RefusedError(
                     403, f"this server does not answer to the {name} {host[:100]!r}: serve with --allow-host"
                 )
 
 
-def _host(given: str, name: str) -> str:
+def _find_host(given: str, name: str) -> str:
     """The host of a header, without port and brackets; nothing where there is none."""
     try:
         return urlsplit(given if name == "origin" else f"//{given}").hostname or ""

@@ -193,7 +193,7 @@ def check_votes(folder: Path) -> Path:
 
 
 @contextmanager
-def reading(folder: Path) -> Iterator[sqlite3.Connection]:
+def open_to_read(folder: Path) -> Iterator[sqlite3.Connection]:
     """Open the file of a study's votes to read it; while it is served, too.
 
     Raises:
@@ -214,7 +214,7 @@ def read_rows(db: sqlite3.Connection, query: str, values: Sequence[Any] = ()) ->
     return [dict(row) for row in db.execute(query, values)]
 
 
-def back_up(folder: Path, out: Path) -> int:
+def copy_votes(folder: Path, out: Path) -> int:
     """Copy a study's votes into one file, whole, while raters answer or not.
 
     Args:
@@ -231,7 +231,7 @@ def back_up(folder: Path, out: Path) -> int:
     file = check_votes(folder)
     if out.name.startswith(VOTES) and out.parent.resolve() == file.parent.resolve():
         raise ValueError(f"got {out}, which is the study's own; name another file for the backup")
-    with reading(folder) as db:
+    with open_to_read(folder) as db:
         db.execute("SELECT 1 FROM study").fetchone()
         _copy(db, out)
     with closing(sqlite3.connect(f"{out.resolve().as_uri()}?mode=ro", uri=True)) as copy:

@@ -67,7 +67,7 @@ class Connection(H11Protocol):
         super().connection_made(transport)
         self._since, self._seen = self.loop.time(), (None, True)
         others = [one for one in self.connections if isinstance(one, Connection) and not one.transport.is_closing()]
-        if len(others) > most_connections():
+        if len(others) > count_most_connections():
             waiting = [one for one in others if not one._is_answering()] or [self]
             min(waiting, key=lambda one: one._since).transport.abort()
         self.loop.call_later(_LOOK_SECONDS, self._look)
@@ -88,7 +88,7 @@ class Connection(H11Protocol):
         self.loop.call_later(_LOOK_SECONDS, self._look)
 
 
-def most_connections() -> int:
+def count_most_connections() -> int:
     """Return how many connections may be open at once."""
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return MOST if files == resource.RLIM_INFINITY else max(8, min(MOST, files // 2))
@@ -139,7 +139,7 @@ def run(app: Any, bound: socket.socket) -> None:
             server_header=False,
             timeout_keep_alive=IDLE_SECONDS,
             timeout_graceful_shutdown=1,
-            backlog=max(1, most_connections() // 6),  # so many more may be accepted before any is counted
+            backlog=max(1, count_most_connections() // 6),  # so many more may be accepted before any is counted
         )
         for name in ("uvicorn.error", "asyncio", "data_tools"):
             logger = logging.getLogger(name)

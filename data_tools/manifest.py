@@ -136,13 +136,13 @@ def read_rows(folder: Path, name: str = MANIFEST, columns: Sequence[str] = ()) -
     hint, rows = "remove it, or begin again in another folder", []
     for number, line in enumerate(file.read_bytes()[: _read_whole(file)].splitlines(), start=1):
         row = parse_json(line, f"{file} line {number}", hint, sorted(columns))
-        if "path" in columns and _leaves(folder, row["path"]):
+        if "path" in columns and _check_leaves(folder, row["path"]):
             raise ValueError(f"{file} line {number} names {row['path']!r}, which is not in that folder; {hint}")
         rows.append(row)
     return rows
 
 
-def _leaves(folder: Path, path: Any) -> bool:
+def _check_leaves(folder: Path, path: Any) -> bool:
     """Whether what a line names is outside the folder: by its path, or as a link."""
     return not isinstance(path, str) or not (folder / path).resolve().is_relative_to(folder.resolve())
 

@@ -80,7 +80,7 @@ def _walk(scheduler: Any, steps: int) -> Exception | None:
     more = {}
     if "mu" in inspect.signature(scheduler.set_timesteps).parameters and scheduler.config.get("use_dynamic_shifting"):
         more["mu"] = 1.0
-    there = torch.zeros(1, 4, 2, 2)
+    there = torch.zeros(1, 4, 2, 2, dtype=torch.float32, device="cpu")
     try:
         scheduler.set_timesteps(steps, **more)
         for time in scheduler.timesteps:

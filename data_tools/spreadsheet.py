@@ -6,14 +6,14 @@ Cell = TypeVar("Cell")
 _BEGINS = ("=", "+", "-", "@", "\t", "\r")
 
 
-def as_text(cell: Cell) -> Cell | str:
+def escape_formula(cell: Cell) -> Cell | str:
     """Put an apostrophe before a text that a spreadsheet would take for a formula; numbers stay.
 
     Args:
         cell: a text that a stranger may have written, or anything else.
 
     Example:
-        >>> as_text("=1+1"), as_text("a cat"), as_text(-1.5)
+        >>> escape_formula("=1+1"), escape_formula("a cat"), escape_formula(-1.5)
         ("'=1+1", 'a cat', -1.5)
     """
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(_BEGINS) else cell

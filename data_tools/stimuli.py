@@ -47,10 +47,10 @@ def open_stimulus(root: Path, path: str) -> Iterator[tuple[BinaryIO, str]]:
     with open(descriptor, "rb") as file:
         if about.st_size > LARGEST:
             raise StimulusError(f"{path!r} in {root} has {about.st_size} bytes; expected {LARGEST} at most")
-        yield file, _media_type(file, path, root)
+        yield file, _find_media_type(file, path, root)
 
 
-def _media_type(file: BinaryIO, path: str, root: Path) -> str:
+def _find_media_type(file: BinaryIO, path: str, root: Path) -> str:
     try:
         with PIL.Image.open(file, formats=list(FORMATS)) as picture:
             kind = FORMATS[str(picture.format)]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from data_tools.assignment import Asked, Assignment
-from data_tools.ledger import VOTES, Ledger, read_rows, reading
+from data_tools.ledger import VOTES, Ledger, open_to_read, read_rows
 from data_tools.names import Names
 from data_tools.presentation import measure_departure
 from data_tools.secret import STUDY_SECRET, read_secret
@@ -310,7 +310,7 @@ def read_raters(folder: Path, study: Study) -> list[dict[str, Any]]:
 
 
 def _read(folder: Path, study: Study, query: str) -> list[dict[str, Any]]:
-    with reading(folder) as db:
+    with open_to_read(folder) as db:
         _check_study(db, study, folder / VOTES)
         return read_rows(db, query)
 

@@ -32,12 +32,12 @@ def make_object(kind: type[Made], entries: Any, name: str = "") -> Made:
         ValueError: head.hidden is 2.5; expected a whole number
     """
     if not isinstance(entries, dict):
-        raise _misfit(name or "the whole", entries, "an object")
+        raise _say_misfit(name or "the whole", entries, "an object")
     kinds, start = get_type_hints(kind), f"{name}." if name else ""
     declared = {one.name: one for one in fields(kind)}  # type: ignore[arg-type]
     for entry in entries:
         if entry not in declared:
-            raise ValueError(f"{start}{_short(entry)} is unknown; expected some of {', '.join(declared)}")
+            raise ValueError(f"{start}{_shorten(entry)} is unknown; expected some of {', '.join(declared)}")
     values = {entry: _make(kinds[entry], value, start + entry) for entry, value in entries.items()}
     needed = [entry for entry, one in declared.items() if one.default is one.default_factory is MISSING]
     if missing := [start + entry for entry in needed if entry not in entries]:
@@ -65,7 +65,7 @@ def check_range(name: str, value: float, least: float, most: float) -> None:
         ValueError: lapse is 2.0; expected a number from 0 to 1
     """
     if not least <= value <= most:
-        raise _misfit(name, value, f"a number from {least:g} to {most:g}")
+        raise _say_misfit(name, value, f"a number from {least:g} to {most:g}")
 
 
 def _make(kind: Any, value: Any, name: str) -> Any:
@@ -81,29 +81,29 @@ def _make(kind: Any, value: Any, name: str) -> Any:
     if kind is float and type(value) is int and abs(value) < 2**53:
         return value
     if type(value) is not kind or (kind is float and not math.isfinite(value)):
-        raise _misfit(name, value, _WORDS[kind])
+        raise _say_misfit(name, value, _WORDS[kind])
     return value
 
 
 def _make_tuple(parts: tuple[Any, ...], value: Any, name: str) -> tuple[Any, ...]:
     if not isinstance(value, list):
-        raise _misfit(name, value, "a list")
+        raise _say_misfit(name, value, "a list")
     if parts[-1] is Ellipsis:
         parts = (parts[0],) * len(value)
     if len(parts) != len(value):
-        raise _misfit(name, value, f"a list of {len(parts)}")
+        raise _say_misfit(name, value, f"a list of {len(parts)}")
     return tuple(_make(part, one, f"{name}[{i}]") for i, (part, one) in enumerate(zip(parts, value, strict=True)))
 
 
 def _make_dict(parts: tuple[Any, ...], value: Any, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise _misfit(name, value, "an object")
-    return {key: _make(parts[1], one, f"{name}[{_short(key)}]") for key, one in value.items()}
+        raise _say_misfit(name, value, "an object")
+    return {key: _make(parts[1], one, f"{name}[{_shorten(key)}]") for key, one in value.items()}
 
 
 def _choose(parts: tuple[Any, ...], value: Any, name: str) -> Any:
     if type(value) is not str or value not in parts:
-        raise _misfit(name, value, f"one of {', '.join(parts)}")
+        raise _say_misfit(name, value, f"one of {', '.join(parts)}")
     return value
 
 
@@ -114,11 +114,11 @@ _MAKERS: Mapping[Any, Callable[[tuple[Any, ...], Any, str], Any]] = {
 }
 
 
-def _misfit(name: str, value: Any, expected: str) -> ValueError:
-    return ValueError(f"{name} is {_short(value)}; expected {expected}")
+def _say_misfit(name: str, value: Any, expected: str) -> ValueError:
+    return ValueError(f"{name} is {_shorten(value)}; expected {expected}")
 
 
-def _short(value: Any) -> str:
+def _shorten(value: Any) -> str:
     huge = isinstance(value, int) and abs(value) > 2**64  # which Python may refuse to write in decimal digits
     text = hex(value) if huge else repr(value)
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"

@@ -172,13 +172,13 @@ def _add_backup(to: Parser) -> None:
     to.add_argument("file", type=Path, metavar="FILE", help="file to write or replace")
 
 
-def backup(arguments: Namespace) -> Output:
+def run_backup(arguments: Namespace) -> Output:
     """Copy the votes into one file, while raters answer or not."""
     _read(arguments.folder, votes=True)
 
-    from data_tools.ledger import back_up
+    from data_tools.ledger import copy_votes
 
-    responses = back_up(arguments.folder, arguments.file)
+    responses = copy_votes(arguments.folder, arguments.file)
     said = f"{arguments.file}: {responses} responses"
     return Output([{"written": str(arguments.file), "responses": responses}], lambda rows: [said])
 
@@ -332,7 +332,7 @@ COMMANDS = (
         prints=False,
     ),
     Command("invite", "links to send to people, each for one", invite, _add_invite),
-    Command("backup", "all votes in one file, while they are taken or not", backup, _add_backup),
+    Command("backup", "all votes in one file, while they are taken or not", run_backup, _add_backup),
     Command("simulate", "answers of a model of noisy raters, to try a study; no people's", run_simulate, _add_simulate),
     Command("raters", "who took part, with codes and participants, to pay them", run_raters, _add_raters),
     Command("stats", "how much people agree", run_stats, _add_stats),

@@ -177,14 +177,14 @@ def to_rgb(image: PIL.Image.Image, name: str, background: str = "white") -> PIL.
             )
         see_through = image.has_transparency_data or (is_16_bit and "transparency" in image.info)
         if is_16_bit and not see_through:
-            image = _in_bands(image, "L", _convert_16_bits)
+            image = _convert_in_bands(image, "L", _convert_16_bits)
         if see_through and image.mode in ("P", "L"):
-            return _over_in_table(image, profile, background)
+            return _lay_over_in_table(image, profile, background)
         if see_through and image.mode in ("RGBA", "LA"):
-            return _over(image, profile, background)
+            return _lay_over(image, profile, background)
         if see_through:
             levels = _convert_16_bits if is_16_bit else PIL.Image.Image.copy
-            return _in_bands(image, "RGB", lambda band: _over(levels(band), profile, background))
+            return _convert_in_bands(image, "RGB", lambda band: _lay_over(levels(band), profile, background))
         if image.mode not in ("RGB", "L", "CMYK"):
             image = image.convert("RGB")
         return to_srgb(image, profile)
@@ -207,7 +207,7 @@ def _load(image: PIL.Image.Image) -> None:
             image.filename = name
 
 
-def _in_bands(
+def _convert_in_bands(
     image: PIL.Image.Image, mode: str, convert: Callable[[PIL.Image.Image], PIL.Image.Image]
 ) -> PIL.Image.Image:
     """Convert some rows at a time, since what is between takes several times the memory of the whole."""
@@ -219,7 +219,7 @@ def _in_bands(
     return made
 
 
-def _over(image: PIL.Image.Image, profile: bytes | None, background: str) -> PIL.Image.Image:
+def _lay_over(image: PIL.Image.Image, profile: bytes | None, background: str) -> PIL.Image.Image:
     """Lay an image with transparency over a colour: with the bits of Pillow's `alpha_composite`, in less time."""
     grey = image.mode in _GREY
     if image.mode not in ("RGBA", "LA"):
@@ -229,13 +229,13 @@ def _over(image: PIL.Image.Image, profile: bytes | None, background: str) -> PIL
     return colours
 
 
-def _over_in_table(image: PIL.Image.Image, profile: bytes | None, background: str) -> PIL.Image.Image:
+def _lay_over_in_table(image: PIL.Image.Image, profile: bytes | None, background: str) -> PIL.Image.Image:
     """Lay an image of 256 levels or palette entries over a colour: each of them once, and not each pixel."""
     entries = image.crop((0, 0, 256, 1))
     entries.putdata(range(256))
     image = image.copy()
     image.info.pop("transparency", None)
-    image.putpalette(_over(entries, profile, background).tobytes())
+    image.putpalette(_lay_over(entries, profile, background).tobytes())
     return image.convert("RGB")
 
 

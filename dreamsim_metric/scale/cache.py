@@ -68,7 +68,9 @@ class Cache:
             except sqlite3.Error as error:
                 raise self._failure(error, "read from") from error
             for content, value in rows:
-                if isinstance(value, bytes) and value[:_CHECKSUM] == _checksum(metric, content, value[_CHECKSUM:]):
+                if not isinstance(value, bytes):
+                    continue
+                if value[:_CHECKSUM] == _compute_checksum(metric, content, value[_CHECKSUM:]):
                     found[content] = np.frombuffer(value, dtype=np.float32, offset=_CHECKSUM)
         return found
 
@@ -83,7 +85,7 @@ class Cache:
             OSError: the disk is full.
         """
         vectors = {content: np.asarray(value, dtype=np.float32).tobytes() for content, value in values.items()}
-        rows = [(metric, content, _checksum(metric, content, data) + data) for content, data in vectors.items()]
+        rows = [(metric, content, _compute_checksum(metric, content, data) + data) for content, data in vectors.items()]
         try:
             with self._base:
                 self._base.executemany("INSERT OR REPLACE INTO found (metric, content, value) VALUES (?, ?, ?)", rows)
@@ -100,7 +102,7 @@ class Cache:
         return OSError(f"cannot {what} {self._file or 'memory'} as cache ({error}); {hint}")
 
 
-def _checksum(metric: str, content: str, data: bytes) -> bytes:
+def _compute_checksum(metric: str, content: str, data: bytes) -> bytes:
     return hashlib.blake2b(f"{metric} {content} ".encode() + data, digest_size=_CHECKSUM).digest()
 
 

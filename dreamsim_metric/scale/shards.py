@@ -140,7 +140,7 @@ def read_shard(file: Path, rows: int, width: int) -> "pyarrow.Table | None":
         return None
     if table.schema.field("embedding").type != pa.list_(pa.float32(), width):
         return None
-    lengths = _embeddings(table, width).norm(dim=1)
+    lengths = _read_embeddings(table, width).norm(dim=1)
     return table if ((lengths - 1).abs() < _ROUNDING).all() else None  # not so of NaN
 
 
@@ -159,7 +159,7 @@ def count_rows(file: Path) -> int:
         return -1
 
 
-def _embeddings(table: "pyarrow.Table", width: int) -> torch.Tensor:
+def _read_embeddings(table: "pyarrow.Table", width: int) -> torch.Tensor:
     """The embeddings of the rows that have one."""
     flat = table["embedding"].combine_chunks().drop_null().flatten().to_numpy()
     return torch.from_numpy(flat.reshape(-1, width).copy())
@@ -170,10 +170,10 @@ def list_unreadable(file: Path) -> dict[str, str]:
     import pyarrow.parquet as pq
 
     with file.open("rb") as opened:
-        return _errors(pq.read_table(opened, columns=["path", "error"]))
+        return _read_errors(pq.read_table(opened, columns=["path", "error"]))
 
 
-def _errors(table: "pyarrow.Table") -> dict[str, str]:
+def _read_errors(table: "pyarrow.Table") -> dict[str, str]:
     columns = zip(table["path"].to_pylist(), table["error"].to_pylist(), strict=True)
     return {path: error for path, error in columns if error is not None}
 
@@ -202,7 +202,7 @@ def read_shards(folder: str | Path) -> Embeddings:
     starts = range(0, count, size)
     for number, start in enumerate(starts):  # before there is memory for them: settings may be damaged too
         if count_rows(name_shard_file(folder, number)) != min(size, count - start):
-            raise _damaged(name_shard_file(folder, number))
+            raise _say_damaged(name_shard_file(folder, number))
     if is_file(name_shard_file(folder, len(starts))):
         raise ValueError(
             f"{folder} holds more than the {count} pictures in {len(starts)} shards of {SETTINGS}; embed them again"
@@ -215,16 +215,16 @@ def read_shards(folder: str | Path) -> Embeddings:
         file = name_shard_file(folder, number)
         table = read_shard(file, min(size, count - start), width)
         if table is None:
-            raise _damaged(file)
-        unreadable |= _errors(table)
+            raise _say_damaged(file)
+        unreadable |= _read_errors(table)
         table = table.filter(table["embedding"].is_valid())
-        units[len(files) : len(files) + table.num_rows] = _embeddings(table, width)
+        units[len(files) : len(files) + table.num_rows] = _read_embeddings(table, width)
         files += table["path"].to_pylist()
         contents += table["sha256"].to_pylist()
     return Embeddings(files, units[: len(files)], contents, unreadable)
 
 
-def _damaged(file: Path) -> ValueError:
+def _say_damaged(file: Path) -> ValueError:
     return ValueError(f"{file} is missing or damaged; run again what makes it: dreamsim-metric embed")
 
 

@@ -2,7 +2,7 @@
 
 import math
 import sys
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -35,8 +35,8 @@ from dreamsim_metric.training.inputs import (
     write_pixels,
 )
 from dreamsim_metric.training.lora import collect_adapter_state, set_dropout
-from dreamsim_metric.training.losses import bradley_terry, hinge
 from dreamsim_metric.training.model import TripletModel, collect_head_state, describe_tuned, find_trained, make_tuned
+from dreamsim_metric.training.step import compute_loss, run_backward
 from dreamsim_metric.weights.folder import Tuned, write_tuned
 
 _MIXED = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}  # in accelerate's words
@@ -270,59 +270,8 @@ class _Trainer:
             self.accelerator.log({name: value for name, value in row.items() if name != "step"}, step=row["step"])
 
 
-def run_backward(
-    accelerator: Accelerator, model: nn.Module, config: Config, triplets: Triplets, inputs: np.ndarray, rows: np.ndarray
-) -> float:
-    """Compute the gradients of one step's loss, over all processes and micro-batches as over one batch.
-
-    Args:
-        accelerator: the accelerator that prepared `model`.
-        model: a `TripletModel` to train.
-        config: what the run does.
-        triplets: the training triplets.
-        inputs: pixels or features of their pictures.
-        rows: positions of the triplets in this step, all processes together.
-
-    Returns:
-        The loss, a weighted mean over all the rows.
-    """
-    world, rank = accelerator.num_processes, accelerator.process_index
-    zeros = torch.zeros(len(rows), dtype=torch.float32, device="cpu")
-    _, weights = _compute_loss(config, zeros, zeros, triplets, rows)
-    total = max(float(weights.sum()), 1e-12)  # where all are ties
-    share = math.ceil(len(rows) / world)
-    size = config.micro_batch or share
-    parts = np.array_split(rows[rank::world], math.ceil(share / size))
-    summed = torch.zeros((), dtype=torch.float32, device=accelerator.device)
-    for i, part in enumerate(parts):
-        counted = len(part) > 0
-        part = part if counted else rows[:1]  # processes go in step: one without rows contributes nothing
-        pictures, index = np.unique(triplets.index[part], return_inverse=True)
-        picked = pick(inputs, pictures).to(accelerator.device)
-        places = torch.from_numpy(index.reshape(-1, 3)).to(accelerator.device)
-        last = i == len(parts) - 1
-        with nullcontext() if last else accelerator.no_sync(model):
-            left, right = model(picked, places)
-            losses, weights = _compute_loss(config, left, right, triplets, part)
-            loss = (losses * weights).sum() / total * counted
-            accelerator.backward(loss * world)  # the processes' gradients are averaged
-        summed += loss.detach()
-    return float(accelerator.reduce(summed, "sum"))
-
-
-def _compute_loss(
-    config: Config, left: Tensor, right: Tensor, triplets: Triplets, rows: np.ndarray
-) -> tuple[Tensor, Tensor]:
-    share, votes = (
-        torch.from_numpy(values[rows]).to(left.device, torch.float32) for values in (triplets.right, triplets.votes)
-    )
-    if config.loss == "hinge":
-        return hinge(left, right, share, votes, config.margin)
-    return bradley_terry(left, right, share, votes, config.temperature)
-
-
 def _compute_figures(config: Config, left: Tensor, right: Tensor, triplets: Triplets) -> dict[str, float]:
-    losses, weights = _compute_loss(config, left, right, triplets, np.arange(len(triplets)))
+    losses, weights = compute_loss(config, left, right, triplets, np.arange(len(triplets)))
     d = left.numpy(), right.numpy()
     return {
         "val_loss": float((losses * weights).sum() / weights.sum()),

@@ -314,7 +314,9 @@ def test_a_slip_in_a_name_is_answered_before_anything_heavy_is_imported(slips, c
 def test_slips_are_tried_with_every_command_that_takes_names():
     tried = {" ".join(command.split()[:2]) for command in SLIPS}
     programs = {"metric": metric, "data": data, "bench": bench}
-    commands = {f"{name} {command}" for name, cli in programs.items() for command in cli.program().parser.commands}
+    commands = {
+        f"{name} {command}" for name, cli in programs.items() for command in cli.build_program().parser.commands
+    }
     assert commands - tried == NAMELESS
 
 

@@ -48,7 +48,7 @@ def test_a_wrong_call_is_answered_with_the_nearest_and_the_usage_of_its_command(
     with pytest.raises(SystemExit, match="2"):
         program.main(call.split())
     printed = capsys.readouterr()
-    name = f"{program.program().name} {command}".rstrip()
+    name = f"{program.build_program().name} {command}".rstrip()
     assert printed.out == ""
     assert printed.err.startswith(f"usage: {name} [-h]")
     assert printed.err.splitlines()[-1].startswith(f"{name}: error: {said}")

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from data_tools.cli import main
-from data_tools.ledger import VOTES, Ledger, back_up
+from data_tools.ledger import VOTES, Ledger, copy_votes
 from data_tools.serving import find_free_port, start
 from data_tools.study import Study
 from data_tools.votes import Votes, read_responses
@@ -95,7 +95,7 @@ def test_a_backup_never_replaces_the_votes(votes, folder, capsys):
     answer(votes)
     for name in (VOTES, f"{VOTES}-wal"):
         with pytest.raises(ValueError, match="the study's own; name another file"):
-            back_up(folder, folder / name)
+            copy_votes(folder, folder / name)
     assert main(["backup", str(folder), str(folder / "gone" / "x")]) != 0
     assert capsys.readouterr().err.count("\n") == 1
     answer(votes)
@@ -194,7 +194,7 @@ def test_reading_and_moving_the_log_into_the_file_are_no_changes_by_others(folde
     votes = Votes(folder, Study.read(folder))
     for number in range(5):
         answer(votes)
-        back_up(folder, tmp_path / "backup.sqlite")
+        copy_votes(folder, tmp_path / "backup.sqlite")
         assert len(read_responses(folder, votes.study)) == number + 1
     votes.close()
 

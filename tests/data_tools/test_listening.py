@@ -13,7 +13,7 @@ import httpx2
 import pytest
 
 from data_tools.cli import main
-from data_tools.listening import LINES, Bounded, bind, most_connections, write_address
+from data_tools.listening import LINES, Bounded, bind, count_most_connections, write_address
 from tests.studies import study, triplets
 
 FILES = 120  # that the server may open: 60 connections
@@ -132,4 +132,4 @@ def test_a_log_has_so_many_lines_a_minute():
 
 def test_half_of_the_files_are_for_connections(monkeypatch):
     monkeypatch.setattr("resource.getrlimit", lambda kind: (256, 256))
-    assert most_connections() == 128
+    assert count_most_connections() == 128
