@@ -10,11 +10,11 @@ from tests.test_docstrings import PACKAGES, VERBS
 
 # Verbs of functions beside those that begin docstrings.
 MORE_VERBS = """
-    adapt append apply arrange assemble assign attach attend average blur break compress configure confirm correlate
-    create crop detect draw enhance enter escape estimate expand fine flip format freeze fuse generate hash install invite
-    blend lay main overlay sign pad plot re randomise record reencode reflect resume rotate sample settle shift shorten
-    shrink simulate skip split spread suggest swap sync summarize tabulate tally to transfer unfuse unpickle unwrap verify
-    watch
+    adapt append apply arrange assemble assign attach attend average blend blur break compress configure confirm
+    correlate create crop detect draw enhance enter escape estimate expand fine flip format freeze fuse generate
+    hash install invite lay main overlay pad plot randomise re record reencode reflect resume rotate sample settle
+    shift shorten shrink sign simulate skip split spread suggest summarize swap sync tabulate tally to transfer
+    unfuse unpickle unwrap verify watch
 """
 QUANTITIES = {  # what papers and users call by these names
     *("distance", "distance_matrix", "average_precision", "majority_agreement", "vote_agreement", "vote_ceiling"),
