@@ -143,7 +143,7 @@ def read_settings(given: Iterable[str], methods: Sequence[str]) -> list[tuple[st
         if not equals or not dot or name not in methods:
             raise ValueError(f"got --set {text}; expected METHOD.FIELD=VALUE of one of {', '.join(methods)}")
         if field not in SETTINGS[name]:
-            hint = suggest(field, SETTINGS[name])
+            hint = suggest(field, SETTINGS[name]).removesuffix("?")
             known = ", ".join(sorted(SETTINGS[name])) or "nothing to set"
             raise ValueError(f"{name} has no {field!r}{hint and f': {hint}'}; it has {known}")
         found.append((name, field, value))

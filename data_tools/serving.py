@@ -14,13 +14,13 @@ def find_free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def start(folder: Path, port: int, quiet: bool = False) -> subprocess.Popen[str]:
+def start(folder: Path, port: int, stdout: int | None = None) -> subprocess.Popen[str]:
     """Serve a study.
 
     Args:
         folder: folder of the study.
         port: port to listen at.
-        quiet: whether what it prints is dropped.
+        stdout: place for what it prints, `subprocess.DEVNULL` or `subprocess.PIPE`; default this process's own.
 
     Returns:
         The process, ready to answer.
@@ -29,7 +29,7 @@ def start(folder: Path, port: int, quiet: bool = False) -> subprocess.Popen[str]
         RuntimeError: it ended; what it wrote says why.
     """
     command = [sys.executable, "-m", "data_tools.cli", "serve", str(folder), "--port", str(port)]
-    process = subprocess.Popen(command, text=True, stdout=subprocess.DEVNULL if quiet else None)
+    process = subprocess.Popen(command, text=True, stdout=stdout)
     while process.poll() is None:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:

@@ -9,6 +9,7 @@ acknowledged answer, and how many answers were lost, stored twice or too many fo
 
 import json
 import signal
+import subprocess
 import tempfile
 import threading
 import time
@@ -55,7 +56,7 @@ def main(raters: int, triplets: int, votes: int) -> dict[str, Any]:
         )
         study.write(root / "study")
         port = find_free_port()
-        process = start(root / "study", port, quiet=True)
+        process = start(root / "study", port, stdout=subprocess.DEVNULL)
         acknowledged = Counter[tuple[str, str]]()
         seconds, times = list[float](), list[float]()
         half, killed = threading.Event(), list[float]()
@@ -73,7 +74,7 @@ def main(raters: int, triplets: int, votes: int) -> dict[str, Any]:
             process.send_signal(signal.SIGKILL)
             process.wait()
             begun = time.monotonic()
-            process = start(root / "study", port, quiet=True)
+            process = start(root / "study", port, stdout=subprocess.DEVNULL)
             killed.append(time.monotonic() - begun)
 
         killer = threading.Thread(target=kill, daemon=True)

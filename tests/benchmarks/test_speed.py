@@ -253,7 +253,7 @@ def test_an_opt_in_is_another_precision_or_the_exported_model():
     ("given", "says"),
     [
         (["--groups", "distances"], "expected some of startup, alone, distance"),
-        (["--rounds", "0"], "at least one"),
+        (["--rounds", "0"], "got --rounds 0; expected 1 or more"),
         (["--minutes", "0"], "more than none"),
         (["--model", "mini"], "expected a released type"),
         (["--precisions", "float31"], "got precision 'float31'; expected float32, tf32"),

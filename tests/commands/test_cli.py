@@ -180,7 +180,7 @@ def test_the_model_comes_from_the_option_then_the_environment(run, fails, tmp_pa
         (["rank", CAT, os.path.dirname(__file__)], "holds no pictures (no file with a picture's ending)"),
         (["rank", CAT, VEST, "--top", "0"], "got --top 0; expected 1 or more"),
         (["rank", CAT, VEST, "--top", "-1"], "got --top -1; expected 1 or more"),
-        (["rank", CAT, VEST, "--batch-size", "0"], "got batch_size 0; expected 1 or more"),
+        (["rank", CAT, VEST, "--batch-size", "0"], "got --batch-size 0; expected 1 or more"),
         (["distance", CAT, VEST, "--model", "ensembel"], "unknown model 'ensembel': did you mean ensemble?"),
         (["distance", CAT, VEST, "--device", "gpu"], "gpu"),
         (["info", "--model", "dino_vitb14"], "unknown model 'dino_vitb14': did you mean dinov2_vitb14 or dino_vitb16"),

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import sqlite3
+import subprocess
 from contextlib import closing
 
 import httpx2
@@ -51,7 +52,7 @@ def copied(file, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_after_an_end_from_outside_the_one_file_holds_everything(folder, tmp_path, number):
     port = find_free_port()
-    process = start(folder, port, quiet=True)
+    process = start(folder, port, stdout=subprocess.DEVNULL)
     base = f"http://127.0.0.1:{port}/api/raters"
     rater = httpx2.post(base, json={"agreed": True, "build": "test"}).json()["rater"]
     screen = httpx2.get(f"{base}/{rater}").json()["screens"][0]

@@ -6,7 +6,6 @@ import io
 import json
 import os
 import re
-import secrets
 
 import pandas as pd
 import pytest
@@ -299,7 +298,7 @@ def test_secrets_are_their_owners_only(folder, client):
     assert (folder / "admin-token").stat().st_mode & 0o077 == 0
 
 
-@pytest.mark.parametrize("held", [b"", b"short", secrets.token_bytes(40) + b"\xff", "schlüsselbund".encode()])
+@pytest.mark.parametrize("held", [b"", b"short", bytes(range(128, 168)) + b"\xff", "schlüsselbund".encode()])
 def test_a_secret_that_is_none_is_refused_by_name(tmp_path, held):
     (tmp_path / "admin-token").write_bytes(held)
     with pytest.raises(ValueError, match=r"admin-token has \d+ characters; expected 8 ASCII ones or more"):

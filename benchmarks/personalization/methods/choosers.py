@@ -6,6 +6,7 @@ A chooser is given the pictures of one round and gives back a `Choice`; what the
 import functools
 import hashlib
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -261,7 +262,7 @@ def _ask(references: Pictures, pictures: Pictures, pairs: Sequence[tuple[int, in
 def _serve(place: Path, study: Study, questions: int, tell: Callable[[str], None], every: float) -> None:
     """Serve a study until all of its questions have their votes."""
     port = find_free_port()
-    server = start(place, port, quiet=True)
+    server = start(place, port, stdout=subprocess.DEVNULL)
     try:
         tell(f"http://127.0.0.1:{port}/")
         while not _check_answered(place, study, questions):

@@ -293,7 +293,12 @@ def test_settings_of_methods_come_from_preset_and_command_line():
         (["plain"], "huge", [], "unknown preset 'huge'; expected one of mini"),
         (["plain"], "mini", ["dreambooth.steps=3"], "expected METHOD.FIELD=VALUE of one of plain"),
         (["dreambooth"], "mini", ["steps=3"], "expected METHOD.FIELD=VALUE"),
-        (["dreambooth"], "mini", ["dreambooth.stepps=3"], "has no 'stepps'; it has batch_size"),
+        (
+            ["dreambooth"],
+            "mini",
+            ["dreambooth.stepps=3"],
+            "has no 'stepps': did you mean steps or seed; it has batch_size",
+        ),
         (["dreambooth"], "mini", ["dreambooth.steps=many"], "expected a value like 250"),
         (["dreambooth"], "mini", ["dreambooth.class_sampling=3"], "expected a value like Sampling"),
     ],
