@@ -225,18 +225,17 @@ class Study:
         write_json(folder / STUDY, {**asdict(self), "texts": self.shown})
 
     @classmethod
-    def of(cls, pictures: Path, **options: Any) -> Self:
-        """Make a study of what `generate` made.
+    def of(cls, pictures: Path) -> Self:
+        """Make a study of what `generate` made, with the usual settings; `dataclasses.replace` gives it others.
 
         Raises:
             FileNotFoundError: no table there.
-            ValueError: options that cannot be.
         """
         tables: tuple[tuple[str, Task], ...] = ((TRIPLETS, "2afc"), (PAIRS, "jnd"))
         for name, task in tables:
             if (pictures / name).is_file():
                 digest = digest_file(pictures / name)
-                return cls(task, str(pictures.resolve()), digest, **options)
+                return cls(task, str(pictures.resolve()), digest)
         raise FileNotFoundError(f"{pictures} has no {TRIPLETS} or {PAIRS}; expected what dreamsim-data generate made")
 
     @classmethod

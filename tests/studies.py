@@ -4,6 +4,7 @@ import csv
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import PIL.Image
@@ -47,7 +48,7 @@ def _pictures(folder, table, count, parts):
 
 def study(folder, pictures, **options):
     """A study of such pictures, written; raters of tests answer at once, and a few questions."""
-    made = Study.of(pictures, **{"min_wait_ms": 0, "min_answers": 0, **options})
+    made = replace(Study.of(pictures), **{"min_wait_ms": 0, "min_answers": 0, **options})
     made.write(folder)
     return made
 

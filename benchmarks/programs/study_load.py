@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,13 @@ def main(raters: int, triplets: int, votes: int) -> dict[str, Any]:
         root = Path(folder)
         write_pictures(root / "pictures", triplets)
         trials = triplets * votes // raters
-        study = Study.of(
-            root / "pictures", rounds=(votes,), trials=trials, practice=1, sentinel_every=10, min_sentinels=0.0
+        study = replace(
+            Study.of(root / "pictures"),
+            rounds=(votes,),
+            trials=trials,
+            practice=1,
+            sentinel_every=10,
+            min_sentinels=0.0,
         )
         study.write(root / "study")
         port = find_free_port()

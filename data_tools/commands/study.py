@@ -1,6 +1,7 @@
 """Commands of a study, `dreamsim-data study` to `validate`: from pictures to answers."""
 
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def run_study(arguments: Namespace) -> Output:
     for name in ("rounds", "participant"):
         if getattr(arguments, name):
             options[name] = tuple(getattr(arguments, name))
-    made = Study.of(arguments.pictures, **options)
+    made = replace(Study.of(arguments.pictures), **options)
     count = sum(item.kind == "main" for item in made.items())
     made.write(arguments.out)
     file, kind = arguments.out / STUDY, "triplets" if made.task == "2afc" else "pairs"

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -253,8 +253,15 @@ def _ask(references: Pictures, pictures: Pictures, pairs: Sequence[tuple[int, in
     )
     # No obvious questions: whoever is asked here wants the pictures. A short lease: served again it has another port,
     # to which browsers do not send the token that holds the last questions.
-    options = {"rounds": (votes,), "trials": len(pairs), "lease_minutes": 0.5}
-    study = Study.of(place, practice=0, sentinel_every=0, **options)
+    study = replace(
+        Study.of(place),
+        rounds=(votes,),
+        trials=len(pairs),
+        practice=0,
+        sentinel_every=0,
+        min_answers=0,
+        lease_minutes=0.5,
+    )
     study.write(place)
     return place
 
