@@ -48,6 +48,7 @@ def test_presses_while_pictures_load_answer_nothing(open_page, tmp_path, asked):
     assert len(read_responses(tmp_path / "study", asked)) == 6
 
 
+@pytest.mark.slow  # seconds of waiting in a browser
 def test_pictures_that_are_needed_later_are_not_waited_for(open_page, tmp_path, asked):
     with serving(tmp_path / "study") as url:
         page = open_page(url)
@@ -64,6 +65,7 @@ def test_pictures_that_are_needed_later_are_not_waited_for(open_page, tmp_path, 
         page.unroute_all(behavior="ignoreErrors")
 
 
+@pytest.mark.slow  # seconds of waiting in a browser
 def test_a_picture_that_does_not_come_is_asked_for_again(open_page, tmp_path, asked):
     with serving(tmp_path / "study") as url:
         page = open_page(url)
@@ -84,6 +86,7 @@ def test_a_picture_that_does_not_come_is_asked_for_again(open_page, tmp_path, as
     assert len(read_responses(tmp_path / "study", asked)) == 6
 
 
+@pytest.mark.slow  # seconds of waiting in a browser
 def test_the_back_button_and_a_reload_go_on_where_it_was(open_page, tmp_path, asked):
     with serving(tmp_path / "study") as url:
         page = open_page(url)
@@ -125,6 +128,7 @@ def test_two_tabs_that_agree_are_one_rater(open_page, tmp_path, asked):
     assert len({row["item"] for row in rows}) == len(rows) == 6
 
 
+@pytest.mark.slow  # seconds of waiting in a browser
 def test_answers_of_two_tabs_that_the_server_does_not_have_yet_are_kept_apart(open_page, tmp_path, asked):
     with serving(tmp_path / "study") as url:
         page = open_page(url)
@@ -150,6 +154,7 @@ def test_answers_of_two_tabs_that_the_server_does_not_have_yet_are_kept_apart(op
     assert len(read_responses(tmp_path / "study", asked)) == 6
 
 
+@pytest.mark.slow  # seconds of waiting in a browser
 def test_a_reload_while_an_answer_is_on_its_way_keeps_the_answer(open_page, tmp_path, asked):
     with serving(tmp_path / "study") as url:
         page = open_page(url)
@@ -184,6 +189,7 @@ def test_an_answer_whose_receipt_was_lost_is_stored_once(open_page, tmp_path, as
         assert len(read_responses(tmp_path / "study", asked)) == 1
 
 
+@pytest.mark.slow  # seconds of waiting in a browser
 def test_a_break_is_seen_at_once_where_the_connection_is_lost(open_page, tmp_path, asked):
     with serving(tmp_path / "study") as url:
         page = open_page(url)
@@ -199,6 +205,7 @@ def test_a_break_is_seen_at_once_where_the_connection_is_lost(open_page, tmp_pat
     assert read_responses(tmp_path / "study", asked) == []
 
 
+@pytest.mark.slow  # seconds of waiting in a browser
 def test_what_fails_within_a_question_is_said(open_page, tmp_path, asked):
     with serving(tmp_path / "study") as url:
         page = open_page(url)
@@ -221,6 +228,7 @@ HIDE = """
 """
 
 
+@pytest.mark.slow  # seconds of waiting in a browser
 @pytest.mark.parametrize("leave", ["hide", "reload", "break"])
 def test_pairs_that_were_seen_before_are_marked_and_do_not_count(open_page, tmp_path, leave):
     asked = study(tmp_path / "study", pairs(tmp_path / "pictures", 2), trials=2, practice=0, sentinel_every=0)

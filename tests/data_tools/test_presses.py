@@ -42,6 +42,7 @@ PRESSES = {
 }
 
 
+@pytest.mark.slow  # seconds of waiting in a browser
 @pytest.mark.parametrize("how", PRESSES)
 def test_two_presses_answer_one_question_however_far_apart_the_halves_of_a_double_click_are(
     open_page, tmp_path, asked, how
@@ -141,6 +142,7 @@ NO_ANSWERS = {
 }
 
 
+@pytest.mark.slow  # seconds of waiting in a browser
 @pytest.mark.parametrize("what", NO_ANSWERS.values(), ids=NO_ANSWERS)
 def test_what_is_no_answer_answers_nothing(open_page, tmp_path, asked, what):
     with serving(tmp_path / "study") as url:
@@ -158,6 +160,7 @@ def test_what_is_no_answer_answers_nothing(open_page, tmp_path, asked, what):
     assert len(read_responses(tmp_path / "study", asked)) == 1
 
 
+@pytest.mark.slow  # seconds of waiting in a browser
 def test_a_double_press_answers_one_of_the_questions_after_a_brief_presentation(open_page, tmp_path):
     asked = study(tmp_path / "study", pairs(tmp_path / "pictures"), trials=2, practice=0, sentinel_every=0)
     with serving(tmp_path / "study") as url:

@@ -76,6 +76,7 @@ def test_triplets_are_whole_in_their_proportions_and_fit_the_window(open_page, t
             page.context.close()
 
 
+@pytest.mark.slow  # seconds of waiting in a browser
 @pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES)
 def test_masks_cover_just_what_pictures_shown_in_their_proportions_covered(open_page, tmp_path, sizes):
     study(tmp_path / "study", circles(tmp_path / "pictures", sizes, "pairs.csv", ("a", "b")), **PLAIN)

@@ -251,8 +251,8 @@ def _ask(references: Pictures, pictures: Pictures, pairs: Sequence[tuple[int, in
             for role, name in zip(ROLES, (f"reference-{i // each}", left, right), strict=True)
         ],
     )
-    # No obvious questions: whoever is asked here wants the pictures. A short lease: served again it has another port,
-    # to which browsers do not send the token that holds the last questions.
+    # No obvious questions, and no doubts: whoever is asked here wants the pictures. A short lease: served again it has
+    # another port, to which browsers do not send the token that holds the last questions.
     study = replace(
         Study.of(place),
         rounds=(votes,),
@@ -260,6 +260,7 @@ def _ask(references: Pictures, pictures: Pictures, pairs: Sequence[tuple[int, in
         practice=0,
         sentinel_every=0,
         min_answers=0,
+        min_wait_ms=0,
         lease_minutes=0.5,
     )
     study.write(place)
