@@ -8,8 +8,9 @@ export OMP_NUM_THREADS ?= 1
 demo: .venv/demo.done
 	$(BIN)/python examples/demo.py
 
+# Three on two cores: many tests wait for a browser or a server.
 test: .venv/dev.done web
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 3
 
 slow: .venv/dev.done web
 	$(BIN)/pytest -m "slow and not weights and not gpu"
