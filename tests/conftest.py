@@ -1,5 +1,6 @@
 """Fixtures that several test files use."""
 
+import signal
 import subprocess
 import sys
 
@@ -12,6 +13,9 @@ from tests.stores import bucket, s3_server  # noqa: F401 -- fixtures
 
 settings.register_profile("patient", deadline=None)  # a busy machine is no failure
 settings.load_profile("patient")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # begun in the background: servers of tests would not hear Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="module")

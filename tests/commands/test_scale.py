@@ -366,7 +366,7 @@ def test_names_that_are_not_utf_8_are_said_before_the_work_and_can_be_printed(tm
 )
 def test_addresses_in_a_table_are_not_fetched_unless_asked_for(tmp_path, capsys, monkeypatch, address):
     fetched = []
-    monkeypatch.setattr("dreamsim_metric.files.store.location", lambda name: fetched.append(name) or Path(name))
+    monkeypatch.setattr("dreamsim_metric.files.store.make_path", lambda name: fetched.append(name) or Path(name))
     (tmp_path / "pairs.csv").write_text(f"a,b\n{Path(CAT).resolve()},{address}\n")
     options = ["--no-cache", "--device", "cpu"]
     assert cli.main(["score", str(tmp_path / "pairs.csv"), *options]) == 1

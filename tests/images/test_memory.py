@@ -18,10 +18,10 @@ WIDTH, HEIGHT = 4000, 2000
 PROGRAM = """
 import resource, sys
 from pathlib import Path
-from dreamsim_metric.images.pillow import from_file
-from_file(Path("examples/cat.jpg"), (224, 224))
+from dreamsim_metric.images.pillow import read_file
+read_file(Path("examples/cat.jpg"), (224, 224))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-from_file(Path(sys.argv[1]), (224, 224))
+read_file(Path(sys.argv[1]), (224, 224))
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
 """
 

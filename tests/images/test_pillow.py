@@ -19,6 +19,7 @@ OPENERS = {
 ALLOWED = {  # who opens pictures, and what
     "dreamsim_metric/images/pillow.py": {"PIL.Image.open", "PIL.ImageOps.exif_transpose"},
     "dreamsim_metric/images/decoding.py": {"decode_jpeg"},  # of JPEGs that it decodes alike
+    "data_tools/stimuli.py": {"PIL.Image.open"},  # of which kind a file is; browsers decode it
     "benchmarks/speed/groups.py": {"PIL.Image.open"},  # as others do, whose time is measured
 }
 
