@@ -74,7 +74,7 @@ def two_nodes(s3_server):  # whose address its processes inherit
         processes = set(psutil.Process().children(recursive=True)) - before
         made.shutdown()
         assert len(processes) > 3
-        assert psutil.wait_procs(processes, timeout=10)[1] == []
+        assert psutil.wait_procs(processes, timeout=60)[1] == []
 
 
 @pytest.fixture
