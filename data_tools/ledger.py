@@ -225,7 +225,7 @@ def copy_votes(folder: Path, out: Path) -> int:
         The number of responses in it.
 
     Raises:
-        FileNotFoundError, ValueError: Same as in `reading`; or `out` is the file of the votes itself.
+        FileNotFoundError, ValueError: Same as in `open_to_read`; or `out` is the file of the votes itself.
         OSError: the disk is full or not writable; what was there before is intact.
     """
     file = check_votes(folder)

@@ -117,7 +117,8 @@ def _build(folder: Path, study: Study, votes: Votes, hosts: Collection[str]) -> 
     app.state.votes = votes
 
     _say_errors(app)
-    _take_part(app, folder, study, votes, names)
+    _begin(app, folder, study, votes, names)
+    _take_part(app, votes, names)
     _show_pictures(app, root, pictures)
     app.include_router(make_router(folder, study, votes))
     app.mount("/", StaticFiles(directory=PAGE, html=True))
@@ -150,13 +151,8 @@ def _say_errors(app: FastAPI) -> None:
         return JSONResponse({"detail": list_briefly(said, between="; ")}, 422)
 
 
-def _take_part(app: FastAPI, folder: Path, study: Study, votes: Votes, names: Names) -> None:
-    """Let raters begin, ask and answer."""
-    items = {names.item(item): item for item in votes.items}
-
-    def check_build(build: str, request: Request) -> None:
-        if build == BUILD and request.headers.get("Authorization") != f"Bearer {names.simulation}":
-            raise HTTPException(403, f"the build {BUILD!r} is for `dreamsim-data simulate` in the study's own folder")
+def _begin(app: FastAPI, folder: Path, study: Study, votes: Votes, names: Names) -> None:
+    """Say what the study is, and let raters begin."""
 
     @app.get("/api/study")
     def about() -> dict[str, Any]:
@@ -166,11 +162,6 @@ def _take_part(app: FastAPI, folder: Path, study: Study, votes: Votes, names: Na
             "texts": study.shown,
             "participant": [*study.participant, "invitation"],
         }
-
-    def known(token: str) -> str:
-        if rater := names.rater(token):
-            return rater
-        raise UnknownRaterError("no such rater")
 
     def find_invitation(participant: str | None) -> bool:
         try:
@@ -191,7 +182,7 @@ def _take_part(app: FastAPI, folder: Path, study: Study, votes: Votes, names: Na
 
     @app.post("/api/raters", status_code=201)
     def register(consent: Consent, request: Request) -> dict[str, str]:
-        check_build(consent.build, request)
+        _check_build(consent.build, request, names)
         if not consent.agreed:
             raise RefusedError("nobody takes part who does not agree")
         invited, given = find_invitation(consent.participant), consent.participant
@@ -199,10 +190,18 @@ def _take_part(app: FastAPI, folder: Path, study: Study, votes: Votes, names: Na
             needed = {"id": "to be opened by the link of the service that sent you", "invitation": "an invitation"}
             raise HTTPException(403, f"this study needs {needed[study.require]}")
         participant = hash_known(given) if given else None
-        free = invited or consent.build == BUILD
-        return {
-            "rater": names.token(votes.register(consent.build, participant, study.new_raters if not free else None))
-        }
+        most = None if invited or consent.build == BUILD else study.new_raters
+        return {"rater": names.token(votes.register(consent.build, participant, most))}
+
+
+def _take_part(app: FastAPI, votes: Votes, names: Names) -> None:
+    """Ask raters who have begun, and take their answers."""
+    items = {names.item(item): item for item in votes.items}
+
+    def known(token: str) -> str:
+        if rater := names.rater(token):
+            return rater
+        raise UnknownRaterError("no such rater")
 
     @app.get("/api/raters/{rater}")
     def screens(rater: str) -> dict[str, Any]:
@@ -210,7 +209,7 @@ def _take_part(app: FastAPI, folder: Path, study: Study, votes: Votes, names: Na
 
     @app.post("/api/raters/{rater}/answers")
     def answer(rater: str, sent: Answers, request: Request) -> dict[str, Any]:
-        check_build(sent.build, request)
+        _check_build(sent.build, request, names)
         # What is no question stays none: ids of the table are not taken here, and are not in what an error says.
         given = {items.get(one.item, ""): (one.answer, one.response_ms) for one in sent.answers}
         if len(given) < len(sent.answers):
@@ -224,6 +223,12 @@ def _take_part(app: FastAPI, folder: Path, study: Study, votes: Votes, names: Na
     @app.post("/api/raters/{rater}/leave", status_code=204)
     def leave(rater: str) -> None:
         votes.leave(known(rater))
+
+
+def _check_build(build: str, request: Request, names: Names) -> None:
+    """Refuse a rater who says to be simulated, and cannot prove it."""
+    if build == BUILD and request.headers.get("Authorization") != f"Bearer {names.simulation}":
+        raise HTTPException(403, f"the build {BUILD!r} is for `dreamsim-data simulate` in the study's own folder")
 
 
 def _show_pictures(app: FastAPI, root: Path, pictures: Mapping[str, str]) -> None:

@@ -1,7 +1,11 @@
 """Which files are pictures: raster formats that Pillow decodes by itself, or by a plugin that is installed."""
 
 import inspect
+import re
 from functools import cache
+from pathlib import Path
+
+LARGEST = 4 << 30  # bytes of a picture's file; what a stranger's folder holds may be larger than memory
 
 _ELSEWHERE = {"EPS", "MPEG", "WMF"}  # Pillow knows them, and leaves the decoding to other programs
 _CODECS = {"AVIF": "avif", "JPEG2000": "jpg_2000", "WEBP": "webp"}  # which some builds of Pillow are without
@@ -65,3 +69,33 @@ def say_how(ending: str) -> str:
         'pip install pillow-heif'
     """
     return "pip install pillow-heif" if ending.lower() in (".heic", ".heif", ".hif") else "convert them to PNG"
+
+
+def check_file(path: Path, name: str) -> None:
+    """Be sure that a path leads to what may be a picture's file, before it is opened.
+
+    Args:
+        path: the path.
+        name: the path as it was given, for messages.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a folder, pipe, socket or device, empty, or larger than any picture.
+
+    Example:
+        >>> check_file(Path("examples"), "examples")
+        Traceback (most recent call last):
+        ValueError: examples is a folder; expected a picture file: pass a list of the files in it
+    """
+    if not path.exists():
+        hint = "; download it first" if re.match(r"\w\w+:/", name) else ""  # C:/ is a drive
+        raise FileNotFoundError(f"no such picture: {name}{hint}")
+    if path.is_dir():
+        raise ValueError(f"{name} is a folder; expected a picture file: pass a list of the files in it")
+    if not path.is_file():  # reading a pipe or a device may never end
+        raise ValueError(f"{name} is no regular file but a pipe, socket or device; expected a picture file")
+    size = path.stat().st_size
+    if size == 0:
+        raise ValueError(f"{name} is an empty file (0 bytes); expected a picture")
+    if size > LARGEST:
+        raise ValueError(f"{name} has {size:,} bytes; expected a picture, of {LARGEST:,} at most")

@@ -9,9 +9,9 @@ from pathlib import Path, PurePath
 from typing import Any, cast
 
 from dreamsim_metric.files.write import write_file
+from dreamsim_metric.formats import check_file
 from dreamsim_metric.messages import say_error
 
-LARGEST = 4 << 30  # bytes of a picture's file; what a stranger's folder holds may be larger than memory
 _OWN = ("file", "local", "memory")  # this machine
 # A put is whole or not there, and a rename would be a copy.
 _OBJECT_STORES = ("abfs", "abfss", "adl", "az", "gcs", "gs", "oci", "oss", "r2", "s3", "s3a")
@@ -160,20 +160,15 @@ def read_local(file: str) -> bytes:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a folder, pipe, socket or device, or larger than any picture; the message names it.
+        ValueError: a folder, pipe, socket or device, empty or larger than any picture; the message names it.
         OSError: it is unreadable.
     """
     path = Path(file)
-    if path.is_dir():
-        raise ValueError(f"{file} is a folder; expected a picture file")
-    if path.exists() and not path.is_file():  # reading a pipe or a device may never end
-        raise ValueError(f"{file} is no regular file but a pipe, socket or device; expected a picture file")
     try:
-        if path.stat().st_size > LARGEST:
-            raise ValueError(f"{file} has {path.stat().st_size:,} bytes; expected a picture, of {LARGEST:,} at most")
+        check_file(path, file)
         return path.read_bytes()
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"no such picture: {file}") from error
+    except FileNotFoundError:
+        raise
     except OSError as error:
         raise OSError(f"{file} cannot be read ({error.strerror or error})") from error
 

@@ -259,7 +259,7 @@ def check_names(files: Iterable[str]) -> None:
     Raises:
         ValueError: some are not UTF-8, as those of an old archive may be.
     """
-    broken = [repr(name) for name in files if any("\ud800" <= letter <= "\udfff" for letter in name)]
+    broken = [repr(name) for name in files if not _is_unicode(name)]
     if broken:
         raise ValueError(
             f"names that are not UTF-8, which tables cannot hold: {list_briefly(broken)}; rename the files"

@@ -2,7 +2,6 @@
 
 import io
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -15,7 +14,7 @@ import PIL.ImageOps
 import torch
 from torch import Tensor
 
-from dreamsim_metric.formats import add_plugins, list_undecoded, say_how
+from dreamsim_metric.formats import add_plugins, check_file, list_undecoded, say_how
 from dreamsim_metric.images.budget import IN_FLIGHT
 from dreamsim_metric.images.profiles import needs_conversion, to_srgb
 from dreamsim_metric.images.resizing import resize_image
@@ -80,15 +79,7 @@ def open_file(path: Path, background: str = "white") -> PIL.Image.Image:
         FileNotFoundError: no such file.
         ValueError: no regular file, or it will not decode, or holds what would have to be guessed.
     """
-    if not path.exists():
-        hint = "; download it first" if re.match(r"\w\w+:/", str(path)) else ""  # C:/ is a drive
-        raise FileNotFoundError(f"no such picture: {path}{hint}")
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder; expected a picture file: pass a list of the files in it")
-    if not path.is_file():  # reading a pipe or a device may never end
-        raise ValueError(f"{path} is no regular file but a pipe, socket or device; expected a picture file")
-    if path.stat().st_size == 0:
-        raise ValueError(f"{path} is an empty file (0 bytes); expected a picture")
+    check_file(path, str(path))
     # Opened here: by name, Pillow maps plain TIFFs into memory, and turns those that are rotated into noise.
     try:
         file = path.open("rb")

@@ -95,10 +95,8 @@ class Backbone(nn.Module):
                 return None
             with set_usual_defaults(), torch.no_grad():
                 fast = prepare_for_inference(self.network, self.image_size, self.dtype)
-                self._fast = (
-                    Makeup(self.network, fast),
-                    fast,
-                )  # in a tuple, since a module would be registered as a part
+                # In a tuple: a module would be registered as a part.
+                self._fast = (Makeup(self.network, fast), fast)
         return self._fast[1]
 
     def __getstate__(self) -> dict[str, Any]:

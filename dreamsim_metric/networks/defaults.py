@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 
@@ -25,7 +25,9 @@ def set_usual_defaults() -> Iterator[None]:
         (torch.float32, torch.bfloat16)
         >>> torch.set_default_dtype(torch.float32)
     """
-    with torch.inference_mode(False), torch.device("cpu"), torch.autocast("cpu", enabled=False):
+    # A default device is a look at every call of torch: none is set where the CPU is the default already.
+    device = nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu")
+    with torch.inference_mode(False), device, torch.autocast("cpu", enabled=False):
         if torch.get_default_dtype() == torch.float32:
             yield
             return

@@ -7,8 +7,9 @@ import torch
 
 from dreamsim_metric import cli
 from dreamsim_metric.files.pictures import find_pictures
-from dreamsim_metric.files.store import LARGEST, is_url, make_path, read, read_local, write
+from dreamsim_metric.files.store import is_url, make_path, read, read_local, write
 from dreamsim_metric.files.table import write_columns
+from dreamsim_metric.formats import LARGEST
 from dreamsim_metric.scale.comparisons import pair_folders, read_comparisons
 from dreamsim_metric.scale.scoring import embed_files, embed_folder
 from dreamsim_metric.scale.shards import is_shards, read_shards
